@@ -1,0 +1,93 @@
+package mail
+
+import (
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// Address is a mail address without a display name: "ajay@linuxforu.com".
+// It is kept as it was written; compare with Key.
+type Address string
+
+// ParseAddress checks s as a bare address (RFC 5321 §4.1.2 Mailbox, RFC 6531):
+// one local part, an "@", a domain or an address literal. A quoted local part
+// is unquoted where it needs no quotes.
+func ParseAddress(s string) (Address, error) {
+	at := strings.LastIndexByte(s, '@')
+	if at <= 0 || at == len(s)-1 {
+		return "", Errorf(KindInvalid, "%q is not a mail address: it must look like name@domain", s)
+	}
+	local, domain := s[:at], s[at+1:]
+	if len(local) > 256 || len(domain) > 255 {
+		return "", Errorf(KindInvalid, "mail address is too long (at most 256 bytes before and 255 after the @)")
+	}
+	if local[0] == '"' {
+		var err error
+		if local, err = unquoteLocal(local); err != nil {
+			return "", err
+		}
+	} else if strings.ContainsAny(local, " \t\r\n\x00<>()[]:;,\\\"@") {
+		return "", Errorf(KindInvalid, "%q is not a mail address: the part before the @ holds a character that must be quoted", s)
+	}
+	if strings.ContainsAny(domain, " \t\r\n\x00<>(),;\\\"@/") {
+		return "", Errorf(KindInvalid, "%q is not a mail address: the domain holds a character that no domain may hold", s)
+	}
+	return Address(local + "@" + domain), nil
+}
+
+// unquoteLocal returns the content of a quoted local part.
+func unquoteLocal(q string) (string, error) {
+	if len(q) < 3 || q[len(q)-1] != '"' {
+		return "", Errorf(KindInvalid, "%q is not a mail address: the quoted part before the @ does not end", q)
+	}
+	var b strings.Builder
+	for i := 1; i < len(q)-1; i++ {
+		c := q[i]
+		if c == '\\' && i+1 < len(q)-1 {
+			i++
+			c = q[i]
+		} else if c == '"' {
+			return "", Errorf(KindInvalid, "%q is not a mail address: a quote stands inside the quoted part", q)
+		}
+		if c < ' ' || c == 0x7f {
+			return "", Errorf(KindInvalid, "%q is not a mail address: it holds a control character", q)
+		}
+		b.WriteByte(c)
+	}
+	return b.String(), nil
+}
+
+// Local returns the part before the last "@", unquoted.
+func (a Address) Local() string {
+	if i := strings.LastIndexByte(string(a), '@'); i >= 0 {
+		return string(a[:i])
+	}
+	return string(a)
+}
+
+// Domain returns the part behind the last "@", as written.
+func (a Address) Domain() string {
+	if i := strings.LastIndexByte(string(a), '@'); i >= 0 {
+		return string(a[i+1:])
+	}
+	return ""
+}
+
+// Key returns the form in which addresses are compared: the local part in
+// lower case, the domain in lower case and in its U-label form. Everything
+// that looks addresses up uses it.
+func (a Address) Key() string {
+	return strings.ToLower(a.Local()) + "@" + DomainKey(a.Domain())
+}
+
+// DomainKey returns the form in which domains are compared.
+func DomainKey(domain string) string {
+	d := strings.ToLower(strings.TrimSuffix(domain, "."))
+	if strings.Contains(d, "xn--") {
+		if u, err := idna.Display.ToUnicode(d); err == nil {
+			return u
+		}
+	}
+	return d
+}
