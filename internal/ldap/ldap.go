@@ -3,7 +3,10 @@
 // knows no BER, no socket and no storage.
 package ldap
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // AVA is an attribute type and value of an RDN.
 type AVA struct{ Type, Value string }
@@ -25,6 +28,47 @@ type Attribute struct {
 type Entry struct {
 	DN         DN
 	Attributes []Attribute
+}
+
+// Attribute returns the attribute of a description, in any case of letters, or
+// nil. Aliases and subtypes are the schema's matter.
+func (e *Entry) Attribute(desc string) *Attribute {
+	for i := range e.Attributes {
+		if strings.EqualFold(e.Attributes[i].Desc, desc) {
+			return &e.Attributes[i]
+		}
+	}
+	return nil
+}
+
+// Value returns the first value of an attribute as text, or "".
+func (e *Entry) Value(desc string) string {
+	if a := e.Attribute(desc); a != nil && len(a.Values) > 0 {
+		return string(a.Values[0])
+	}
+	return ""
+}
+
+// Values returns the values of an attribute as text.
+func (e *Entry) Values(desc string) []string {
+	a := e.Attribute(desc)
+	if a == nil {
+		return nil
+	}
+	values := make([]string, len(a.Values))
+	for i, v := range a.Values {
+		values[i] = string(v)
+	}
+	return values
+}
+
+// NewAttribute returns an attribute with text values.
+func NewAttribute(desc string, values ...string) Attribute {
+	a := Attribute{Desc: desc, Values: make([][]byte, len(values))}
+	for i, v := range values {
+		a.Values[i] = []byte(v)
+	}
+	return a
 }
 
 // Scope of a search (RFC 4511 §4.5.1.2).
