@@ -1,0 +1,14 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// subcommands returns every command, one file each.
+func (a *app) subcommands() []*cobra.Command {
+	return []*cobra.Command{
+		serveCommand(a),
+		accountCommand(a),
+		checkCommand(a),
+		manCommand(a),
+		versionCommand(a),
+	}
+}

@@ -1,0 +1,24 @@
+#!/bin/bash
+# Installs the programs the tests talk to, where this is root on Debian.
+# Anywhere else it does nothing: tests whose peer is missing say so and skip.
+set -eu
+peers=(dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix slapd ldap-utils isync swaks mutt curl openssl)
+missing=()
+for p in "${peers[@]}"; do
+  dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "peers: ${missing[*]} not installed; the tests that need them will skip" >&2
+  exit 0
+fi
+# The packages' own services must not start: the tests run their own.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+  chmod +x /usr/sbin/policy-rc.d
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+printf '%s\n' 'postfix postfix/main_mailer_type select No configuration' 'slapd slapd/no_configuration boolean true' | debconf-set-selections
+apt-get update -qq
+apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
