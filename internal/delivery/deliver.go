@@ -1,0 +1,203 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"expost/internal/mail"
+	"expost/internal/store"
+)
+
+// Spooled is a received message that is in no mailbox yet.
+type Spooled struct {
+	in        *store.Incoming
+	key       contentKey
+	messageID string
+}
+
+// Size returns the bytes of the message, trace fields included.
+func (s *Spooled) Size() int64 { return s.in.Size() }
+
+// MessageID returns the Message-ID field as it stands in the message.
+func (s *Spooled) MessageID() string { return s.messageID }
+
+// Close drops what no mailbox has taken over.
+func (s *Spooled) Close() error { return s.in.Close() }
+
+// counter counts what is read.
+type counter struct {
+	io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// Spool reads a message to its end, puts the trace fields of the envelope
+// before it and mends its header. Close what it returns. Where it fails, r may
+// not have been read to its end.
+func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled, error) {
+	src := &counter{Reader: r}
+	h := newHeader(src, a.unfinished.seed, a.cfg.MaxReceived)
+	if env.Submitted {
+		h.submit(env.Received.Format(dateLayout), "<"+env.ID+"@"+a.cfg.Hostname+">")
+	}
+	in, err := a.store.Spool(ctx, env.trace(a.cfg.Hostname), h, 0)
+	if err != nil {
+		return nil, fmt.Errorf("receiving message %s: %w", env.ID, err)
+	}
+	return &Spooled{
+		in:        in,
+		key:       contentKey{from: env.From, sum: h.sum.Sum64(), size: src.n},
+		messageID: h.messageID,
+	}, nil
+}
+
+// Deliver puts a message into every mailbox of every recipient and returns what
+// became of each, in the order of the envelope: nil, or why its mail is not (or
+// not everywhere) delivered. All that succeeded is on disk.
+func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error {
+	now := time.Now()
+	done := a.unfinished.done(s.key, now)
+	outcome := map[place]error{}
+	var todo []Target
+	for _, r := range env.Recipients {
+		for _, t := range r.Route.Targets {
+			p := t.place()
+			if _, ok := outcome[p]; ok {
+				continue
+			}
+			outcome[p] = nil
+			if !done[p] {
+				todo = append(todo, t)
+			}
+		}
+	}
+	for i, err := range a.deliverAll(ctx, todo, s.in) {
+		outcome[todo[i].place()] = err
+	}
+	results := make([]error, len(env.Recipients))
+	for i, r := range env.Recipients {
+		for _, t := range r.Route.Targets {
+			if err := outcome[t.place()]; err != nil && (results[i] == nil || Permanent(results[i])) {
+				results[i] = err
+			}
+		}
+		a.noteSkipped(env, &r)
+	}
+	if Reply(results) != nil || len(done) > 0 {
+		a.unfinished.set(s.key, reached(env, results, outcome), now)
+	}
+	return results
+}
+
+func (t *Target) place() place { return place{t.Account.ID, t.Mailbox} }
+
+// reached returns the places that have the message and for which it will come
+// again: those of all recipients over SMTP, where it must come again at all;
+// those of the failed recipients over LMTP.
+func reached(env *Envelope, results []error, outcome map[place]error) map[place]bool {
+	if Reply(results) == nil {
+		return nil
+	}
+	done := map[place]bool{}
+	for i, r := range env.Recipients {
+		if env.PerReply && results[i] == nil {
+			continue
+		}
+		for _, t := range r.Route.Targets {
+			if outcome[t.place()] == nil {
+				done[t.place()] = true
+			}
+		}
+	}
+	return done
+}
+
+// deliverAll delivers to all targets, several at once.
+func (a *Agent) deliverAll(ctx context.Context, targets []Target, in *store.Incoming) []error {
+	errs := make([]error, len(targets))
+	if len(targets) == 1 {
+		errs[0] = a.deliverOne(ctx, &targets[0], in)
+		return errs
+	}
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(a.cfg.Concurrency, len(targets)) {
+		wg.Go(func() {
+			for i := range next {
+				errs[i] = a.deliverOne(ctx, &targets[i], in)
+			}
+		})
+	}
+	for i := range targets {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return errs
+}
+
+// deliverOne puts the message into one mailbox.
+func (a *Agent) deliverOne(ctx context.Context, t *Target, in *store.Incoming) error {
+	if err := checkSize(t.Account, in.Size()); err != nil {
+		return err
+	}
+	box, err := a.open(ctx, t.Account)
+	if err != nil {
+		return err
+	}
+	defer box.Release()
+	m, err := mailbox(ctx, box, t.Mailbox)
+	if err != nil {
+		return err
+	}
+	switch _, err = box.Append(ctx, m.ID, in, store.AppendOptions{}); {
+	case err == nil:
+		return nil
+	case mail.KindOf(err) == mail.KindQuota:
+		return full(t.Account)
+	}
+	return fmt.Errorf("delivering to %q of %q: %w", m.Name, t.Account.ID, err)
+}
+
+// noteSkipped logs the forwards of a recipient that lead nowhere yet.
+func (a *Agent) noteSkipped(env *Envelope, r *Recipient) {
+	for _, addr := range r.Route.Skipped {
+		a.log.Warn("forward not followed: sending mail to the outside is not set up",
+			slog.String("id", env.ID), slog.String("to", string(r.Address)), slog.String("forward", string(addr)))
+	}
+}
+
+// Reply reduces the results of all recipients to the one that SMTP can give for
+// them; the package comment says why.
+func Reply(results []error) error {
+	var first error
+	failed, permanent := 0, 0
+	for _, err := range results {
+		if err == nil {
+			continue
+		}
+		failed++
+		if Permanent(err) {
+			permanent++
+		} else if first == nil || Permanent(first) {
+			first = err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if failed == 0 || permanent == 0 || permanent == len(results) {
+		return first
+	}
+	return &Error{Status: "4.3.0", Err: mail.WrapError(mail.KindTemporary, first,
+		"%d of %d recipients could not be served (%s), try again", failed, len(results), mail.PublicText(first))}
+}

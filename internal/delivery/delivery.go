@@ -1,0 +1,85 @@
+// Package delivery takes a message from its SMTP envelope into mailboxes: what
+// a recipient address stands for, where its mail goes, and how the message gets
+// there without being lost.
+//
+// # What is promised
+//
+// When [Agent.Deliver] reports no error for a recipient, the message is on disk
+// in every mailbox that the recipient stands for. The message is read, parsed
+// and compressed once, however many recipients it has; for that reason the trace
+// fields (Return-Path, Received) are the same for all of them, and there is no
+// Delivered-To. Loops are noticed by the number of Received fields.
+//
+// # When some recipients fail after DATA
+//
+// SMTP has one reply for all recipients (LMTP has one for each, and none of
+// this concerns it). There is no queue to keep the rest in, so the choice is
+// which way to be wrong, and it is never the way that loses mail:
+//
+//   - every recipient has the message: 250;
+//   - every recipient failed for good: 5xx, the sender's host returns it;
+//   - anything else: 451. The sender's host tries again with all recipients. At
+//     that second RCPT those that fail for good (full, disabled, gone) are told so
+//     one by one, which the reply to DATA cannot do.
+//
+// The recipients that have the message already would get it a second time by
+// that; so the Agent remembers, in memory, which mailboxes a partly delivered
+// message reached (by sender and a hash of the bytes as they were received) and
+// leaves them out when the same message comes again. A restart in between, or
+// more than maxUnfinished such messages, costs duplicates, not mail.
+package delivery
+
+import (
+	"log/slog"
+	"net/netip"
+	"strings"
+
+	"expost/internal/directory"
+	"expost/internal/mail"
+	"expost/internal/store"
+)
+
+// Config says which mail is ours and how addresses are read.
+type Config struct {
+	Hostname    string       // the name in Received and Message-ID
+	Domains     []string     // domains whose mail is ours
+	Hosts       []string     // further names of this node that a mailHost may have; Hostname is one already
+	Addresses   []netip.Addr // user@[literal] is ours for these and for the address the client connected to
+	Separator   string       // between name and detail of a sub-address, "+"; empty: no sub-addresses
+	CatchAll    string       // local part of catch-all addresses, "catchall"; empty: no catch-all
+	Postmaster  mail.Address // the account that gets the mail for postmaster where no entry has that address
+	Concurrency int          // mailboxes one message is written to at once; 0: 16
+	MaxReceived int          // Received fields a message may have; 0: 50
+}
+
+// Agent delivers. It is safe for concurrent use.
+type Agent struct {
+	cfg        Config
+	domains    map[string]bool // by mail.DomainKey
+	hosts      map[string]bool // lower case
+	directory  directory.Directory
+	store      *store.Store
+	log        *slog.Logger
+	unfinished *unfinished
+}
+
+// New returns an Agent over the directory and the store.
+func New(cfg Config, dir directory.Directory, st *store.Store, log *slog.Logger) *Agent {
+	if cfg.Concurrency == 0 {
+		cfg.Concurrency = 16
+	}
+	if cfg.MaxReceived == 0 {
+		cfg.MaxReceived = 50
+	}
+	a := &Agent{
+		cfg: cfg, directory: dir, store: st, log: log,
+		domains: map[string]bool{}, hosts: map[string]bool{"": true}, unfinished: newUnfinished(),
+	}
+	for _, d := range cfg.Domains {
+		a.domains[mail.DomainKey(d)] = true
+	}
+	for _, h := range append(cfg.Hosts, cfg.Hostname) {
+		a.hosts[strings.ToLower(strings.TrimSuffix(h, "."))] = true
+	}
+	return a
+}

@@ -1,0 +1,50 @@
+package smtpserver
+
+import (
+	"strconv"
+
+	"expost/internal/delivery"
+)
+
+// hello is HELO, EHLO (RFC 5321 §4.1.1.1) and LHLO (RFC 2033 §4.1).
+func (c *conn) hello(verb, arg string) reply {
+	c.idle++
+	if (verb == "LHLO") != (c.cfg.Mode == LMTP) {
+		return reply{code: 500, status: "5.5.1", text: "this is " + c.protocol()}
+	}
+	if arg == "" || len(arg) > 255 {
+		return reply{code: 501, status: "5.5.4", text: verb + " needs your host name"}
+	}
+	c.helo, c.esmtp, c.env = arg, verb != "HELO", nil
+	if !c.esmtp {
+		return reply{code: 250, text: c.cfg.Hostname}
+	}
+	lines := append([]string{c.cfg.Hostname}, c.extensions()...)
+	return reply{code: 250, more: lines[:len(lines)-1], text: lines[len(lines)-1]}
+}
+
+// extensions lists what may be used now.
+func (c *conn) extensions() []string {
+	l := []string{
+		"PIPELINING",
+		"SIZE " + strconv.FormatInt(c.cfg.Limits.MessageSize, 10),
+		"8BITMIME",
+		"SMTPUTF8",
+		"CHUNKING",
+		"ENHANCEDSTATUSCODES",
+		"DSN",
+		"LIMITS RCPTMAX=" + strconv.Itoa(c.cfg.Limits.Recipients),
+	}
+	if c.cfg.TLSConfig != nil && c.tls == nil {
+		l = append(l, "STARTTLS")
+	}
+	if c.cfg.Mode == Submission && c.account == nil && c.passwordsAllowed() {
+		l = append(l, "AUTH PLAIN LOGIN", "AUTH=PLAIN LOGIN") // the second is for Outlook Express 4
+	}
+	return l
+}
+
+// client describes the session for an envelope.
+func (c *conn) client() delivery.Client {
+	return delivery.Client{Helo: c.helo, Address: c.remote, ESMTP: c.esmtp, LMTP: c.cfg.Mode == LMTP, TLS: c.tls}
+}
