@@ -113,8 +113,7 @@ func (u *utf7) Transform(dst, src []byte, _ bool) (nDst, nSrc int, err error) {
 				dst[nDst] = '+'
 				nDst++
 			} else if c != '-' {
-				dst[nDst] = c
-				nDst++
+				nDst += utf8.EncodeRune(dst[nDst:], windows1252(c))
 			}
 			*u = utf7{}
 		case c == '+':

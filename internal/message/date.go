@@ -105,8 +105,8 @@ func (d *date) timeWord(w string) {
 	if w != "" && (w[0] == '.' || w[0] == ',') {
 		w = strings.TrimLeft(w[1:], "0123456789")
 	}
-	if w != "" {
-		d.word(strings.ReplaceAll(w, ":", ""))
+	if w = strings.ReplaceAll(w, ":", ""); w != "" {
+		d.word(w)
 	}
 }
 

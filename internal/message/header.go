@@ -142,7 +142,7 @@ func (p *Parser) fieldText(name, raw []byte) {
 	if p.text.w == nil || p.header.env == nil {
 		return
 	}
-	p.text.field(string(name), DecodeHeader(unfold(raw)), len(p.open) == 1)
+	p.text.field(lenientUTF8(string(name)), DecodeHeader(unfold(raw)), len(p.open) == 1)
 }
 
 // keep returns a field's value, or nothing where too much is kept already.

@@ -130,7 +130,7 @@ func checkMessage(t *testing.T, m *Message, raw string) {
 		t.Errorf("offsets are not sound: %+v", m.Parts)
 	}
 	eol := "\n"
-	if strings.Count(raw, "\n") == 0 {
+	if i := strings.IndexAny(raw, "\r\n"); i >= 0 && i+1 < len(raw) && raw[i] == '\r' && raw[i+1] > ' ' && raw[i+1] < 0x7f {
 		eol = "\r"
 	}
 	for i, p := range m.Parts {
