@@ -23,7 +23,7 @@ func ParseDN(s string) (DN, error) {
 	if p.done() {
 		return DN{}, nil
 	}
-	var dn DN
+	dn := make(DN, 0, 1+strings.Count(s, ",")+strings.Count(s, ";"))
 	for {
 		rdn := p.rdn()
 		if p.bad != "" {
@@ -189,6 +189,9 @@ func (p *dnParser) endOfValue() {
 // plainValue reads an unquoted value; spaces at its end belong to it only if
 // escaped.
 func (p *dnParser) plainValue() string {
+	if n := strings.IndexAny(p.s[p.i:], ",;+\"\\\x00"); n < 0 || strings.IndexByte(",;+", p.s[p.i+n]) >= 0 {
+		return p.verbatimValue(n)
+	}
 	var b strings.Builder
 	keep := 0
 	for ; p.i < len(p.s); p.i++ {
@@ -209,6 +212,17 @@ func (p *dnParser) plainValue() string {
 		}
 	}
 	return b.String()[:keep]
+}
+
+// verbatimValue takes the next n bytes, or the rest where n is negative, as a
+// value that nothing is escaped in.
+func (p *dnParser) verbatimValue(n int) string {
+	if n < 0 {
+		n = len(p.s) - p.i
+	}
+	v := p.s[p.i : p.i+n]
+	p.i += n
+	return strings.TrimRight(v, " \t\r\n")
 }
 
 // escape reads a backslash with two hex digits or one character behind it, and

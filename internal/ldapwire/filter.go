@@ -34,7 +34,7 @@ func (d *decoder) newFilter(op ldap.FilterOp) *ldap.Filter {
 		return nil
 	}
 	if len(s.free) == 0 {
-		s.free = make([]ldap.Filter, 8)
+		s.free = make([]ldap.Filter, 3)
 	}
 	f := &s.free[0]
 	s.free = s.free[1:]
