@@ -9,7 +9,7 @@ import (
 type header struct {
 	env         *Envelope // of the entity, where it is a message
 	field       []byte    // the field that is being read, still folded
-	size        int       // bytes of the block so far
+	size        int64     // bytes of the block so far
 	contentType bool      // there was a Content-Type
 	boundary    string
 }
@@ -64,11 +64,11 @@ func (p *Parser) headerLine(line []byte, next int64, ended bool) {
 		return
 	}
 	h := &p.header
-	h.size += len(line)
+	h.size += next - p.start
 	if text[0] != ' ' && text[0] != '\t' {
 		p.endField()
 	}
-	if h.size <= p.lim.Headers {
+	if h.size <= int64(p.lim.Headers) {
 		h.field = append(h.field, line[:min(len(line), p.lim.HeaderSize-len(h.field))]...)
 	}
 }
