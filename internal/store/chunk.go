@@ -1,0 +1,291 @@
+package store
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+	"sync/atomic"
+	"weak"
+
+	"expost/internal/mail"
+)
+
+// chunkCap is the number of messages of a full chunk: about 2 KiB packed, so
+// that a delivery rewrites one page of the database.
+const chunkCap = 128
+
+// chunkVersion is the first byte of a packed chunk.
+const chunkVersion = 1
+
+// maxKeywordsLen bounds the text of one message's keywords, in bytes.
+const maxKeywordsLen = 64 << 10
+
+// chunk is up to chunkCap messages of a mailbox, ascending by UID. It is
+// immutable. It stays packed in memory; what is unpacked to answer a request
+// is dropped by the garbage collector.
+//
+// Packed, integers as varints:
+//
+//	version byte, CRC-32C of the rest (4 bytes, little-endian)
+//	messages, unseen, deleted
+//	first UID, highest modseq, lowest email, earliest internal date (signed)
+//	number of keyword sets, each: length, words
+//	number of zones, each: minutes (signed)
+//	messages, each:
+//	  head byte: flags, and which of keywords, thread, zone follow
+//	  UID − the one before, highest modseq − modseq, email − lowest email
+//	  size, internal date − earliest, save date − internal date (signed)
+//	  [keyword set number] [thread − email (signed)] [zone number]
+type chunk struct {
+	key      mail.UID // names the chunk's row; at most the first UID, for ever
+	first    mail.UID
+	last     mail.UID
+	n        int
+	unseen   int
+	deleted  int
+	data     []byte
+	unpacked atomic.Pointer[weak.Pointer[page]]
+}
+
+// page is the messages of a chunk.
+type page struct{ messages []mail.Message }
+
+// What the head byte of a message says beside its five flags.
+const (
+	headKeywords = 1 << (5 + iota)
+	headThread
+	headZone
+)
+
+var crcTable = crc32.MakeTable(crc32.Castagnoli)
+
+// newChunk packs messages, of which there must be at least one.
+func newChunk(key mail.UID, messages []mail.Message) *chunk {
+	return &chunk{
+		key: key, first: messages[0].UID, last: messages[len(messages)-1].UID, n: len(messages),
+		unseen:  countFlag(messages, mail.Seen, 0),
+		deleted: countFlag(messages, mail.Deleted, mail.Deleted),
+		data:    packChunk(messages),
+	}
+}
+
+// countFlag counts the messages whose flag is as want says.
+func countFlag(messages []mail.Message, flag, want mail.Flags) int {
+	n := 0
+	for i := range messages {
+		if messages[i].Flags&flag == want {
+			n++
+		}
+	}
+	return n
+}
+
+// messages returns the chunk's messages. Do not change them.
+func (c *chunk) messages() []mail.Message {
+	if w := c.unpacked.Load(); w != nil {
+		if p := w.Value(); p != nil {
+			return p.messages
+		}
+	}
+	messages, err := unpackChunk(c.data, make([]mail.Message, 0, c.n))
+	if err != nil {
+		panic("store: a chunk that was checked when it was read is damaged: " + err.Error())
+	}
+	p := &page{messages}
+	w := weak.Make(p)
+	c.unpacked.Store(&w)
+	return p.messages
+}
+
+// find returns the place of uid in the chunk, or where it would be.
+func (c *chunk) find(uid mail.UID) (int, bool) {
+	return slices.BinarySearchFunc(c.messages(), uid, compareUID)
+}
+
+func compareUID(m mail.Message, uid mail.UID) int {
+	switch {
+	case m.UID < uid:
+		return -1
+	case m.UID > uid:
+		return 1
+	}
+	return 0
+}
+
+// readChunk checks the packed bytes of the chunk named key, of which it keeps
+// a copy. buf is scratch; it is returned for the next call.
+func readChunk(key mail.UID, data []byte, buf []mail.Message) (*chunk, []mail.Message, error) {
+	messages, err := unpackChunk(data, buf[:0])
+	if err != nil {
+		return nil, buf, err
+	}
+	if messages[0].UID < key {
+		return nil, buf, errChunk("a UID is below the chunk's first")
+	}
+	return &chunk{
+		key: key, first: messages[0].UID, last: messages[len(messages)-1].UID, n: len(messages),
+		unseen:  countFlag(messages, mail.Seen, 0),
+		deleted: countFlag(messages, mail.Deleted, mail.Deleted),
+		data:    slices.Clone(data),
+	}, messages, nil
+}
+
+// packChunk returns the packed form of messages.
+func packChunk(messages []mail.Message) []byte {
+	top, lowest, earliest := messages[0].ModSeq, messages[0].Email, messages[0].InternalDate.Unix
+	var sets []mail.Keywords
+	var zones []int16
+	for i := range messages {
+		m := &messages[i]
+		top, lowest, earliest = max(top, m.ModSeq), min(lowest, m.Email), min(earliest, m.InternalDate.Unix)
+		if m.Keywords != (mail.Keywords{}) && !slices.Contains(sets, m.Keywords) {
+			sets = append(sets, m.Keywords)
+		}
+		if m.InternalDate.Offset != 0 && !slices.Contains(zones, m.InternalDate.Offset) {
+			zones = append(zones, m.InternalDate.Offset)
+		}
+	}
+	b := make([]byte, 5, 64+16*len(messages))
+	b[0] = chunkVersion
+	b = binary.AppendUvarint(b, uint64(len(messages)))
+	b = binary.AppendUvarint(b, uint64(messages[0].UID))
+	b = binary.AppendUvarint(b, uint64(top))
+	b = binary.AppendUvarint(b, uint64(lowest))
+	b = binary.AppendVarint(b, earliest)
+	b = binary.AppendUvarint(b, uint64(len(sets)))
+	for _, k := range sets {
+		b = binary.AppendUvarint(b, uint64(len(k.String())))
+		b = append(b, k.String()...)
+	}
+	b = binary.AppendUvarint(b, uint64(len(zones)))
+	for _, z := range zones {
+		b = binary.AppendVarint(b, int64(z))
+	}
+	before := messages[0].UID
+	for i := range messages {
+		m := &messages[i]
+		head := byte(m.Flags)
+		if m.Keywords != (mail.Keywords{}) {
+			head |= headKeywords
+		}
+		if uint64(m.Thread) != uint64(m.Email) {
+			head |= headThread
+		}
+		if m.InternalDate.Offset != 0 {
+			head |= headZone
+		}
+		b = append(b, head)
+		b = binary.AppendUvarint(b, uint64(m.UID-before))
+		b = binary.AppendUvarint(b, uint64(top-m.ModSeq))
+		b = binary.AppendUvarint(b, uint64(m.Email-lowest))
+		b = binary.AppendUvarint(b, uint64(m.Size))
+		b = binary.AppendUvarint(b, uint64(m.InternalDate.Unix-earliest))
+		b = binary.AppendVarint(b, m.SaveDate-m.InternalDate.Unix)
+		if head&headKeywords != 0 {
+			b = binary.AppendUvarint(b, uint64(slices.Index(sets, m.Keywords)))
+		}
+		if head&headThread != 0 {
+			b = binary.AppendVarint(b, int64(m.Thread)-int64(m.Email))
+		}
+		if head&headZone != 0 {
+			b = binary.AppendUvarint(b, uint64(slices.Index(zones, m.InternalDate.Offset)))
+		}
+		before = m.UID
+	}
+	binary.LittleEndian.PutUint32(b[1:], crc32.Checksum(b[5:], crcTable))
+	return b
+}
+
+// errChunk returns the error of a damaged chunk.
+func errChunk(what string) error {
+	return mail.Errorf(mail.KindCorrupt, "a piece of the mailbox index is damaged: %s", what)
+}
+
+// chunkHead is what stands before the messages of a packed chunk.
+type chunkHead struct {
+	n        uint64
+	uid      uint64
+	top      uint64
+	lowest   uint64
+	earliest int64
+	sets     []mail.Keywords
+	zones    []int16
+}
+
+// unpackChunk appends the messages of packed bytes to dst.
+func unpackChunk(data []byte, dst []mail.Message) ([]mail.Message, error) {
+	if len(data) < 5 || data[0] != chunkVersion {
+		return dst, errChunk("unknown version")
+	}
+	if binary.LittleEndian.Uint32(data[1:]) != crc32.Checksum(data[5:], crcTable) {
+		return dst, errChunk("checksum")
+	}
+	r := varints{b: data[5:]}
+	h := r.head()
+	if r.bad || h.n == 0 || h.n > uint64(len(r.b)) {
+		return dst, errChunk("head")
+	}
+	uid := h.uid
+	for i := range h.n {
+		m := r.message(&h)
+		if i > 0 && m.UID == 0 {
+			r.bad = true
+		}
+		uid += uint64(m.UID)
+		if r.bad || uid == 0 || uid > 1<<32-1 {
+			return dst, errChunk("message")
+		}
+		m.UID = mail.UID(uid)
+		dst = append(dst, m)
+	}
+	if len(r.b) != 0 {
+		return dst, errChunk("bytes left over")
+	}
+	return dst, nil
+}
+
+// head reads what stands before the messages.
+func (r *varints) head() chunkHead {
+	h := chunkHead{n: r.uint(), uid: r.uint(), top: r.uint(), lowest: r.uint(), earliest: r.int()}
+	for n := r.uint(); n > 0 && !r.bad; n-- {
+		if words := r.bytes(r.uint()); len(words) > 0 && len(words) <= maxKeywordsLen {
+			h.sets = append(h.sets, keywordsOf(string(words)))
+		} else {
+			r.bad = true
+		}
+	}
+	for n := r.uint(); n > 0 && !r.bad; n-- {
+		h.zones = append(h.zones, int16(r.int()))
+	}
+	return h
+}
+
+// message reads one message; its UID is the distance to the one before.
+func (r *varints) message(h *chunkHead) mail.Message {
+	head := r.byte()
+	m := mail.Message{Flags: mail.Flags(head & 0x1f), UID: mail.UID(min(r.uint(), 1<<32-1))}
+	m.ModSeq = mail.ModSeq(h.top - r.uint())
+	m.Email = mail.EmailID(h.lowest + r.uint())
+	m.Thread = mail.ThreadID(m.Email)
+	m.Size = int64(r.uint())
+	m.InternalDate.Unix = h.earliest + int64(r.uint())
+	m.SaveDate = m.InternalDate.Unix + r.int()
+	if head&headKeywords != 0 {
+		if i := r.uint(); i < uint64(len(h.sets)) {
+			m.Keywords = h.sets[i]
+		} else {
+			r.bad = true
+		}
+	}
+	if head&headThread != 0 {
+		m.Thread = mail.ThreadID(int64(m.Email) + r.int())
+	}
+	if head&headZone != 0 {
+		if i := r.uint(); i < uint64(len(h.zones)) {
+			m.InternalDate.Offset = h.zones[i]
+		} else {
+			r.bad = true
+		}
+	}
+	return m
+}

@@ -1,0 +1,275 @@
+package sqlite
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"expost/internal/blob"
+	"expost/internal/mail"
+	"expost/internal/store"
+)
+
+// dbName is the name of an account's database in its folder.
+const dbName = "mail.db"
+
+// DB implements store.DB. It has a connection only while it is used, and for
+// as long afterwards as the Engine keeps it.
+type DB struct {
+	engine *Engine
+	id     mail.AccountID
+	dir    string
+	blobs  blob.Dir
+
+	// Under Engine.mu.
+	idle   []*conn
+	closed bool
+}
+
+// conn is a connection to an account's database. All connections are equal:
+// whoever needs one, reader or writer, takes an idle one or opens another.
+type conn struct {
+	*sqlite3.Conn
+	db     *DB
+	stmts  map[string]*sqlite3.Stmt
+	idleAt *list.Element // in Engine.idle
+}
+
+// pragmas are set on every connection. The cache is small because accounts are
+// many; the system has a cache of its own.
+const pragmas = `
+	PRAGMA busy_timeout = 10000;
+	PRAGMA synchronous = FULL;
+	PRAGMA cache_size = -1024;
+	PRAGMA temp_store = MEMORY;
+	PRAGMA wal_autocheckpoint = 1000;
+	PRAGMA journal_size_limit = 8388608;
+`
+
+// open opens a connection.
+func (db *DB) open(flags sqlite3.OpenFlag) (*conn, error) {
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.Join(db.dir, dbName)}
+	if vfs := db.engine.opt.VFS; vfs != "" {
+		u.RawQuery = url.Values{"vfs": {vfs}}.Encode()
+	}
+	raw, err := sqlite3.OpenFlags(u.String(), flags|sqlite3.OPEN_URI|sqlite3.OPEN_READWRITE)
+	if err != nil {
+		return nil, err
+	}
+	if err := raw.Exec(pragmas); err != nil {
+		return nil, errors.Join(err, raw.Close())
+	}
+	return &conn{Conn: raw, db: db, stmts: make(map[string]*sqlite3.Stmt)}, nil
+}
+
+// take returns a connection for the caller alone. Give it back.
+func (db *DB) take() (*conn, error) {
+	e := db.engine
+	e.mu.Lock()
+	if db.closed || e.closed {
+		e.mu.Unlock()
+		return nil, mail.Errorf(mail.KindUnavailable, "account %q is closed", string(db.id))
+	}
+	if n := len(db.idle); n > 0 {
+		c := db.idle[n-1]
+		c.leaveIdleLocked()
+		e.mu.Unlock()
+		return c, nil
+	}
+	e.mu.Unlock()
+	c, err := db.open(0)
+	return c, wrap(err, "opening the database of account %q", string(db.id))
+}
+
+// give takes a connection back. After an error of the disk it is closed, since
+// nobody knows what it still believes.
+func (db *DB) give(c *conn, err error) {
+	e := db.engine
+	e.mu.Lock()
+	var out *conn
+	if db.closed || e.closed || isDiskError(err) {
+		out = c
+	} else {
+		db.idle = append(db.idle, c)
+		c.idleAt = e.idle.PushFront(c)
+		if e.idle.Len() > e.opt.IdleConns {
+			out = e.idle.Back().Value.(*conn)
+			out.leaveIdleLocked()
+		}
+	}
+	e.mu.Unlock()
+	if out == nil {
+		return
+	}
+	if err := out.close(); err != nil {
+		e.opt.Log.Error("closing the database of an account", "account", out.db.id, "err", err)
+	}
+}
+
+// leaveIdleLocked takes an idle connection off the lists. Engine.mu is held.
+func (c *conn) leaveIdleLocked() {
+	c.db.engine.idle.Remove(c.idleAt)
+	c.idleAt = nil
+	for i, other := range c.db.idle {
+		if other == c {
+			c.db.idle = append(c.db.idle[:i], c.db.idle[i+1:]...)
+			return
+		}
+	}
+}
+
+// close closes the connection. The last one of an account empties the log into
+// the database.
+func (c *conn) close() error {
+	for _, s := range c.stmts {
+		s.Close()
+	}
+	return c.Conn.Close()
+}
+
+// stmt returns a prepared statement with its parameters bound.
+func (c *conn) stmt(sql string, args ...any) (*sqlite3.Stmt, error) {
+	s := c.stmts[sql]
+	if s == nil {
+		var err error
+		if s, _, err = c.PrepareFlags(sql, sqlite3.PREPARE_PERSISTENT); err != nil {
+			return nil, err
+		}
+		c.stmts[sql] = s
+	}
+	for i, arg := range args {
+		var err error
+		switch v := arg.(type) {
+		case int64:
+			err = s.BindInt64(i+1, v)
+		case string:
+			err = s.BindText(i+1, v)
+		case []byte:
+			err = s.BindBlob(i+1, v)
+		default:
+			err = fmt.Errorf("sqlite: parameter of type %T", arg)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// exec runs a statement that returns no rows.
+func (c *conn) exec(sql string, args ...any) error {
+	s, err := c.stmt(sql, args...)
+	if err != nil {
+		return err
+	}
+	return s.Exec()
+}
+
+// query calls fn with each row.
+func (c *conn) query(sql string, fn func(*sqlite3.Stmt) error, args ...any) error {
+	s, err := c.stmt(sql, args...)
+	if err != nil {
+		return err
+	}
+	for s.Step() {
+		if err := fn(s); err != nil {
+			s.Reset()
+			return err
+		}
+	}
+	return s.Reset()
+}
+
+// View implements store.DB.
+func (db *DB) View(ctx context.Context, fn func(store.ReadTx) error) (err error) {
+	select {
+	case db.engine.readers <- struct{}{}:
+		defer func() { <-db.engine.readers }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c, err := db.take()
+	if err != nil {
+		return err
+	}
+	defer func() { db.give(c, err) }()
+	defer c.SetInterrupt(c.SetInterrupt(ctx))
+	if err = c.exec("BEGIN"); err == nil {
+		err = errors.Join(fn(&tx{c: c}), c.rollback())
+	}
+	return wrap(err, "reading account %q", string(db.id))
+}
+
+// Update implements store.DB.
+func (db *DB) Update(ctx context.Context, fn func(store.Tx) error) (err error) {
+	select {
+	case db.engine.writers <- struct{}{}:
+		defer func() { <-db.engine.writers }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c, err := db.take()
+	if err != nil {
+		return err
+	}
+	defer func() { db.give(c, err) }()
+	t := &tx{c: c}
+	if err = c.exec("BEGIN IMMEDIATE"); err == nil {
+		if err = fn(t); err == nil {
+			err = c.exec("COMMIT")
+		}
+	}
+	if err != nil {
+		err = errors.Join(err, c.rollback(), t.unlink())
+	}
+	return wrap(err, "changing account %q", string(db.id))
+}
+
+// rollback ends the transaction, where one is open, even if interrupted.
+func (c *conn) rollback() error {
+	if c.GetAutocommit() {
+		return nil
+	}
+	defer c.SetInterrupt(c.SetInterrupt(context.Background()))
+	return c.exec("ROLLBACK")
+}
+
+// OpenBlob implements store.DB.
+func (db *DB) OpenBlob(sum blob.Sum) (*os.File, error) {
+	f, err := db.blobs.Open(sum)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, mail.WrapError(mail.KindNotExist, err, "the message's bytes are gone")
+	}
+	return f, wrap(err, "opening a message")
+}
+
+// Blobs implements store.DB.
+func (db *DB) Blobs() iter.Seq2[blob.Sum, error] { return db.blobs.All() }
+
+// RemoveBlob implements store.DB.
+func (db *DB) RemoveBlob(sum blob.Sum) error { return wrap(db.blobs.Remove(sum), "removing a message") }
+
+// Close implements store.DB.
+func (db *DB) Close() error {
+	e := db.engine
+	e.mu.Lock()
+	db.closed = true
+	conns := append([]*conn(nil), db.idle...)
+	for _, c := range conns {
+		c.leaveIdleLocked()
+	}
+	e.mu.Unlock()
+	var errs []error
+	for _, c := range conns {
+		errs = append(errs, c.close())
+	}
+	return wrap(errors.Join(errs...), "closing account %q", string(db.id))
+}

@@ -1,0 +1,292 @@
+// Package sqlite is the store's engine for one node: each account is a folder
+// with one SQLite database and the files of its large bodies,
+//
+//	DIR/accounts/<domain>/<local>/mail.db   (-wal, -shm while it is open)
+//	DIR/accounts/<domain>/<local>/blobs/ab/<sha256>.zst
+//	DIR/accounts/.spool/                    messages on their way in, accounts being made or removed
+//	DIR/accounts/.lock                      held by the process that uses DIR
+//
+// An account can be copied, inspected or deleted as a folder while no process
+// holds the lock. Databases are in WAL mode with synchronous=FULL: a commit is
+// on disk when it returns, and readers never wait for it.
+package sqlite
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"expost/internal/blob"
+	"expost/internal/mail"
+	"expost/internal/store"
+)
+
+// Options of an Engine. The zero value of a field means what stands beside it.
+type Options struct {
+	IdleConns int          // connections kept open that nobody uses: 256, each 3 files and about 400 KiB
+	BusyConns int          // readers, and writers, at work at the same time: 64 each
+	VFS       string       // of SQLite; the operating system's
+	Log       *slog.Logger // slog.Default
+}
+
+// Engine implements store.Engine in a folder.
+type Engine struct {
+	dir  string // DIR/accounts
+	opt  Options
+	lock *os.File
+
+	readers, writers chan struct{} // one token for each at work
+
+	mu     sync.Mutex
+	idle   *list.List // *conn, the last used first
+	closed bool
+}
+
+var _ store.Engine = (*Engine)(nil)
+
+// The names in DIR/accounts that are no domain.
+const (
+	spoolName = ".spool"
+	lockName  = ".lock"
+)
+
+// New returns an Engine that keeps accounts in dir, which it makes where it is
+// missing. Where another process uses dir, it says which: mail.KindUnavailable.
+func New(dir string, opt Options) (*Engine, error) {
+	if opt.IdleConns == 0 {
+		opt.IdleConns = 256
+	}
+	if opt.BusyConns == 0 {
+		opt.BusyConns = 64
+	}
+	if opt.Log == nil {
+		opt.Log = slog.Default()
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the mail store: %w", err)
+	}
+	e := &Engine{
+		dir: filepath.Join(dir, "accounts"), opt: opt, idle: list.New(),
+		readers: make(chan struct{}, opt.BusyConns), writers: make(chan struct{}, opt.BusyConns),
+	}
+	if err := os.MkdirAll(e.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the mail store: %w", err)
+	}
+	if e.lock, err = lockFile(filepath.Join(e.dir, lockName)); err != nil {
+		return nil, err
+	}
+	if err := e.emptySpool(); err != nil {
+		e.lock.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// lockFile takes the lock that keeps other processes out, and writes who has it.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the mail store: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("locking the mail store: %w", err)
+		}
+		owner := make([]byte, 64)
+		n, _ := f.ReadAt(owner, 0)
+		return nil, mail.Errorf(mail.KindUnavailable, "the mail store in %s is in use by %s; stop it first",
+			filepath.Dir(path), cmp.Or(strings.TrimSpace(string(owner[:n])), "another process"))
+	}
+	if err := f.Truncate(0); err == nil {
+		fmt.Fprintf(f, "process %d\n", os.Getpid())
+	}
+	return f, nil
+}
+
+// emptySpool removes what a crash left in the spool.
+func (e *Engine) emptySpool() error {
+	spool := filepath.Join(e.dir, spoolName)
+	if err := os.RemoveAll(spool); err != nil {
+		return fmt.Errorf("emptying the spool: %w", err)
+	}
+	if err := os.Mkdir(spool, 0o700); err != nil {
+		return fmt.Errorf("making the spool: %w", err)
+	}
+	return nil
+}
+
+// TempFile implements store.Engine.
+func (e *Engine) TempFile() (*os.File, error) {
+	f, err := os.CreateTemp(filepath.Join(e.dir, spoolName), "message-*.zst")
+	if err != nil {
+		return nil, wrap(err, "making a spool file")
+	}
+	return f, nil
+}
+
+// Open implements store.Engine. It brings an older database up to date.
+func (e *Engine) Open(ctx context.Context, id mail.AccountID) (store.DB, error) {
+	dir, err := e.path(id)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, dbName)); errors.Is(err, fs.ErrNotExist) {
+		return nil, mail.Errorf(mail.KindNotExist, "there is no account %q", string(id))
+	} else if err != nil {
+		return nil, wrap(err, "opening account %q", string(id))
+	}
+	db := &DB{engine: e, id: id, dir: dir, blobs: blob.Dir(filepath.Join(dir, "blobs"))}
+	c, err := db.take()
+	if err != nil {
+		return nil, err
+	}
+	err = c.upgrade()
+	db.give(c, err)
+	if err != nil {
+		return nil, errors.Join(wrap(err, "opening account %q", string(id)), db.Close())
+	}
+	return db, nil
+}
+
+// Create implements store.Engine: the account is made in the spool, synced and
+// given its name.
+func (e *Engine) Create(ctx context.Context, id mail.AccountID, init func(store.Tx) error) error {
+	dir, err := e.path(id)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(dir); err == nil {
+		return mail.Errorf(mail.KindExist, "there is an account %q already", string(id))
+	}
+	temp, err := os.MkdirTemp(filepath.Join(e.dir, spoolName), "account-")
+	if err != nil {
+		return wrap(err, "making account %q", string(id))
+	}
+	defer os.RemoveAll(temp)
+	db := &DB{engine: e, id: id, dir: temp, blobs: blob.Dir(filepath.Join(temp, "blobs"))}
+	if err := db.create(init); err != nil {
+		return wrap(err, "making account %q", string(id))
+	}
+	return wrap(e.adopt(temp, dir), "making account %q", string(id))
+}
+
+// adopt gives a finished account folder its name.
+func (e *Engine) adopt(temp, dir string) error {
+	domain := filepath.Dir(dir)
+	if err := os.Mkdir(domain, 0o700); err == nil {
+		if err := blob.SyncDir(e.dir); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := blob.SyncDir(temp); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, dir); err != nil {
+		if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+			return mail.Errorf(mail.KindExist, "there is an account of this name already")
+		}
+		return err
+	}
+	return blob.SyncDir(domain)
+}
+
+// Remove implements store.Engine: the account loses its name first, so that a
+// crash leaves it whole or gone.
+func (e *Engine) Remove(ctx context.Context, id mail.AccountID) error {
+	dir, err := e.path(id)
+	if err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(filepath.Join(e.dir, spoolName), "removed-")
+	if err != nil {
+		return wrap(err, "removing account %q", string(id))
+	}
+	defer os.RemoveAll(temp)
+	err = os.Rename(dir, filepath.Join(temp, "account"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return mail.Errorf(mail.KindNotExist, "there is no account %q", string(id))
+	}
+	if err == nil {
+		err = blob.SyncDir(filepath.Dir(dir))
+	}
+	return wrap(err, "removing account %q", string(id))
+}
+
+// Accounts implements store.Engine.
+func (e *Engine) Accounts(ctx context.Context) iter.Seq2[mail.AccountID, error] {
+	return func(yield func(mail.AccountID, error) bool) {
+		ids, err := e.list(ctx)
+		if err != nil {
+			yield("", wrap(err, "listing the accounts"))
+			return
+		}
+		for _, id := range ids {
+			if !yield(id, nil) {
+				return
+			}
+		}
+	}
+}
+
+// list returns the ids of all accounts in order.
+func (e *Engine) list(ctx context.Context) ([]mail.AccountID, error) {
+	domains, err := os.ReadDir(e.dir)
+	if err != nil {
+		return nil, err
+	}
+	var ids []mail.AccountID
+	for _, d := range domains {
+		if !d.IsDir() || strings.HasPrefix(d.Name(), ".") {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		locals, err := os.ReadDir(filepath.Join(e.dir, d.Name()))
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range locals {
+			if id, ok := accountOf(d.Name(), l.Name()); ok && l.IsDir() {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// Close implements store.Engine.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	var conns []*conn
+	for at := e.idle.Front(); at != nil; at = at.Next() {
+		conns = append(conns, at.Value.(*conn))
+	}
+	for _, c := range conns {
+		c.leaveIdleLocked()
+	}
+	e.mu.Unlock()
+	var errs []error
+	for _, c := range conns {
+		errs = append(errs, c.close())
+	}
+	return errors.Join(append(errs, e.lock.Close())...)
+}
