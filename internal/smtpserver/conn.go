@@ -57,7 +57,7 @@ func ipOf(a net.Addr) netip.Addr {
 // turnAway tells the client why it is not served.
 func (c *conn) turnAway(reason string) {
 	c.log.Info("connection refused", slog.String("reason", reason))
-	if !c.cfg.ImplicitTLS {
+	if c.wire.implicitTLS() == nil {
 		c.write(reply{code: 421, text: reason})
 		_ = c.wire.out.Flush()
 	}
@@ -71,8 +71,8 @@ func (c *conn) run(ctx context.Context) {
 			c.finish(reply{code: 421, status: "4.3.0", text: "internal error"}.closing())
 		}
 	}()
-	if c.cfg.ImplicitTLS {
-		state, err := c.wire.startTLS(c.cfg.TLSConfig)
+	if tc := c.wire.implicitTLS(); tc != nil {
+		state, err := c.wire.handshake(tc)
 		if err != nil {
 			c.log.Debug("TLS handshake", slog.Any("error", err))
 			return

@@ -66,8 +66,7 @@ const (
 type Config struct {
 	Mode          Mode
 	Hostname      string
-	TLSConfig     *tls.Config // nil: no TLS
-	ImplicitTLS   bool        // TLS from the first byte (RFC 8314)
+	TLSConfig     *tls.Config // for STARTTLS; nil: none
 	PlaintextAuth PlaintextAuth
 	BareNewline   BareNewline
 	Limits        Limits
@@ -89,9 +88,10 @@ func New(cfg Config) *Server {
 	return &Server{cfg: cfg, log: cfg.Logger, conns: newRegistry(cfg.Limits)}
 }
 
-// Serve accepts connections until ctx ends. Then it stops accepting, says 421
-// to those that wait for a command, lets messages in transfer end for
-// Limits.ShutdownTime, cuts the rest and returns nil. Any other end is an error.
+// Serve accepts connections until ctx ends; those of a [tls.NewListener] speak
+// TLS from the first byte (RFC 8314). When ctx ends Serve stops accepting, says 421 to those that wait for a
+// command, lets messages in transfer end for Limits.ShutdownTime, cuts the rest
+// and returns nil. Any other end is an error.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()

@@ -19,7 +19,7 @@ func (c *conn) startTLS(arg string) reply {
 	if err := c.wire.out.Flush(); err != nil {
 		return none.closing()
 	}
-	state, err := c.wire.startTLS(c.cfg.TLSConfig)
+	state, err := c.wire.handshake(c.wire.startTLS(c.cfg.TLSConfig))
 	if err != nil {
 		c.log.Debug("TLS handshake", slog.Any("error", err))
 		return none.closing()

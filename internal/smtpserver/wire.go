@@ -50,27 +50,37 @@ type wire struct {
 
 func newWire(nc net.Conn, limits *Limits) *wire {
 	w := &wire{raw: nc, nc: nc, limits: limits}
+	if tc, ok := nc.(*tls.Conn); ok {
+		w.raw = tc.NetConn()
+	}
 	w.in = bufio.NewReaderSize(wireReader{w}, readBuffer)
 	w.out = bufio.NewWriterSize(wireWriter{w}, writeBuffer)
 	return w
 }
 
-// startTLS takes over the connection with TLS. Nothing may be buffered.
-func (w *wire) startTLS(cfg *tls.Config) (*tls.ConnectionState, error) {
-	tc := tls.Server(w.nc, cfg)
+// implicitTLS returns the connection where it came from a TLS listener.
+func (w *wire) implicitTLS() *tls.Conn {
+	tc, _ := w.nc.(*tls.Conn)
+	return tc
+}
+
+// startTLS puts TLS over the connection. Nothing may be buffered.
+func (w *wire) startTLS(cfg *tls.Config) *tls.Conn {
+	tc := tls.Server(w.raw, cfg)
+	w.mu.Lock()
+	w.nc = tc
+	w.mu.Unlock()
+	return tc
+}
+
+// handshake makes TLS ready, within the time of a command.
+func (w *wire) handshake(tc *tls.Conn) (*tls.ConnectionState, error) {
 	if err := tc.SetDeadline(time.Now().Add(w.limits.CommandTime)); err != nil {
 		return nil, err
 	}
 	if err := tc.Handshake(); err != nil {
 		return nil, err
 	}
-	if err := tc.SetDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
-	w.mu.Lock()
-	w.nc = tc
-	w.mu.Unlock()
-	w.in.Reset(wireReader{w})
 	state := tc.ConnectionState()
 	return &state, nil
 }
