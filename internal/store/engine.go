@@ -144,6 +144,9 @@ type ReadTx interface {
 	// Verify has the database check its own structure and calls fn with each
 	// problem, in the database's words.
 	Verify(fn func(problem string) error) error
+	// Strays calls fn with each row that belongs to nothing: details and bodies
+	// without an email, chunks without a mailbox.
+	Strays(fn func(row string) error) error
 }
 
 // Tx reads and writes.
@@ -168,6 +171,8 @@ type Tx interface {
 	SetRefs(id mail.EmailID, n int) error
 	// SetBlobRefs sets the references of a large body, 0 removes the row.
 	SetBlobRefs(sum blob.Sum, n int) error
+	// DeleteStrays removes the rows that Strays finds.
+	DeleteStrays() error
 	// DeleteEmails removes emails and returns the large bodies that no email
 	// uses any more.
 	DeleteEmails(ids []mail.EmailID) ([]blob.Sum, error)

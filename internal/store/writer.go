@@ -30,9 +30,10 @@ type writer struct {
 // op is one operation: do checks, then changes the batch. It may be run again
 // after a failed transaction.
 type op struct {
-	ctx  context.Context
-	do   func(*batch) error
-	done chan error
+	ctx   context.Context
+	do    func(*batch) error
+	alone bool // in a transaction of its own, because it looks at rows
+	done  chan error
 }
 
 // change runs do in the account's order and returns when what it did is
@@ -40,7 +41,11 @@ type op struct {
 // and harms nobody else. An operation whose ctx ends while it waits is not run;
 // once it runs, change waits for its outcome.
 func (a *Account) change(ctx context.Context, do func(*batch) error) error {
-	o := &op{ctx: ctx, do: do, done: make(chan error, 1)}
+	return a.submit(&op{ctx: ctx, do: do, done: make(chan error, 1)})
+}
+
+// submit queues an operation and waits for its outcome.
+func (a *Account) submit(o *op) error {
 	w := &a.writer
 	w.mu.Lock()
 	if w.stopped != nil {
@@ -62,8 +67,7 @@ func (a *Account) write() {
 	w := &a.writer
 	for {
 		w.mu.Lock()
-		group := w.queue[:min(len(w.queue), groupMax)]
-		w.queue = w.queue[len(group):]
+		group := w.takeLocked()
 		if len(group) == 0 && (!w.unswept || w.stopped != nil) {
 			w.running, w.queue = false, nil
 			w.idle.Broadcast()
@@ -77,6 +81,21 @@ func (a *Account) write() {
 			a.sweep()
 		}
 	}
+}
+
+// takeLocked takes the operations that go into the next transaction. writer.mu
+// is held.
+func (w *writer) takeLocked() []*op {
+	n := min(len(w.queue), groupMax)
+	for i, o := range w.queue[:n] {
+		if o.alone {
+			n = max(i, 1)
+			break
+		}
+	}
+	group := w.queue[:n]
+	w.queue = w.queue[n:]
+	return group
 }
 
 // stop refuses further operations with err and waits for those that were taken.
@@ -117,6 +136,7 @@ func (a *Account) commit(group []*op) {
 	}
 	if err == nil {
 		a.publish(b)
+		a.removeBlobs(b)
 	}
 	for i, o := range group {
 		if err != nil && errs[i] == nil {
@@ -147,7 +167,7 @@ func (a *Account) sweep() {
 	} else {
 		a.removeBlobs(b)
 	}
-	a.writer.unswept = err == nil && n == sweepBatch
+	a.unswept = err == nil && n == sweepBatch
 }
 
 // removeBlobs removes the files that a committed batch has left unused.
@@ -161,6 +181,7 @@ func (a *Account) removeBlobs(b *batch) {
 
 // publish makes a committed batch the state that everybody sees.
 func (a *Account) publish(b *batch) {
+	a.unswept = a.unswept || b.unused
 	if !b.changed() {
 		return
 	}
@@ -193,9 +214,6 @@ func (a *Account) publish(b *batch) {
 		if changed != nil {
 			close(changed)
 		}
-	}
-	if b.unused {
-		a.writer.unswept = true
 	}
 }
 

@@ -204,3 +204,34 @@ func runs(ids []mail.EmailID, gap mail.EmailID) [][]int {
 	}
 	return all
 }
+
+// strays are the tables whose rows belong to rows of others, and how to find
+// those that do not.
+var strays = [...]struct{ table, column, where string }{
+	{"detail", "id", "id NOT IN (SELECT id FROM email)"},
+	{"body", "id", "id NOT IN (SELECT id FROM email)"},
+	{"chunk", "key", "key >> 32 NOT IN (SELECT id FROM mailbox)"},
+}
+
+// Strays implements store.ReadTx.
+func (t *tx) Strays(fn func(row string) error) error {
+	for _, s := range strays {
+		err := t.c.query("SELECT "+s.column+" FROM "+s.table+" WHERE "+s.where, func(st *sqlite3.Stmt) error {
+			return fn(s.table + " " + st.ColumnText(0))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DeleteStrays implements store.Tx.
+func (t *tx) DeleteStrays() error {
+	for _, s := range strays {
+		if err := t.c.exec("DELETE FROM " + s.table + " WHERE " + s.where); err != nil {
+			return err
+		}
+	}
+	return nil
+}
