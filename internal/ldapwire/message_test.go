@@ -115,7 +115,7 @@ func TestAppendEntryIsASearchEntry(t *testing.T) {
 	e := &ldap.Entry{DN: mustDN(t, `cn=a\,b,dc=com`), Attributes: []ldap.Attribute{ldap.NewAttribute("cn", "a,b"), ldap.NewAttribute("sn")}}
 	controls := []Control{{OID: "1.2"}}
 	want := (&Message{ID: 70000, Op: &SearchEntry{DN: e.DN.String(), Attributes: e.Attributes}, Controls: controls}).Append(nil)
-	if got := AppendEntry(nil, 70000, e, controls); !bytes.Equal(got, want) {
+	if got := AppendEntry(nil, 70000, e, false, controls); !bytes.Equal(got, want) {
 		t.Errorf("got %x, want %x", got, want)
 	}
 }
@@ -295,6 +295,20 @@ func TestReaderLimits(t *testing.T) {
 	}
 }
 
+func TestCompleteSaysWhetherNextWaits(t *testing.T) {
+	t.Parallel()
+	m := (&Message{ID: 1, Op: &DeleteRequest{DN: mustDN(t, "cn="+strings.Repeat("x", 300))}}).Append(nil)
+	for n := range len(m) + 1 {
+		r := NewReader(bufio.NewReader(bytes.NewReader(m[:n])), 1<<20)
+		if n > 0 && r.Wait() != nil {
+			t.Fatal("nothing came")
+		}
+		if got, want := r.Complete(), n == len(m); got != want {
+			t.Errorf("%d of %d bytes: %v", n, len(m), got)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, m := range messages(f) {
 		f.Add(m.Append(nil))
@@ -354,6 +368,6 @@ func BenchmarkAppendEntry(b *testing.B) {
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = AppendEntry(buf[:0], 5, e, nil)
+		buf = AppendEntry(buf[:0], 5, e, false, nil)
 	}
 }

@@ -27,8 +27,16 @@ func (r *Reader) Wait() error {
 	return err
 }
 
-// Buffered tells whether bytes of a next message have come already.
-func (r *Reader) Buffered() bool { return r.r.Buffered() > 0 }
+// Complete tells whether the whole next message has come already, or so much
+// of it that Next fails, so that Next will not wait.
+func (r *Reader) Complete() bool {
+	head, err := r.r.Peek(min(r.r.Buffered(), 6))
+	if err != nil {
+		return false
+	}
+	_, n, size := parseHeader(head)
+	return size < 0 || size > 0 && (size+n <= r.r.Buffered() || size+n > r.limit)
+}
 
 // Next reads and decodes the next message. Besides those of Decode its errors
 // are *TooBigError and those of the stream: io.EOF between messages,

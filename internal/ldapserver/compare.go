@@ -1,0 +1,49 @@
+package ldapserver
+
+import (
+	"context"
+
+	"expost/internal/ldap"
+	"expost/internal/ldapwire"
+)
+
+// compare is the compare operation (RFC 4511 §4.10), made of searches of the
+// one entry, so that it tells no more than they do.
+func (c *conn) compare(ctx context.Context, r *ldapwire.CompareRequest) error {
+	desc, ok := c.srv.cfg.Schema.Describe(r.Attr)
+	if !ok {
+		return ldap.Errorf(ldap.UndefinedAttributeType, "%s: attribute type undefined", r.Attr)
+	}
+	filter := &ldap.Filter{Op: ldap.FilterEqual, Attr: r.Attr, Value: r.Value}
+	if _, ok := c.srv.cfg.Schema.Assert(desc.Type, filter); !ok {
+		return ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: value invalid per syntax", r.Attr)
+	}
+	exists, err := c.find(ctx, r.DN, &ldap.Filter{Op: ldap.FilterPresent, Attr: "objectClass"}, r.Attr)
+	switch {
+	case err != nil:
+		return err
+	case exists == nil:
+		return ldap.Errorf(ldap.NoSuchObject, "")
+	case len(exists.Attributes) == 0:
+		return ldap.Errorf(ldap.NoSuchAttribute, "")
+	}
+	same, err := c.find(ctx, r.DN, filter, "1.1")
+	switch {
+	case err != nil:
+		return err
+	case same == nil:
+		return ldap.Errorf(ldap.CompareFalse, "")
+	}
+	return ldap.Errorf(ldap.CompareTrue, "")
+}
+
+// find returns the entry of a DN if it matches, with one attribute, else nil.
+func (c *conn) find(ctx context.Context, dn ldap.DN, filter *ldap.Filter, attr string) (*ldap.Entry, error) {
+	var found *ldap.Entry
+	req := &ldap.SearchRequest{Base: dn, Scope: ldap.ScopeBase, Filter: filter, Attributes: []string{attr}}
+	err := c.searchAny(ctx, req, func(e *ldap.Entry) error {
+		found = e
+		return nil
+	})
+	return found, err
+}
