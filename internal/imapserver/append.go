@@ -1,0 +1,157 @@
+package imapserver
+
+import (
+	"context"
+	"strconv"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+	"expost/internal/store"
+)
+
+// appendCommand is APPEND (RFC 9051 §6.3.12) with MULTIAPPEND (RFC 3502).
+func appendCommand() command {
+	return command{name: "APPEND", in: loggedIn, caps: caps("UIDPLUS", "MULTIAPPEND"), run: appendMessages}
+}
+
+// appending is an APPEND under way.
+type appending struct {
+	c    *conn
+	box  mail.Mailbox
+	msgs []store.BulkMessage
+}
+
+// appendMessages reads messages one after another and puts them into the
+// mailbox, all or none.
+func appendMessages(ctx context.Context, c *conn) (reply, error) {
+	c.dec.SP()
+	name := c.dec.Mailbox(c.utf8())
+	c.dec.SP()
+	if err := c.dec.Err(); err != nil {
+		return reply{}, err
+	}
+	box, err := c.account.Mailbox(ctx, name)
+	if err != nil {
+		return reply{}, orTryCreate(err)
+	}
+	a := &appending{c: c, box: box}
+	defer a.drop()
+	for {
+		if err := a.message(ctx); err != nil {
+			return reply{}, err
+		}
+		if !c.dec.TrySP() || c.dec.AtEnd() {
+			break
+		}
+	}
+	if c.dec.End(); c.dec.Err() != nil {
+		return reply{}, c.dec.Err()
+	}
+	return a.commit(ctx)
+}
+
+// drop lets go of what no mailbox took over.
+func (a *appending) drop() {
+	for _, m := range a.msgs {
+		if err := m.Incoming.Close(); err != nil {
+			a.c.log.Warn("dropping a received message", "error", err)
+		}
+	}
+}
+
+// message reads one message with its flags and its date.
+func (a *appending) message(ctx context.Context) error {
+	d := a.c.dec
+	var m store.BulkMessage
+	if d.Peek() == '(' {
+		flags := d.FlagList()
+		m.Flags, m.Keywords = flags.Flags, mail.NewKeywords(flags.Keywords...)
+		d.SP()
+	}
+	if d.Peek() == '"' {
+		m.InternalDate = d.DateTime()
+		d.SP()
+	}
+	wrapped := a.c.has(utf8Names) && d.TryKeyword("UTF8") // RFC 6855 §4
+	if wrapped {
+		d.SP()
+		d.Expect('(')
+	}
+	lit := d.LiteralHeader()
+	if err := d.Err(); err != nil {
+		return err
+	}
+	if err := a.refuse(ctx, lit); err != nil {
+		return err
+	}
+	r, err := d.OpenLiteral(lit)
+	if err != nil {
+		return err
+	}
+	if m.Incoming, err = a.c.srv.cfg.Store.Spool(ctx, nil, r, a.c.limit); err != nil {
+		return err
+	}
+	a.msgs = append(a.msgs, m)
+	if err := d.CloseLiteral(); err != nil {
+		return err
+	}
+	if wrapped {
+		d.Expect(')')
+	}
+	return d.Err()
+}
+
+// refuse says no before the bytes come, where that is known already.
+func (a *appending) refuse(ctx context.Context, lit imapwire.Literal) error {
+	if lit.Size == 0 {
+		return no("CANNOT", "a message cannot be empty")
+	}
+	if lit.Size > a.c.limit {
+		return no("TOOBIG", "a message may be at most "+strconv.FormatInt(a.c.limit, 10)+" bytes")
+	}
+	total, count := lit.Size, int64(1)
+	for _, m := range a.msgs {
+		total += m.Incoming.Size()
+		count++
+	}
+	return a.c.overQuota(ctx, mail.Usage{Bytes: total, Messages: count})
+}
+
+// overQuota refuses what does not fit the account's quota.
+func (c *conn) overQuota(ctx context.Context, more mail.Usage) error {
+	quota, err := c.account.Quota(ctx)
+	if err != nil || quota == (mail.Quota{}) {
+		return err
+	}
+	usage, err := c.account.Usage(ctx)
+	if err != nil {
+		return err
+	}
+	if quota.Bytes > 0 && usage.Bytes+more.Bytes > quota.Bytes || quota.Messages > 0 && usage.Messages+more.Messages > quota.Messages {
+		return no("OVERQUOTA", "the mailbox is full")
+	}
+	return nil
+}
+
+// commit puts what was read into the mailbox and answers with APPENDUID.
+func (a *appending) commit(ctx context.Context) (reply, error) {
+	var done []store.Appended
+	var err error
+	if len(a.msgs) == 1 {
+		m := &a.msgs[0]
+		done = make([]store.Appended, 1)
+		done[0], err = a.c.account.Append(ctx, a.box.ID, m.Incoming, store.AppendOptions{Flags: m.Flags, Keywords: m.Keywords, InternalDate: m.InternalDate})
+	} else {
+		done, err = a.c.account.Bulk(ctx, a.box.ID, a.msgs)
+	}
+	if err != nil {
+		return reply{}, orTryCreate(err)
+	}
+	var uids []mail.UID
+	for _, d := range done {
+		uids = append(uids, d.UID)
+	}
+	code := strconv.AppendUint([]byte("APPENDUID "), uint64(done[0].UIDValidity), 10)
+	code = imapwire.AppendNumList(append(code, ' '), uids)
+	return ok(string(code), "appended"), nil
+}

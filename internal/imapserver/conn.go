@@ -1,0 +1,379 @@
+package imapserver
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+	"expost/internal/store"
+)
+
+// feature is what a client has switched on with ENABLE or by using it.
+type feature uint8
+
+const (
+	condstore feature = 1 << iota // RFC 7162 §3.1
+	qresync                       // RFC 7162 §3.2
+	utf8Names                     // UTF8=ACCEPT, RFC 6855
+	rev2                          // RFC 9051
+)
+
+// conn is one connection. Everything in it belongs to the goroutine of run,
+// but for stopping.
+type conn struct {
+	srv     *Server
+	raw     net.Conn // as accepted; what other goroutines may touch
+	nc      net.Conn // what is read from and written to: raw, or TLS over it
+	log     *slog.Logger
+	host    netip.Prefix // what it is counted by; registry's
+	started time.Time
+
+	in    *bufio.Reader // borrowed while bytes are to be had
+	first []byte        // what has arrived before in was borrowed
+	wait  [64]byte      // where the first bytes of a command arrive
+	dec   *imapwire.Decoder
+	out   output
+	tag   string // of the command under way
+
+	state    state
+	features feature
+	account  *store.Account
+	owner    string // the account's address, for the log
+	limit    int64  // bytes of an APPEND
+	sel      *selection
+
+	errors, logins int
+	stopping       atomic.Bool // the server shuts down
+}
+
+// selection is a selected mailbox.
+type selection struct {
+	view     *store.View
+	id       mail.MailboxID
+	readOnly bool
+	recent   mail.UID    // messages from here on are \Recent
+	keywords int         // how many keywords the client was told of
+	saved    mail.UIDSet // the saved search result (RFC 5182)
+}
+
+// newConn returns a connection that has not been greeted yet.
+func newConn(s *Server, nc net.Conn) *conn {
+	c := &conn{srv: s, raw: nc, nc: nc, log: s.log, host: hostOf(nc.RemoteAddr()), started: time.Now(), state: notAuthenticated}
+	c.out = output{nc: nc, pool: &s.buffers.write, timeout: s.cfg.Limits.WriteTime}
+	c.dec = imapwire.NewDecoder(beforeLogin(), c.askLiteral)
+	return c
+}
+
+// turnAway says why there is no room.
+func (c *conn) turnAway(why string) {
+	c.out.take()
+	c.out.Line("* BYE [UNAVAILABLE] ", why)
+	_ = c.out.Flush()
+}
+
+// close gives everything back.
+func (c *conn) close() {
+	c.deselect()
+	if c.account != nil {
+		c.account.Release()
+		c.account = nil
+	}
+	c.releaseInput()
+	c.out.b = c.out.b[:0]
+	c.out.release()
+	_ = c.raw.Close()
+}
+
+// stop makes a waiting connection say goodbye. It is called by the server.
+func (c *conn) stop() {
+	c.stopping.Store(true)
+	_ = c.raw.SetReadDeadline(time.Now())
+}
+
+// run greets and serves commands until the connection ends.
+func (c *conn) run(ctx context.Context) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("serving IMAP", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	if c.setReadDeadline(c.srv.cfg.Limits.LoginTime) != nil { // a TLS handshake may come first
+		return
+	}
+	c.out.take()
+	c.out.Text("* OK [CAPABILITY")
+	c.appendCapabilities()
+	c.out.Line("] ", c.srv.cfg.Hostname, " ready")
+	for c.state != loggedOut {
+		if err := c.awaitCommand(); err != nil {
+			c.goodbye(err)
+			return
+		}
+		if err := c.command(ctx); err != nil {
+			c.goodbye(err)
+			return
+		}
+	}
+	_ = c.out.Flush()
+}
+
+// goodbye says BYE where the client may still hear it.
+func (c *conn) goodbye(err error) {
+	c.out.take()
+	switch {
+	case c.stopping.Load():
+		c.out.Line("* BYE [UNAVAILABLE] server shutting down")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.out.Line("* BYE [UNAVAILABLE] you were silent for too long")
+	case errors.Is(err, imapwire.ErrFlood):
+		c.out.Line("* BYE [TOOBIG] literal is too large")
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), c.out.err != nil:
+		return
+	}
+	_ = c.out.Flush()
+}
+
+// setReadDeadline bounds the next reads.
+func (c *conn) setReadDeadline(d time.Duration) error {
+	at := time.Now().Add(d)
+	if c.state == notAuthenticated {
+		if end := c.started.Add(c.srv.cfg.Limits.LoginTime); end.Before(at) {
+			at = end
+		}
+	}
+	return c.nc.SetReadDeadline(at)
+}
+
+// awaitCommand returns when bytes of the next command are there. Until then
+// the connection holds no buffers.
+func (c *conn) awaitCommand() error {
+	if c.in != nil && c.in.Buffered() > 0 {
+		return nil
+	}
+	if err := c.out.Flush(); err != nil {
+		return err
+	}
+	c.releaseInput()
+	c.out.release()
+	if err := c.awaitInput(); err != nil {
+		return err
+	}
+	c.out.take()
+	return nil
+}
+
+// awaitInput waits for bytes and borrows a buffer for them.
+func (c *conn) awaitInput() error {
+	if err := c.setReadDeadline(c.srv.cfg.Limits.IdleTime); err != nil {
+		return err
+	}
+	if c.stopping.Load() { // stop came before the deadline above
+		return os.ErrDeadlineExceeded
+	}
+	n, err := c.nc.Read(c.wait[:])
+	if n == 0 && err != nil {
+		return err
+	}
+	c.first = c.wait[:n]
+	c.takeInput()
+	return nil
+}
+
+// takeInput borrows a read buffer.
+func (c *conn) takeInput() {
+	c.in = c.srv.buffers.read.Get().(*bufio.Reader)
+	c.in.Reset((*connReader)(c))
+}
+
+// releaseInput gives the read buffer back.
+func (c *conn) releaseInput() {
+	if c.in != nil {
+		c.in.Reset(nil)
+		c.srv.buffers.read.Put(c.in)
+		c.in = nil
+	}
+}
+
+// connReader is what a connection's read buffer reads from.
+type connReader conn
+
+// Read returns what awaitCommand read, then what comes from the network within
+// Limits.ReadTime.
+func (r *connReader) Read(p []byte) (int, error) {
+	c := (*conn)(r)
+	if len(c.first) > 0 {
+		n := copy(p, c.first)
+		c.first = c.first[n:]
+		return n, nil
+	}
+	for interrupted := false; ; interrupted = true {
+		if err := c.setReadDeadline(c.srv.cfg.Limits.ReadTime); err != nil {
+			return 0, err
+		}
+		n, err := c.nc.Read(p)
+		if n == 0 && !interrupted && c.stopping.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+			continue // stop woke it in the middle of a command, which may end
+		}
+		return n, err
+	}
+}
+
+// askLiteral invites a synchronizing literal.
+func (c *conn) askLiteral() error {
+	c.out.Line("+ go ahead")
+	return c.out.Flush()
+}
+
+// command reads one command, runs it and says how it ended. An error ends the
+// connection.
+func (c *conn) command(ctx context.Context) error {
+	if err := c.dec.Next(c.in); err != nil {
+		return err
+	}
+	if c.tag = c.dec.Tag(); c.dec.Err() != nil {
+		c.tag = "*"
+	}
+	rep, err := c.dispatch(ctx)
+	if err != nil {
+		var fatal bool
+		if rep, fatal = failure(err); fatal {
+			return err
+		}
+		if rep.code == "SERVERBUG" || rep.code == "CORRUPTION" || rep.code == "UNAVAILABLE" {
+			c.log.Error("serving an IMAP command", slog.Any("error", err))
+		}
+	}
+	if err := c.dec.Finish(); err != nil {
+		return err
+	}
+	c.finish(rep)
+	if rep.status == "BAD" {
+		return c.countError()
+	}
+	if rep.then != nil {
+		return rep.then(ctx)
+	}
+	return c.out.err
+}
+
+// finish writes a command's end.
+func (c *conn) finish(r reply) {
+	c.out.Text(c.tag)
+	c.out.Text(" ")
+	c.out.Text(r.status)
+	if r.code != "" {
+		c.out.Text(" [")
+		c.out.Text(r.code)
+		c.out.Text("]")
+	}
+	c.out.Line(" ", oneLine(r.text))
+}
+
+// oneLine makes a text fit for a response.
+func oneLine(s string) string {
+	if !strings.ContainsAny(s, "\r\n\x00") {
+		return s
+	}
+	return strings.NewReplacer("\r", " ", "\n", " ", "\x00", " ").Replace(s)
+}
+
+// countError ends a connection that sends nothing but nonsense.
+func (c *conn) countError() error {
+	c.errors++
+	limit := c.srv.cfg.Limits.Errors
+	if c.state == notAuthenticated {
+		limit = min(limit, 5)
+	}
+	if c.errors < limit {
+		return nil
+	}
+	c.out.Line("* BYE [UNAVAILABLE] too many bad commands")
+	_ = c.out.Flush()
+	return errClose
+}
+
+// dispatch finds the command and runs it.
+func (c *conn) dispatch(ctx context.Context) (reply, error) {
+	c.dec.SP()
+	name := c.dec.Keyword()
+	if name == "UID" {
+		c.dec.SP()
+		name += " " + c.dec.Keyword()
+	}
+	if err := c.dec.Err(); err != nil {
+		return reply{}, err
+	}
+	cmd, known := c.srv.commands[name]
+	if !known {
+		return reply{}, bad("unknown command " + name)
+	}
+	if cmd.in&c.state == 0 {
+		return reply{}, bad(wrongState(name, c.state))
+	}
+	rep, err := cmd.run(ctx, c)
+	if c.sel != nil && c.out.err == nil {
+		if gone := c.sync(!cmd.keepsNumbers); gone != nil {
+			return reply{}, gone
+		}
+	}
+	return rep, err
+}
+
+// wrongState says why a command is not allowed now.
+func wrongState(name string, s state) string {
+	switch s {
+	case notAuthenticated:
+		return name + " needs a login first"
+	case authenticated:
+		return name + " needs a selected mailbox"
+	}
+	return name + " is not allowed after login"
+}
+
+// has tells whether the client has switched f on.
+func (c *conn) has(f feature) bool { return c.features&f != 0 }
+
+// utf8 tells whether the client takes UTF-8 in names and strings.
+func (c *conn) utf8() bool { return c.has(utf8Names | rev2) }
+
+// secure tells whether nobody else can read along.
+func (c *conn) secure() bool {
+	_, isTLS := c.nc.(*tls.Conn)
+	return isTLS
+}
+
+// plaintextOK tells whether a password may be sent now.
+func (c *conn) plaintextOK() bool {
+	if c.secure() {
+		return true
+	}
+	switch c.srv.cfg.PlaintextAuth {
+	case PlaintextAlways:
+		return true
+	case PlaintextLoopback:
+		tcp, ok := c.nc.RemoteAddr().(*net.TCPAddr)
+		return ok && tcp.IP.IsLoopback()
+	}
+	return false
+}
+
+// deselect leaves the selected mailbox.
+func (c *conn) deselect() {
+	if c.sel != nil {
+		c.sel.view.Close()
+		c.sel = nil
+		c.state = authenticated
+	}
+}

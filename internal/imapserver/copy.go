@@ -1,0 +1,41 @@
+package imapserver
+
+import (
+	"context"
+	"strconv"
+
+	"expost/internal/imapwire"
+	"expost/internal/store"
+)
+
+// copyCommand is COPY (RFC 9051 §6.4.7) with COPYUID (RFC 4315).
+func copyCommand() command {
+	return command{name: "COPY", in: selected, run: func(ctx context.Context, c *conn) (reply, error) { return c.copy(ctx, false) }}
+}
+
+// uidCopyCommand is UID COPY.
+func uidCopyCommand() command {
+	return command{name: "UID COPY", in: selected, run: func(ctx context.Context, c *conn) (reply, error) { return c.copy(ctx, true) }}
+}
+
+func (c *conn) copy(ctx context.Context, uids bool) (reply, error) {
+	t, err := c.readTransfer(ctx, uids)
+	if err != nil || t == nil {
+		return ok("", "nothing to copy"), err
+	}
+	done, err := c.account.Copy(ctx, c.sel.id, uidsOf(c.sel.view.Snapshot(), t.spans), t.to)
+	if err != nil {
+		return reply{}, orTryCreate(err)
+	}
+	return ok(copyUID(done), "copied"), nil
+}
+
+// copyUID returns the response code of what was copied.
+func copyUID(done store.Copied) string {
+	if len(done.Source) == 0 {
+		return ""
+	}
+	code := strconv.AppendUint([]byte("COPYUID "), uint64(done.UIDValidity), 10)
+	code = imapwire.AppendNumList(append(code, ' '), done.Source)
+	return string(imapwire.AppendNumList(append(code, ' '), done.Target))
+}

@@ -1,0 +1,71 @@
+package imapserver
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"expost/internal/mail"
+	"expost/internal/store"
+)
+
+// createCommand is CREATE (RFC 9051 §6.3.4) with USE (RFC 6154 §3).
+func createCommand() command {
+	return command{
+		name: "CREATE", in: loggedIn, caps: caps("CREATE-SPECIAL-USE"),
+		run: func(ctx context.Context, c *conn) (reply, error) {
+			c.dec.SP()
+			name := c.dec.Mailbox(c.utf8())
+			var opt store.CreateOptions
+			var unknown string
+			if c.dec.TrySP() && !c.dec.AtEnd() {
+				unknown = c.readCreateOptions(&opt)
+			}
+			if c.dec.End(); c.dec.Err() != nil {
+				return reply{}, c.dec.Err()
+			}
+			if unknown != "" {
+				return reply{}, no("USEATTR", unknown)
+			}
+			// A delimiter at the end says that children will follow (RFC 9051 §6.3.4).
+			box, err := c.account.CreateMailbox(ctx, strings.TrimSuffix(name, mail.Delimiter), opt)
+			if err != nil {
+				return reply{}, err
+			}
+			return ok("MAILBOXID ("+box.ID.String()+")", "mailbox created"), nil
+		},
+	}
+}
+
+// readCreateOptions reads "(USE (\Sent))". It returns why a use cannot be given.
+func (c *conn) readCreateOptions(opt *store.CreateOptions) (refusal string) {
+	c.dec.List(func() {
+		if !c.dec.TryKeyword("USE") {
+			c.dec.Fail("unknown CREATE option")
+		}
+		c.dec.SP()
+		c.dec.List(func() {
+			c.dec.Expect('\\')
+			word := c.dec.Atom()
+			use, known := specialUse(word)
+			switch {
+			case !known:
+				refusal = `there is no special use \` + word
+			case opt.SpecialUse != mail.UseNone:
+				refusal = "a mailbox has at most one special use"
+			}
+			opt.SpecialUse = use
+		})
+	})
+	return refusal
+}
+
+// specialUse returns the role of a name, in any case, which a client may give.
+func specialUse(name string) (mail.SpecialUse, bool) {
+	uses := []mail.SpecialUse{mail.UseArchive, mail.UseDrafts, mail.UseJunk, mail.UseSent, mail.UseTrash}
+	i := slices.IndexFunc(uses, func(u mail.SpecialUse) bool { return strings.EqualFold(string(u), name) })
+	if i < 0 {
+		return mail.UseNone, false
+	}
+	return uses[i], true
+}

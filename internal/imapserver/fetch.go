@@ -1,0 +1,285 @@
+package imapserver
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+	"expost/internal/message"
+	"expost/internal/store"
+)
+
+// fetchCommand is FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC
+// 7162), BINARY (RFC 3516), OBJECTID (RFC 8474), SAVEDATE (RFC 8514) and PREVIEW
+// (RFC 8970).
+func fetchCommand() command {
+	return command{name: "FETCH", in: selected, keepsNumbers: true, caps: caps("PREVIEW", "SAVEDATE", "BINARY"), run: func(ctx context.Context, c *conn) (reply, error) {
+		return c.fetch(ctx, false)
+	}}
+}
+
+// uidFetchCommand is UID FETCH.
+func uidFetchCommand() command {
+	return command{name: "UID FETCH", in: selected, run: func(ctx context.Context, c *conn) (reply, error) {
+		return c.fetch(ctx, true)
+	}}
+}
+
+// fetching is a FETCH under way.
+type fetching struct {
+	c         *conn
+	items     []imapwire.FetchItem
+	structure bool // an item needs the parsed structure
+	body      bool // an item needs the bytes
+	seen      bool // an item sets \Seen
+	flags     bool // FLAGS is among the items
+	modSeq    bool // MODSEQ is among the items
+	utf8      bool // strings may be UTF-8
+	fields    []byte
+	gone      bool // a message was expunged meanwhile
+	batch     []fetched
+	emails    []mail.EmailID
+}
+
+// fetched is a message of a batch.
+type fetched struct {
+	seq     int
+	m       mail.Message
+	newSeen bool // \Seen was set by this FETCH
+}
+
+// fetchBatch is how many messages are read from the store at once.
+const fetchBatch = 256
+
+func (c *conn) fetch(ctx context.Context, uids bool) (reply, error) {
+	cmd := c.dec.Fetch()
+	if err := c.dec.Err(); err != nil {
+		return reply{}, err
+	}
+	if cmd.Vanished && (!uids || !c.has(qresync) || !cmd.Changed) {
+		return reply{}, bad("VANISHED needs UID FETCH, QRESYNC and CHANGEDSINCE")
+	}
+	f := c.newFetching(&cmd, uids)
+	if err := c.sync(false); err != nil {
+		return reply{}, err
+	}
+	spans, err := c.resolve(cmd.Set, uids)
+	if err != nil {
+		return reply{}, err
+	}
+	if cmd.Vanished {
+		if err := c.tellVanished(ctx, &cmd); err != nil {
+			return reply{}, err
+		}
+	}
+	if err := f.run(ctx, spans, &cmd); err != nil {
+		return reply{}, err
+	}
+	if f.gone {
+		return ok("EXPUNGEISSUED", "some of the messages are gone"), nil
+	}
+	return ok("", "fetched"), nil
+}
+
+// newFetching plans a FETCH.
+func (c *conn) newFetching(cmd *imapwire.FetchCommand, uids bool) *fetching {
+	has := func(k imapwire.FetchKind) bool {
+		return slices.ContainsFunc(cmd.Items, func(it imapwire.FetchItem) bool { return it.Kind == k })
+	}
+	items := cmd.Items
+	if has(imapwire.FetchModSeq) || cmd.Changed {
+		c.features |= condstore
+	}
+	if uids && !has(imapwire.FetchUID) {
+		items = append([]imapwire.FetchItem{{Kind: imapwire.FetchUID}}, items...)
+	}
+	if cmd.Changed && !has(imapwire.FetchModSeq) {
+		items = append(items, imapwire.FetchItem{Kind: imapwire.FetchModSeq})
+	}
+	f := &fetching{c: c, items: items, flags: has(imapwire.FetchFlags), modSeq: cmd.Changed || has(imapwire.FetchModSeq), utf8: c.utf8()}
+	for _, it := range items {
+		f.structure = f.structure || needsStructure(&it)
+		f.body = f.body || it.Kind >= imapwire.FetchSection
+		f.seen = f.seen || it.SetsSeen() && !c.sel.readOnly
+	}
+	return f
+}
+
+// needsStructure tells whether an item is answered with the parsed structure.
+func needsStructure(it *imapwire.FetchItem) bool {
+	switch it.Kind {
+	case imapwire.FetchEnvelope, imapwire.FetchBody, imapwire.FetchBodyStructure, imapwire.FetchPreview,
+		imapwire.FetchRFC822Header, imapwire.FetchRFC822Text, imapwire.FetchBinary, imapwire.FetchBinarySize:
+		return true
+	case imapwire.FetchSection:
+		return len(it.Section.Part) > 0 || it.Section.Text != imapwire.SectionAll
+	}
+	return false
+}
+
+// tellVanished writes VANISHED (EARLIER) for UID FETCH (RFC 7162 §3.2.6).
+func (c *conn) tellVanished(ctx context.Context, cmd *imapwire.FetchCommand) error {
+	gone, err := c.account.Vanished(ctx, c.sel.id, cmd.ChangedSince)
+	if err != nil {
+		return err
+	}
+	snap := c.sel.view.Snapshot()
+	asked := c.sel.saved
+	if !cmd.Set.Saved {
+		asked = cmd.Set.Resolve(uint32(snap.Mailbox().UIDNext - 1))
+	}
+	c.writeVanished(intersect(gone, asked), true)
+	return c.out.err
+}
+
+// run writes the FETCH responses, batch by batch where the store is asked.
+func (f *fetching) run(ctx context.Context, spans []span, cmd *imapwire.FetchCommand) error {
+	for seq, m := range messages(f.c.sel.view.Snapshot(), spans) {
+		if cmd.Changed && m.ModSeq <= cmd.ChangedSince {
+			continue
+		}
+		if !f.structure && !f.body {
+			if err := f.append(&source{seq: seq, m: m}); err != nil {
+				return err
+			}
+			f.c.out.Spill()
+			continue
+		}
+		f.batch = append(f.batch, fetched{seq: seq, m: *m})
+		if len(f.batch) == fetchBatch {
+			if err := f.flushBatch(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return f.flushBatch(ctx)
+}
+
+// flushBatch answers for the messages that have gathered.
+func (f *fetching) flushBatch(ctx context.Context) error {
+	if len(f.batch) == 0 {
+		return nil
+	}
+	if f.seen {
+		if err := f.markSeen(ctx); err != nil {
+			return err
+		}
+	}
+	err := f.answer(ctx)
+	f.batch = f.batch[:0]
+	return err
+}
+
+// markSeen sets \Seen before the bodies are sent, so that the same response
+// tells it.
+func (f *fetching) markSeen(ctx context.Context) error {
+	var unseen mail.UIDSet
+	for _, b := range f.batch {
+		if b.m.Flags&mail.Seen == 0 {
+			unseen.Add(b.m.UID)
+		}
+	}
+	if len(unseen) == 0 {
+		return nil
+	}
+	if _, err := f.c.account.StoreFlags(ctx, f.c.sel.id, unseen, store.FlagChange{Op: store.FlagsAdd, Flags: mail.Seen}); err != nil {
+		return err
+	}
+	if err := f.c.syncExcept(false, func(m *mail.Message) bool { return unseen.Contains(m.UID) }); err != nil {
+		return err
+	}
+	snap := f.c.sel.view.Snapshot()
+	for i := range f.batch {
+		if b := &f.batch[i]; unseen.Contains(b.m.UID) {
+			b.m, b.newSeen = snap.At(b.seq), true
+		}
+	}
+	return nil
+}
+
+// errFull ends a read of structures when enough output has gathered: it is
+// written while the store is not being read.
+var errFull = errors.New("output is full")
+
+// answer writes the responses of a batch.
+func (f *fetching) answer(ctx context.Context) error {
+	if !f.structure {
+		for i := range f.batch {
+			if err := f.respond(ctx, &f.batch[i], nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	f.emails = f.emails[:0]
+	for i := range f.batch {
+		f.emails = append(f.emails, f.batch[i].m.Email)
+	}
+	for done := 0; done < len(f.batch); {
+		var parsed []*message.Message // bodies are read when the structures are
+		first := done
+		err := f.c.account.Details(ctx, f.emails[done:], func(i int, m *message.Message) error {
+			done = first + i + 1
+			if f.body {
+				parsed = append(parsed, m)
+				return nil
+			}
+			return f.describe(&f.batch[first+i], m)
+		})
+		if err != nil && !errors.Is(err, errFull) {
+			return err
+		}
+		for i, m := range parsed {
+			if err := f.respond(ctx, &f.batch[first+i], m); err != nil {
+				return err
+			}
+		}
+		if f.c.out.Spill(); f.c.out.err != nil {
+			return f.c.out.err
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// describe appends the response of a message whose bytes are not needed, while
+// the store is being read: nothing is written out.
+func (f *fetching) describe(b *fetched, m *message.Message) error {
+	if m == nil {
+		f.gone = true
+		return nil
+	}
+	if err := f.append(&source{seq: b.seq, m: &b.m, parsed: m, newSeen: b.newSeen}); err != nil {
+		return err
+	}
+	if len(f.c.out.b) > largeBuffer/2 {
+		return errFull
+	}
+	return nil
+}
+
+// respond writes the response of a message whose bytes are needed.
+func (f *fetching) respond(ctx context.Context, b *fetched, m *message.Message) error {
+	if f.structure && m == nil {
+		f.gone = true
+		return nil
+	}
+	body, err := f.c.account.Body(ctx, b.m.Email)
+	if err != nil && mail.KindOf(err) == mail.KindNotExist {
+		f.gone = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	if err := f.append(&source{seq: b.seq, m: &b.m, parsed: m, body: body, newSeen: b.newSeen}); err != nil {
+		return err
+	}
+	f.c.out.Spill()
+	return f.c.out.err
+}

@@ -1,0 +1,162 @@
+package imapserver
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+)
+
+// listCommand is LIST (RFC 9051 §6.3.9) with LIST-EXTENDED (RFC 5258),
+// LIST-STATUS (RFC 5819), SPECIAL-USE (RFC 6154) and CHILDREN (RFC 3348).
+func listCommand() command {
+	return command{
+		name: "LIST", in: loggedIn, caps: caps("CHILDREN", "LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE"),
+		run: func(ctx context.Context, c *conn) (reply, error) {
+			cmd := c.dec.ListCommand(c.utf8())
+			if err := c.dec.Err(); err != nil {
+				return reply{}, err
+			}
+			if !cmd.Extended && cmd.Patterns[0] == "" {
+				c.out.Line(`* LIST (\Noselect) "/" ""`)
+				return ok("", "done"), nil
+			}
+			tree, err := c.mailboxTree(ctx)
+			if err != nil {
+				return reply{}, err
+			}
+			patterns := make([]pattern, len(cmd.Patterns))
+			for i, p := range cmd.Patterns {
+				patterns[i] = newPattern(cmd.Reference, p)
+			}
+			for i := range tree {
+				n := &tree[i]
+				if slices.ContainsFunc(patterns, func(p pattern) bool { return p.match(n.name) }) {
+					c.listNode(n, &cmd)
+				}
+			}
+			if cmd.Return.Status&imapwire.StatusHighestModSeq != 0 {
+				c.features |= condstore
+			}
+			return ok("", "done"), nil
+		},
+	}
+}
+
+// node is a name that LIST or LSUB may show.
+type node struct {
+	name       string
+	box        *mail.Mailbox // nil: no such mailbox
+	subscribed bool
+	children   bool // there are mailboxes below
+	below      bool // there are subscribed names below
+}
+
+// mailboxTree returns the mailboxes and the subscribed names, in order, with
+// missing parents.
+func (c *conn) mailboxTree(ctx context.Context) ([]node, error) {
+	boxes, err := c.account.Mailboxes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := c.account.Subscriptions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tree := make([]node, 0, len(boxes)+2)
+	index := make(map[string]int, len(boxes))
+	add := func(name string) *node {
+		i, known := index[name]
+		if !known {
+			i = len(tree)
+			index[name] = i
+			tree = append(tree, node{name: name})
+		}
+		return &tree[i]
+	}
+	for i := range boxes {
+		add(boxes[i].Name).box = &boxes[i]
+	}
+	for _, n := range names {
+		add(n).subscribed = true
+	}
+	for i := 0; i < len(tree); i++ { // grows by missing parents
+		n := tree[i]
+		for name := n.name; ; {
+			at := strings.LastIndex(name, mail.Delimiter)
+			if at <= 0 {
+				break
+			}
+			name = name[:at]
+			parent := add(name)
+			parent.children = parent.children || n.box != nil
+			parent.below = parent.below || n.subscribed
+		}
+	}
+	if len(tree) > len(boxes) {
+		slices.SortStableFunc(tree, compareNodes)
+	}
+	return tree, nil
+}
+
+// compareNodes orders names as the store does: INBOX first.
+func compareNodes(a, b node) int {
+	if inboxA, inboxB := a.name == mail.Inbox, b.name == mail.Inbox; inboxA != inboxB {
+		if inboxA {
+			return -1
+		}
+		return 1
+	}
+	return strings.Compare(a.name, b.name)
+}
+
+// selected tells whether the selection options take the node, and whether they
+// take it only for what is below (RFC 5258 §3.5 CHILDINFO).
+func (n *node) selected(s imapwire.ListSelect) (yes, childInfo bool) {
+	if !s.Subscribed && !s.SpecialUse {
+		return n.box != nil || n.children, false
+	}
+	yes = (!s.Subscribed || n.subscribed) && (!s.SpecialUse || n.box != nil && n.box.SpecialUse != mail.UseNone)
+	childInfo = s.RecursiveMatch && s.Subscribed && n.below
+	return yes || childInfo, childInfo
+}
+
+// listNode writes the LIST response of a node that the selection options take,
+// and its STATUS.
+func (c *conn) listNode(n *node, cmd *imapwire.ListCommand) {
+	yes, childInfo := n.selected(cmd.Select)
+	if !yes {
+		return
+	}
+	c.out.Text("* LIST (")
+	c.out.Text(n.attributes(cmd))
+	c.out.Text(`) "/" `)
+	c.out.b = imapwire.AppendMailbox(c.out.b, n.name, c.utf8())
+	if childInfo {
+		c.out.Text(` (CHILDINFO ("SUBSCRIBED"))`)
+	}
+	c.out.Line()
+	if cmd.Return.Status != 0 && n.box != nil {
+		c.writeStatus(n.box, cmd.Return.Status)
+	}
+}
+
+// attributes returns the name attributes of a node. Children and special uses
+// are always told.
+func (n *node) attributes(cmd *imapwire.ListCommand) string {
+	attrs := `\HasNoChildren`
+	if n.children {
+		attrs = `\HasChildren`
+	}
+	if n.box == nil {
+		attrs = `\NonExistent \Noselect ` + attrs
+	} else if n.box.SpecialUse != mail.UseNone {
+		attrs += ` \` + string(n.box.SpecialUse)
+	}
+	if n.subscribed && (cmd.Return.Subscribed || cmd.Select.Subscribed) {
+		attrs += ` \Subscribed`
+	}
+	return attrs
+}

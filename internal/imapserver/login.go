@@ -1,0 +1,92 @@
+package imapserver
+
+import (
+	"context"
+	"log/slog"
+
+	"expost/internal/directory"
+	"expost/internal/mail"
+)
+
+// loginCommand is LOGIN (RFC 9051 §6.2.3).
+func loginCommand() command {
+	return command{
+		name: "LOGIN", in: notAuthenticated,
+		caps: []capability{{name: "LOGINDISABLED", in: notAuthenticated, when: func(c *conn) bool { return !c.plaintextOK() }}},
+		run: func(ctx context.Context, c *conn) (reply, error) {
+			c.dec.SP()
+			name := c.dec.AString()
+			c.dec.SP()
+			password := c.dec.AString()
+			if c.dec.End(); c.dec.Err() != nil {
+				return reply{}, c.dec.Err()
+			}
+			return c.login(ctx, name, password)
+		},
+	}
+}
+
+// login checks a name and a password and opens the account.
+func (c *conn) login(ctx context.Context, name, password string) (reply, error) {
+	if !c.plaintextOK() {
+		return reply{}, no("PRIVACYREQUIRED", "a password may not be sent in clear text here; use TLS")
+	}
+	owner, err := c.srv.cfg.Directory.Login(ctx, name, password)
+	if mail.KindOf(err) == mail.KindAuth && err != nil {
+		return reply{}, c.countLogin(name)
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	if !c.srv.servedHere(owner.Host) {
+		return reply{}, no("UNAVAILABLE", "the mailbox is on "+owner.Host)
+	}
+	if err := c.open(ctx, owner); err != nil {
+		return reply{}, err
+	}
+	return ok(c.capabilityCode(), "logged in"), nil
+}
+
+// countLogin refuses a login, and ends a connection that guesses.
+func (c *conn) countLogin(name string) error {
+	c.logins++
+	c.log.Info("login failed", slog.String("login", name), slog.String("remote", c.nc.RemoteAddr().String()))
+	if c.logins < c.srv.cfg.Limits.Logins {
+		return no("AUTHENTICATIONFAILED", "login or password is wrong")
+	}
+	c.out.Line("* BYE [AUTHENTICATIONFAILED] too many failed logins")
+	_ = c.out.Flush()
+	return errClose
+}
+
+// open opens the account in the store, making it at the first login.
+func (c *conn) open(ctx context.Context, owner *directory.Account) error {
+	st := c.srv.cfg.Store
+	acct, err := st.Open(ctx, owner.ID)
+	if err != nil && mail.KindOf(err) == mail.KindNotExist {
+		if err = st.Create(ctx, owner.ID); err == nil {
+			acct, err = st.Open(ctx, owner.ID)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if quota, err := acct.Quota(ctx); err != nil || quota != owner.Quota {
+		if err == nil {
+			err = acct.SetQuota(ctx, owner.Quota)
+		}
+		if err != nil {
+			acct.Release()
+			return err
+		}
+	}
+	c.account, c.owner, c.state = acct, string(owner.Address), authenticated
+	c.limit = c.srv.cfg.Limits.MessageSize
+	if owner.MaxMessage > 0 && owner.MaxMessage < c.limit {
+		c.limit = owner.MaxMessage
+	}
+	c.log = c.log.With(slog.String("user", c.owner))
+	c.dec.SetLimits(c.srv.cfg.Limits.Command)
+	c.srv.conns.trusted(c)
+	return nil
+}

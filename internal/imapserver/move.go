@@ -1,0 +1,71 @@
+package imapserver
+
+import (
+	"context"
+
+	"expost/internal/mail"
+)
+
+// moveCommand is MOVE (RFC 9051 §6.4.8, RFC 6851).
+func moveCommand() command {
+	return command{name: "MOVE", in: selected, caps: caps("MOVE"), run: func(ctx context.Context, c *conn) (reply, error) { return c.move(ctx, false) }}
+}
+
+// uidMoveCommand is UID MOVE.
+func uidMoveCommand() command {
+	return command{name: "UID MOVE", in: selected, run: func(ctx context.Context, c *conn) (reply, error) { return c.move(ctx, true) }}
+}
+
+func (c *conn) move(ctx context.Context, uids bool) (reply, error) {
+	t, err := c.readTransfer(ctx, uids)
+	if err != nil || t == nil {
+		return ok("", "nothing to move"), err
+	}
+	if err := c.writable(); err != nil {
+		return reply{}, err
+	}
+	if t.to == c.sel.id {
+		return reply{}, no("CANNOT", "the messages are in that mailbox already")
+	}
+	done, err := c.account.Move(ctx, c.sel.id, uidsOf(c.sel.view.Snapshot(), t.spans), t.to)
+	if err != nil {
+		return reply{}, orTryCreate(err)
+	}
+	if code := copyUID(done); code != "" {
+		c.out.Line("* OK [", code, "] moved") // before the EXPUNGEs that sync will tell
+	}
+	return ok("", "moved"), nil
+}
+
+// transfer is what COPY and MOVE are asked.
+type transfer struct {
+	spans []span
+	to    mail.MailboxID
+}
+
+// readTransfer reads the arguments of COPY or MOVE; nil where there is nothing
+// to do.
+func (c *conn) readTransfer(ctx context.Context, uids bool) (*transfer, error) {
+	c.dec.SP()
+	set := c.dec.NumSet()
+	c.dec.SP()
+	name := c.dec.Mailbox(c.utf8())
+	if c.dec.End(); c.dec.Err() != nil {
+		return nil, c.dec.Err()
+	}
+	if err := c.sync(false); err != nil {
+		return nil, err
+	}
+	spans, err := c.resolve(set, uids)
+	if err != nil {
+		return nil, err
+	}
+	to, err := c.account.Mailbox(ctx, name)
+	if err != nil {
+		return nil, orTryCreate(err)
+	}
+	if len(spans) == 0 {
+		return nil, nil
+	}
+	return &transfer{spans, to.ID}, nil
+}

@@ -1,0 +1,90 @@
+package imapserver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+)
+
+// reply is how a command ends: a status, a response code without its brackets,
+// a text, and what happens once it is written.
+type reply struct {
+	status, code, text string
+	then               func(ctx context.Context) error // may be nil
+}
+
+// Error makes a reply an error, for handlers that refuse.
+func (r *reply) Error() string { return r.status + " " + r.text }
+
+// no returns a NO with a response code (RFC 5530), which may be empty.
+func no(code, text string) error { return &reply{status: "NO", code: code, text: text} }
+
+// bad returns a BAD.
+func bad(text string) error { return &reply{status: "BAD", text: text} }
+
+// ok returns an OK.
+func ok(code, text string) reply { return reply{status: "OK", code: code, text: text} }
+
+// errClose ends the connection without a word: the client is gone or the
+// streams are out of step.
+var errClose = errors.New("connection is over")
+
+// failure maps an error to the reply a client gets. fatal errors have none.
+func failure(err error) (r reply, fatal bool) {
+	var refused *reply
+	var syntax *imapwire.SyntaxError
+	var big *imapwire.TooBigError
+	var netErr net.Error
+	switch {
+	case errors.As(err, &refused):
+		return *refused, false
+	case errors.As(err, &syntax):
+		return reply{status: "BAD", code: "CLIENTBUG", text: syntax.Error()}, false
+	case errors.As(err, &big):
+		return reply{status: "BAD", code: "TOOBIG", text: big.Error()}, false
+	case errors.Is(err, errClose), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, imapwire.ErrFlood), errors.As(err, &netErr), errors.Is(err, context.Canceled):
+		return reply{}, true
+	}
+	return reply{status: "NO", code: code(mail.KindOf(err)), text: mail.PublicText(err)}, false
+}
+
+// code returns the response code of a kind of error (RFC 5530).
+func code(k mail.Kind) string {
+	switch k {
+	case mail.KindNotExist:
+		return "NONEXISTENT"
+	case mail.KindExist:
+		return "ALREADYEXISTS"
+	case mail.KindPermission:
+		return "NOPERM"
+	case mail.KindAuth:
+		return "AUTHENTICATIONFAILED"
+	case mail.KindInvalid:
+		return "CANNOT"
+	case mail.KindQuota:
+		return "OVERQUOTA"
+	case mail.KindTooBig:
+		return "TOOBIG"
+	case mail.KindConflict:
+		return "INUSE"
+	case mail.KindTemporary, mail.KindUnavailable:
+		return "UNAVAILABLE"
+	case mail.KindCorrupt:
+		return "CORRUPTION"
+	}
+	return "SERVERBUG"
+}
+
+// orTryCreate turns a missing target of APPEND, COPY or MOVE into the hint that
+// it can be created (RFC 9051 §7.1).
+func orTryCreate(err error) error {
+	if mail.KindOf(err) == mail.KindNotExist {
+		return no("TRYCREATE", mail.PublicText(err))
+	}
+	return err
+}

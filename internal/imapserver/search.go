@@ -1,0 +1,226 @@
+package imapserver
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"golang.org/x/text/encoding/ianaindex"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+)
+
+// searchCommand is SEARCH (RFC 9051 §6.4.4) with ESEARCH (RFC 4731), SEARCHRES
+// (RFC 5182) and WITHIN (RFC 5032).
+func searchCommand() command {
+	return command{
+		name: "SEARCH", in: selected, keepsNumbers: true, caps: caps("ESEARCH", "SEARCHRES", "WITHIN"),
+		run: func(ctx context.Context, c *conn) (reply, error) { return c.search(ctx, false) },
+	}
+}
+
+// uidSearchCommand is UID SEARCH.
+func uidSearchCommand() command {
+	return command{name: "UID SEARCH", in: selected, run: func(ctx context.Context, c *conn) (reply, error) {
+		return c.search(ctx, true)
+	}}
+}
+
+func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
+	cmd := c.dec.Search()
+	if err := c.dec.Err(); err != nil {
+		return reply{}, err
+	}
+	if err := decodeCharset(&cmd.Key, cmd.Charset); err != nil {
+		if cmd.Return.Save {
+			c.sel.saved = nil
+		}
+		return reply{}, err
+	}
+	if usesModSeq(&cmd.Key) {
+		c.features |= condstore
+	}
+	if err := c.sync(false); err != nil {
+		return reply{}, err
+	}
+	s, err := c.newSearching(&cmd.Key)
+	if err != nil {
+		return reply{}, err
+	}
+	hits, err := s.run(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	if cmd.Return.Save {
+		c.save(hits, cmd.Return)
+	}
+	if cmd.Return.Extended || c.has(rev2) {
+		if !cmd.Return.Extended {
+			cmd.Return.All = true
+		}
+		c.writeESearch(hits, cmd, uids)
+	} else {
+		c.writeSearch(hits, usesModSeq(&cmd.Key), uids)
+	}
+	return ok("", "searched"), c.out.err
+}
+
+// hit is a message that was found.
+type hit struct {
+	seq    int
+	uid    mail.UID
+	modSeq mail.ModSeq
+}
+
+// number returns what a client gets to see of the hit.
+func (h hit) number(uids bool) int64 {
+	if uids {
+		return int64(h.uid)
+	}
+	return int64(h.seq)
+}
+
+// writeSearch writes the response of RFC 3501.
+func (c *conn) writeSearch(hits []hit, modSeq, uids bool) {
+	c.out.Text("* SEARCH")
+	highest := mail.ModSeq(0)
+	for _, h := range hits {
+		c.out.Text(" ")
+		c.out.Number(h.number(uids))
+		c.out.Spill()
+		highest = max(highest, h.modSeq)
+	}
+	if modSeq && len(hits) > 0 {
+		c.out.Text(" (MODSEQ ")
+		c.out.Number(int64(highest))
+		c.out.Text(")")
+	}
+	c.out.Line()
+}
+
+// writeESearch writes the response of RFC 4731.
+func (c *conn) writeESearch(hits []hit, cmd imapwire.SearchCommand, uids bool) {
+	if cmd.Return.Save && !cmd.Return.Min && !cmd.Return.Max && !cmd.Return.All && !cmd.Return.Count {
+		return
+	}
+	c.out.Text("* ESEARCH")
+	c.writeCorrelator()
+	if uids {
+		c.out.Text(" UID")
+	}
+	if cmd.Return.Min && len(hits) > 0 {
+		c.out.Text(" MIN ")
+		c.out.Number(hits[0].number(uids))
+	}
+	if cmd.Return.Max && len(hits) > 0 {
+		c.out.Text(" MAX ")
+		c.out.Number(hits[len(hits)-1].number(uids))
+	}
+	if cmd.Return.Count {
+		c.out.Text(" COUNT ")
+		c.out.Number(int64(len(hits)))
+	}
+	if cmd.Return.All && len(hits) > 0 {
+		var set mail.UIDSet
+		for _, h := range hits {
+			set.Add(mail.UID(h.number(uids)))
+		}
+		c.out.Text(" ALL ")
+		c.out.b = imapwire.AppendNumSet(c.out.b, set)
+	}
+	if usesModSeq(&cmd.Key) && len(hits) > 0 {
+		c.out.Text(" MODSEQ ")
+		c.out.Number(int64(highestModSeq(hits, cmd.Return)))
+	}
+	c.out.Line()
+}
+
+// writeCorrelator writes the tag that a response belongs to.
+func (c *conn) writeCorrelator() {
+	c.out.Text(" (TAG ")
+	c.out.b = imapwire.AppendString(c.out.b, c.tag, false)
+	c.out.Text(")")
+}
+
+// highestModSeq returns the highest modification sequence of the messages that
+// are told: of MIN and MAX alone where only they are (RFC 4731 §3.2).
+func highestModSeq(hits []hit, r imapwire.ReturnOptions) mail.ModSeq {
+	if !r.All && !r.Count && (r.Min || r.Max) {
+		var told []hit
+		if r.Min {
+			told = append(told, hits[0])
+		}
+		if r.Max {
+			told = append(told, hits[len(hits)-1])
+		}
+		hits = told
+	}
+	highest := mail.ModSeq(0)
+	for _, h := range hits {
+		highest = max(highest, h.modSeq)
+	}
+	return highest
+}
+
+// save keeps the result for "$" (RFC 5182 §2.1): all of it, or with MIN and MAX
+// alone what they found.
+func (c *conn) save(hits []hit, r imapwire.ReturnOptions) {
+	if len(hits) > 0 && !r.All && !r.Count && (r.Min || r.Max) {
+		first, last := hits[0], hits[len(hits)-1]
+		switch {
+		case !r.Max:
+			hits = []hit{first}
+		case !r.Min:
+			hits = []hit{last}
+		default:
+			hits = []hit{first, last}
+		}
+	}
+	c.sel.saved = mail.UIDSet{}
+	for _, h := range hits {
+		c.sel.saved.Add(h.uid)
+	}
+}
+
+// anyKey tells whether k or a key below it satisfies is.
+func anyKey(k *imapwire.SearchKey, is func(*imapwire.SearchKey) bool) bool {
+	if is(k) {
+		return true
+	}
+	return slices.ContainsFunc(k.Keys, func(sub imapwire.SearchKey) bool { return anyKey(&sub, is) })
+}
+
+// usesModSeq tells whether a search looks at modification sequences.
+func usesModSeq(k *imapwire.SearchKey) bool {
+	return anyKey(k, func(k *imapwire.SearchKey) bool { return k.Op == imapwire.SearchModSeq })
+}
+
+// decodeCharset turns the texts of a search into UTF-8. Bytes that are none in
+// spite of what the client says are dropped: nothing that is searched holds them.
+func decodeCharset(k *imapwire.SearchKey, charset string) error {
+	decode := func(s string) (string, error) { return strings.ToValidUTF8(s, ""), nil }
+	if charset != "" && charset != "UTF-8" && charset != "US-ASCII" {
+		enc, err := ianaindex.MIME.Encoding(charset)
+		if err != nil || enc == nil {
+			return no("BADCHARSET (UTF-8 US-ASCII)", "unknown charset")
+		}
+		decode = enc.NewDecoder().String
+	}
+	return mapTexts(k, decode)
+}
+
+// mapTexts applies decode to every text of a search.
+func mapTexts(k *imapwire.SearchKey, decode func(string) (string, error)) error {
+	text, err := decode(k.Text)
+	if err != nil {
+		return bad("a search text does not fit its charset")
+	}
+	k.Text = text
+	for i := range k.Keys {
+		if err := mapTexts(&k.Keys[i], decode); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package imapserver
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+	"expost/internal/message"
+	"expost/internal/store"
+)
+
+// searching is a SEARCH under way. What the index can answer is answered first;
+// the structure, the header and at last the bytes are read only of messages of
+// which it is still open whether they match.
+type searching struct {
+	c         *conn
+	snap      *store.Snapshot
+	now       time.Time
+	root      test
+	structure bool // a test needs the parsed structure
+	header    bool // a test needs the header's bytes
+	scan      scan
+	hits      []hit
+	batch     []candidate
+	emails    []mail.EmailID
+	buf, text []byte
+}
+
+// newSearching plans a search in the selected mailbox.
+func (c *conn) newSearching(k *imapwire.SearchKey) (*searching, error) {
+	s := &searching{c: c, snap: c.sel.view.Snapshot(), now: time.Now()}
+	s.scan.body = &finder{}
+	var err error
+	s.root, err = s.compile(k)
+	s.structure, s.header = s.root.has(fromStructure), s.root.has(fromHeader)
+	return s, err
+}
+
+// has tells whether the test or one below it has a cost.
+func (t *test) has(c cost) bool {
+	return len(t.tests) == 0 && t.cost == c || slices.ContainsFunc(t.tests, func(sub test) bool { return sub.has(c) })
+}
+
+// run returns the messages that match, in order.
+func (s *searching) run(ctx context.Context) ([]hit, error) {
+	for seq, m := range s.snap.Range(1, s.snap.Len()) {
+		switch c := (candidate{seq: seq, m: m}); s.eval(&s.root, &c) {
+		case yes:
+			s.hit(&c)
+		case unknown:
+			own := *m // m is valid until the next one
+			s.batch = append(s.batch, candidate{seq: seq, m: &own})
+		}
+		if len(s.batch) == fetchBatch {
+			if err := s.decide(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := s.decide(ctx); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(s.hits, func(a, b hit) int { return a.seq - b.seq })
+	return s.hits, nil
+}
+
+// hit notes a message that matches.
+func (s *searching) hit(c *candidate) { s.hits = append(s.hits, hit{c.seq, c.m.UID, c.m.ModSeq}) }
+
+// decide reads what is needed of the batch's messages. Those that are gone do
+// not match.
+func (s *searching) decide(ctx context.Context) error {
+	if len(s.batch) == 0 {
+		return nil
+	}
+	if s.structure {
+		if err := s.readStructures(ctx); err != nil {
+			return err
+		}
+	}
+	for i := range s.batch {
+		c := &s.batch[i]
+		if c.m == nil {
+			continue
+		}
+		switch s.eval(&s.root, c) {
+		case yes:
+			s.hit(c)
+		case unknown:
+			if err := s.readBytes(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	s.batch = s.batch[:0]
+	return ctx.Err()
+}
+
+// readStructures reads the structures of the batch.
+func (s *searching) readStructures(ctx context.Context) error {
+	s.emails = s.emails[:0]
+	for i := range s.batch {
+		s.emails = append(s.emails, s.batch[i].m.Email)
+	}
+	return s.c.account.Details(ctx, s.emails, func(i int, m *message.Message) error {
+		if s.batch[i].parsed = m; m == nil {
+			s.batch[i].m = nil
+		}
+		return nil
+	})
+}
+
+// readBytes scans a message's header, and where that does not decide all of it.
+func (s *searching) readBytes(ctx context.Context, c *candidate) error {
+	body, err := s.c.account.Body(ctx, c.m.Email)
+	if err != nil {
+		if mail.KindOf(err) == mail.KindNotExist {
+			return nil
+		}
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	result := unknown
+	if s.header {
+		if err := s.scan.header(body, s.c.srv.cfg.Limits.Header); err != nil {
+			return err
+		}
+		c.bytes = fromHeader
+		result = s.eval(&s.root, c)
+	}
+	if result == unknown {
+		if err := s.scan.all(body); err != nil {
+			return err
+		}
+		c.bytes = fromBody
+		result = s.eval(&s.root, c)
+	}
+	if result == yes {
+		s.hit(c)
+	}
+	return nil
+}

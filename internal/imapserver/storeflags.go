@@ -1,0 +1,139 @@
+package imapserver
+
+import (
+	"context"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+	"expost/internal/store"
+)
+
+// storeCommand is STORE (RFC 9051 §6.4.6) with UNCHANGEDSINCE (RFC 7162 §3.1.3).
+func storeCommand() command {
+	return command{name: "STORE", in: selected, keepsNumbers: true, run: func(ctx context.Context, c *conn) (reply, error) {
+		return c.store(ctx, false)
+	}}
+}
+
+// uidStoreCommand is UID STORE.
+func uidStoreCommand() command {
+	return command{name: "UID STORE", in: selected, run: func(ctx context.Context, c *conn) (reply, error) {
+		return c.store(ctx, true)
+	}}
+}
+
+// maxKeywords bounds the keywords of one STORE or APPEND.
+const maxKeywords = 100
+
+func (c *conn) store(ctx context.Context, uids bool) (reply, error) {
+	cmd := c.dec.Store()
+	if err := c.dec.Err(); err != nil {
+		return reply{}, err
+	}
+	if err := c.writable(); err != nil {
+		return reply{}, err
+	}
+	if len(cmd.Flags.Keywords) > maxKeywords {
+		return reply{}, no("LIMIT", "too many keywords")
+	}
+	if cmd.Conditional {
+		c.features |= condstore
+	}
+	if err := c.sync(false); err != nil {
+		return reply{}, err
+	}
+	spans, err := c.resolve(cmd.Set, uids)
+	if err != nil || len(spans) == 0 {
+		return ok("", "nothing to store"), err
+	}
+	ch := store.FlagChange{
+		Op: [...]store.FlagOp{store.FlagsSet, store.FlagsAdd, store.FlagsRemove}[cmd.Op], Flags: cmd.Flags.Flags,
+		Keywords: mail.NewKeywords(cmd.Flags.Keywords...), UnchangedSince: cmd.UnchangedSince, Conditional: cmd.Conditional,
+	}
+	set := uidsOf(c.sel.view.Snapshot(), spans)
+	modified, err := c.account.StoreFlags(ctx, c.sel.id, set, ch)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := c.tellStored(spans, set, modified, ch, cmd.Silent); err != nil {
+		return reply{}, err
+	}
+	if len(modified) == 0 {
+		return ok("", "stored"), nil
+	}
+	return c.modifiedReply(modified, uids), nil
+}
+
+// tellStored tells the new flags of the messages of set, whether they changed
+// or not, unless the client does not want to hear of its own change: then only
+// of those that others changed as well.
+func (c *conn) tellStored(spans []span, set, modified mail.UIDSet, ch store.FlagChange, silent bool) error {
+	old := c.sel.view.Snapshot()
+	if !silent {
+		if err := c.syncExcept(false, func(m *mail.Message) bool { return set.Contains(m.UID) }); err != nil {
+			return err
+		}
+		for seq, m := range messages(c.sel.view.Snapshot(), spans) {
+			if !modified.Contains(m.UID) {
+				c.writeFlagUpdate(seq, m)
+			}
+		}
+		return c.out.err
+	}
+	return c.syncExcept(false, func(m *mail.Message) bool {
+		if !set.Contains(m.UID) || modified.Contains(m.UID) {
+			return false
+		}
+		seq, found := old.Seq(m.UID)
+		if !found {
+			return false
+		}
+		flags, keywords := changed(old.At(seq), ch)
+		if m.Flags != flags || m.Keywords != keywords {
+			return false
+		}
+		if c.has(condstore) {
+			c.writeModSeq(seq, m)
+		}
+		return true
+	})
+}
+
+// changed returns the flags that a message has after ch.
+func changed(m mail.Message, ch store.FlagChange) (mail.Flags, mail.Keywords) {
+	none := ch.Keywords == (mail.Keywords{})
+	switch {
+	case ch.Op == store.FlagsAdd && none:
+		return m.Flags | ch.Flags, m.Keywords
+	case ch.Op == store.FlagsRemove && none:
+		return m.Flags &^ ch.Flags, m.Keywords
+	case ch.Op == store.FlagsAdd:
+		return m.Flags | ch.Flags, m.Keywords.Add(ch.Keywords.Words()...)
+	case ch.Op == store.FlagsRemove:
+		return m.Flags &^ ch.Flags, m.Keywords.Remove(ch.Keywords.Words()...)
+	}
+	return ch.Flags, ch.Keywords
+}
+
+// writeModSeq tells a message's new modification sequence, and not the flags
+// that the client set itself (RFC 7162 §3.1.3).
+func (c *conn) writeModSeq(seq int, m *mail.Message) {
+	c.out.Text("* ")
+	c.out.Number(int64(seq))
+	c.out.Text(" FETCH (UID ")
+	c.out.Number(int64(m.UID))
+	c.appendModSeq(m.ModSeq)
+	c.out.Line(")")
+}
+
+// modifiedReply answers a conditional STORE that left messages alone.
+func (c *conn) modifiedReply(modified mail.UIDSet, uids bool) reply {
+	set := modified
+	if !uids {
+		set = nil
+		for _, s := range uidSpans(c.sel.view.Snapshot(), modified) {
+			set.AddRange(mail.UID(s.from), mail.UID(s.to))
+		}
+	}
+	return ok(string(imapwire.AppendNumSet([]byte("MODIFIED "), set)), "conditional STORE left some alone")
+}

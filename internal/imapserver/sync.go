@@ -1,0 +1,111 @@
+package imapserver
+
+import (
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+	"expost/internal/store"
+)
+
+// sync tells the client what changed in the selected mailbox since it was told
+// last, and moves on. Where expunges may not be told now (RFC 9051 §7.5.1) the
+// messages stay in their places until they may. An error ends the connection.
+func (c *conn) sync(expunges bool) error { return c.syncExcept(expunges, nil) }
+
+// syncExcept is sync without a FETCH for messages of which quiet returns true.
+func (c *conn) syncExcept(expunges bool, quiet func(m *mail.Message) bool) error {
+	v := c.sel.view
+	if v.Gone() {
+		return c.mailboxGone()
+	}
+	old, now := v.Snapshot(), v.Latest()
+	if old == now {
+		return nil
+	}
+	if !expunges {
+		now = store.KeepExpunged(old, now)
+	}
+	if box := now.Mailbox(); len(box.Keywords) > c.sel.keywords {
+		c.writeFlags(&box)
+	}
+	v.MoveTo(now)
+	c.tell(old, now, quiet)
+	return c.out.err
+}
+
+// tell writes the difference between two states: expunges, EXISTS, flags.
+func (c *conn) tell(old, now *store.Snapshot, quiet func(m *mail.Message) bool) {
+	var vanished mail.UIDSet
+	expunged, grown := 0, false
+	exists := func() {
+		if !grown && now.Len() != old.Len()-expunged {
+			c.writeExists(now)
+		}
+		grown = true
+	}
+	for ch := range store.Diff(old, now) {
+		switch {
+		case ch.Expunged && c.has(qresync):
+			expunged++
+			vanished.Add(ch.Message.UID)
+		case ch.Expunged:
+			expunged++
+			c.out.Text("* ")
+			c.out.Number(int64(ch.Seq))
+			c.out.Line(" EXPUNGE")
+		default:
+			c.writeVanished(vanished, false)
+			vanished = nil
+			exists()
+			if quiet == nil || !quiet(&ch.Message) {
+				c.writeFlagUpdate(ch.Seq, &ch.Message)
+			}
+		}
+	}
+	c.writeVanished(vanished, false)
+	exists()
+}
+
+// writeVanished writes VANISHED (RFC 7162 §3.2.10), unless there is nothing.
+func (c *conn) writeVanished(uids mail.UIDSet, earlier bool) {
+	const perLine = 1000 // ranges
+	for ; len(uids) > 0; uids = uids[min(perLine, len(uids)):] {
+		c.out.Text("* VANISHED ")
+		if earlier {
+			c.out.Text("(EARLIER) ")
+		}
+		c.out.b = imapwire.AppendNumSet(c.out.b, uids[:min(perLine, len(uids))])
+		c.out.Line()
+	}
+}
+
+// writeFlagUpdate writes the FETCH that tells a message's flags.
+func (c *conn) writeFlagUpdate(seq int, m *mail.Message) {
+	c.out.Text("* ")
+	c.out.Number(int64(seq))
+	c.out.Text(" FETCH (UID ")
+	c.out.Number(int64(m.UID))
+	c.out.Text(" FLAGS ")
+	c.out.b = imapwire.AppendFlags(c.out.b, m.Flags, m.Keywords, c.isRecent(m.UID))
+	c.appendModSeq(m.ModSeq)
+	c.out.Line(")")
+}
+
+// appendModSeq appends MODSEQ where the client has switched it on.
+func (c *conn) appendModSeq(seq mail.ModSeq) {
+	if c.has(condstore) {
+		c.out.Text(" MODSEQ (")
+		c.out.Number(int64(seq))
+		c.out.Text(")")
+	}
+}
+
+// isRecent tells whether a message has the \Recent flag in this session.
+func (c *conn) isRecent(uid mail.UID) bool { return uid >= c.sel.recent && !c.has(rev2) }
+
+// mailboxGone ends a session whose selected mailbox was deleted by another: it
+// cannot go on (RFC 2180 §3.3).
+func (c *conn) mailboxGone() error {
+	c.out.Line("* BYE [UNAVAILABLE] the selected mailbox was deleted")
+	_ = c.out.Flush()
+	return errClose
+}
