@@ -34,7 +34,12 @@ func WriteMaildir(dir string, m *Mailbox) error {
 
 // maildirName returns the name of a folder's directory: ".Projekte.M&APw-ller".
 func maildirName(name string) string {
-	return "." + strings.ReplaceAll(string(imapwire.AppendUTF7(nil, name)), mail.Delimiter, ".")
+	return "." + levels(name, ".")
+}
+
+// levels returns a name in modified UTF-7 with another delimiter.
+func levels(name, delimiter string) string {
+	return strings.ReplaceAll(string(imapwire.AppendUTF7(nil, name)), mail.Delimiter, delimiter)
 }
 
 // subscriptions returns Dovecot's list of subscribed folders, version 2.
@@ -42,7 +47,7 @@ func subscriptions(m *Mailbox) []byte {
 	b := []byte("V\t2\n\n")
 	for _, f := range m.Folders {
 		if f.Subscribed {
-			b = append(imapwire.AppendUTF7(b, strings.ReplaceAll(f.Name, mail.Delimiter, "\t")), '\n')
+			b = append(b, levels(f.Name, "\t")+"\n"...)
 		}
 	}
 	return b
