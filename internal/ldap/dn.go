@@ -256,15 +256,17 @@ func unhex(c byte) byte {
 }
 
 // String returns the DN as RFC 4514 writes it.
-func (d DN) String() string {
-	var b []byte
+func (d DN) String() string { return string(d.Append(nil)) }
+
+// Append appends the DN as RFC 4514 writes it.
+func (d DN) Append(b []byte) []byte {
 	for i, rdn := range d {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = rdn.append(b)
 	}
-	return string(b)
+	return b
 }
 
 // String returns the RDN as RFC 4514 writes it.
@@ -285,6 +287,9 @@ func (r RDN) append(b []byte) []byte {
 // appendDNValue escapes what RFC 4514 §2.4 demands, and control characters and
 // bytes that are not UTF-8 as hex pairs, so that the result is printable.
 func appendDNValue(b []byte, v string) []byte {
+	if isPlainDNValue(v) {
+		return append(b, v...)
+	}
 	for i := 0; i < len(v); {
 		c := v[i]
 		switch {
@@ -307,6 +312,20 @@ func appendDNValue(b []byte, v string) []byte {
 		i++
 	}
 	return b
+}
+
+// isPlainDNValue tells whether a value has nothing in it that might need to be
+// escaped, as most have.
+func isPlainDNValue(v string) bool {
+	for i := range len(v) {
+		switch c := v[i]; {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '-' && c <= '9' || c == '@' || c == '_':
+		case c == ' ' && i > 0 && i < len(v)-1:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func appendHexPair(b []byte, c byte) []byte {
@@ -366,7 +385,7 @@ func (r RDN) key(n Normalizer) string {
 
 // escapeKey keeps separators out of a key's values.
 func escapeKey(v string) string {
-	if strings.IndexAny(v, "\x00\x01\x02") < 0 {
+	if !strings.ContainsAny(v, "\x00\x01\x02") {
 		return v
 	}
 	return strings.NewReplacer("\x00", "\x02a", "\x01", "\x02b", "\x02", "\x02c").Replace(v)

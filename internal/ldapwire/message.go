@@ -93,7 +93,7 @@ type Op interface {
 }
 
 // tagControls is the context tag of a message's controls.
-const tagControls = classContext | constructed | 0
+const tagControls = classContext | constructed
 
 // Decode reads the message that fills b. Byte slices of the result are parts
 // of b, which must not change any more. Errors are *SyntaxError and, where the

@@ -32,7 +32,7 @@ const (
 // Context tags of AuthenticationChoice; tagOtherAuth is the one that AuthOther
 // is written with.
 const (
-	tagSimple    = classContext | 0
+	tagSimple    = classContext
 	tagSASL      = classContext | constructed | 3
 	tagOtherAuth = classContext | 9
 )
@@ -81,9 +81,9 @@ type ExtendedRequest struct {
 
 // Context tags of extended operations and of a new superior.
 const (
-	tagRequestName  = classContext | 0
+	tagRequestName  = classContext
 	tagRequestValue = classContext | 1
-	tagNewSuperior  = classContext | 0
+	tagNewSuperior  = classContext
 )
 
 // Tag returns the operation's identifier octet.
@@ -304,7 +304,7 @@ func (r *AddRequest) appendContent(b []byte) []byte {
 	return appendAttributes(appendDN(b, tagOctetString, r.DN), r.Attributes, false)
 }
 
-func (r *DeleteRequest) appendContent(b []byte) []byte { return append(b, r.DN.String()...) }
+func (r *DeleteRequest) appendContent(b []byte) []byte { return r.DN.Append(b) }
 
 func (r *ModifyDNRequest) appendContent(b []byte) []byte {
 	b = appendDN(b, tagOctetString, r.DN)
@@ -338,7 +338,10 @@ func (r *ExtendedRequest) appendContent(b []byte) []byte {
 	return b
 }
 
-func appendDN(b []byte, tag byte, dn ldap.DN) []byte { return appendBytes(b, tag, dn.String()) }
+func appendDN(b []byte, tag byte, dn ldap.DN) []byte {
+	b, mark := begin(b, tag)
+	return end(dn.Append(b), mark)
+}
 
 // appendAttributes appends a list of attributes, without values if typesOnly.
 func appendAttributes(b []byte, attrs []ldap.Attribute, typesOnly bool) []byte {

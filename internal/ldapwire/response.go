@@ -58,7 +58,7 @@ const (
 	tagSASLCredentials   = classContext | 7
 	tagResponseName      = classContext | 10
 	tagResponseValue     = classContext | 11
-	tagIntermediateName  = classContext | 0
+	tagIntermediateName  = classContext
 	tagIntermediateValue = classContext | 1
 )
 
