@@ -67,13 +67,28 @@ func rate(p Page, word []byte) int {
 	if !ok {
 		return -12
 	}
-	score := 0
+	score := -rarity(p, word)
 	var prev rune
 	for _, r := range s {
 		score += rateRune(prev, r)
 		prev = r
 	}
 	return score
+}
+
+// rarity counts the bytes that stand only in the rare characters of a code
+// page: those beyond KS X 1001 and GB 2312, whose bytes are all above 0xA0.
+func rarity(p Page, word []byte) int {
+	if p.Name != "euc-kr" && p.Name != "gbk" {
+		return 0
+	}
+	n := 0
+	for _, c := range word {
+		if c >= 0x80 && c <= 0xA0 {
+			n += 6
+		}
+	}
+	return n
 }
 
 // rateRune scores one character in sight of the one before it.
