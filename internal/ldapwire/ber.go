@@ -74,6 +74,10 @@ func (d *decoder) peek() byte {
 // header reads an identifier octet and a length, and returns the octet and the
 // place where the content ends.
 func (d *decoder) header() (tag byte, end int) {
+	if b := d.b[d.pos:d.end]; len(b) >= 2 && b[1] < 0x80 && int(b[1]) <= len(b)-2 && b[0]&0x1f != 0x1f {
+		d.pos += 2 // the common case: a short element, all there
+		return b[0], d.pos + int(b[1])
+	}
 	tag, n, size := parseHeader(d.b[d.pos:d.end])
 	switch {
 	case d.syntax != nil:

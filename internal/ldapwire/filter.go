@@ -19,11 +19,26 @@ const (
 	tagDNAttributes = 0x84
 )
 
-// filterSlab hands out filters in blocks, to save allocations.
+// filterSlab hands out filters and lists of them in blocks, to save
+// allocations.
 type filterSlab struct {
 	free  []ldap.Filter
+	lists []*ldap.Filter
 	nodes int
 	depth int
+}
+
+// list returns an empty list with room for n filters.
+func (s *filterSlab) list(n int) []*ldap.Filter {
+	if n > len(s.lists) {
+		if n > 4 {
+			return make([]*ldap.Filter, 0, n)
+		}
+		s.lists = make([]*ldap.Filter, 16)
+	}
+	list := s.lists[:0:n]
+	s.lists = s.lists[n:]
+	return list
 }
 
 // newFilter returns a filter of the kind, or nil where there are too many.
@@ -89,7 +104,7 @@ func (d *decoder) filterList(tag byte, f *ldap.Filter) {
 		d.fail("a not-filter of %d filters", n)
 	}
 	if n > 0 {
-		f.Subs = make([]*ldap.Filter, 0, min(n, maxFilterNodes))
+		f.Subs = s.list(min(n, maxFilterNodes))
 	}
 	for d.more() && d.refused == nil {
 		f.Subs = append(f.Subs, d.filter())
