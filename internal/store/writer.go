@@ -103,7 +103,9 @@ func (a *Account) stop(err error) {
 	w := &a.writer
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stopped = err
+	if w.stopped == nil {
+		w.stopped = err
+	}
 	for w.running {
 		w.idle.Wait()
 	}
