@@ -18,9 +18,7 @@ func (h *header) reset(env *Envelope) { *h = header{env: env, field: h.field[:0]
 
 // readHeader takes a line of the header, or what there is of it.
 func (p *Parser) readHeader(b []byte) int {
-	if len(p.line) == 0 {
-		p.start = p.off
-	}
+	p.startLine()
 	n, ok := p.lineEnd(b)
 	if !ok {
 		p.hold(b)
@@ -45,7 +43,6 @@ func (p *Parser) hold(b []byte) {
 func (p *Parser) headerLine(line []byte, next int64, ended bool) {
 	if level, closing, ok := p.delimiter(line); ok {
 		p.endHeaders(p.start)
-		p.lineEOL = 0
 		p.endPart(level, closing)
 		if ended {
 			p.lines++
@@ -265,26 +262,27 @@ func (p *Parser) params(v string) []Param {
 	return params
 }
 
-// unfold returns a field's value without line ends, NULs and surrounding space.
+// unfold returns a field's value without NULs and surrounding space, and with
+// a space for each line end and the space around it.
 func unfold(raw []byte) string {
 	raw = bytes.Trim(raw, " \t\r\n\x00")
 	if bytes.IndexByte(raw, '\r') < 0 && bytes.IndexByte(raw, '\n') < 0 && bytes.IndexByte(raw, 0) < 0 {
 		return string(raw)
 	}
-	var b strings.Builder
-	b.Grow(len(raw))
-	for i, c := range raw {
-		switch c {
+	out := make([]byte, 0, len(raw))
+	for i := 0; i < len(raw); i++ {
+		switch raw[i] {
 		case 0:
-		case '\r', '\n': // raw does not end here
-			if next := raw[i+1]; next != ' ' && next != '\t' && next != '\r' && next != '\n' {
-				b.WriteByte(' ')
+		case '\r', '\n':
+			out = append(bytes.TrimRight(out, " \t"), ' ')
+			for strings.IndexByte(" \t\r\n\x00", raw[i+1]) >= 0 { // raw does not end so
+				i++
 			}
 		default:
-			b.WriteByte(c)
+			out = append(out, raw[i])
 		}
 	}
-	return b.String()
+	return string(out)
 }
 
 // messageIDs returns the message ids in s without their angle brackets. A

@@ -28,7 +28,7 @@ type Parser struct {
 
 	line    []byte // what is kept of an unfinished line: of a header, or of a body where it may be a delimiter
 	start   int64  // offset of that line
-	lineEOL int64  // bytes of the line end before it
+	lineEOL int64  // bytes of the line end before it, where there is one
 }
 
 // state is what the next byte belongs to.
@@ -127,7 +127,9 @@ func (p *Parser) closeTo(level int, end, lines int64) {
 	for ; len(p.open) > level; p.open = p.open[:len(p.open)-1] {
 		part := p.part()
 		part.End = end
-		part.Lines = lines - p.open[len(p.open)-1].lines
+		part.Body = min(part.Body, end)
+		part.Header = min(part.Header, end)
+		part.Lines = max(lines-p.open[len(p.open)-1].lines, 0)
 	}
 	p.bounds.cut(level)
 }
@@ -193,9 +195,7 @@ func (p *Parser) readBody(b []byte) int {
 // readCandidate takes bytes of a line that begins with "-", until it is plain
 // whether the line is a delimiter.
 func (p *Parser) readCandidate(b []byte) int {
-	if len(p.line) == 0 {
-		p.start, p.lineEOL = p.off, p.lastEOL()
-	}
+	p.startLine()
 	enough := len("--") + p.bounds.longest + len("--")
 	part := b[:min(len(b), enough-len(p.line))]
 	end := bytes.IndexByte(part, p.eol)
@@ -213,12 +213,15 @@ func (p *Parser) readCandidate(b []byte) int {
 	return len(part)
 }
 
-// lastEOL returns the length of the line end before off.
-func (p *Parser) lastEOL() int64 {
-	if p.eol == '\n' && p.tail == [2]byte{'\r', '\n'} {
-		return 2
+// startLine takes note of where a line begins, if one begins at off.
+func (p *Parser) startLine() {
+	if len(p.line) > 0 {
+		return
 	}
-	return 1
+	p.start, p.lineEOL = p.off, 1
+	if p.eol == '\n' && p.tail == [2]byte{'\r', '\n'} {
+		p.lineEOL = 2
+	}
 }
 
 // decide takes the beginning of a line of a body, enough of it to tell whether
@@ -243,14 +246,10 @@ func (p *Parser) delimiter(line []byte) (level int, closing, ok bool) {
 }
 
 // endPart ends what is open inside the multipart at level, whose delimiter
-// line begins at p.start.
+// line begins at p.start. The line end before it is the delimiter's, even where
+// it would end a header or stand behind one (RFC 2046 §5.1.1).
 func (p *Parser) endPart(level int, closing bool) {
-	end, lines := p.start, p.lines
-	if p.lineEOL > 0 && end-p.lineEOL >= p.part().Body { // else that line end is the header's
-		end -= p.lineEOL
-		lines--
-	}
-	p.closeTo(level+1, end, lines)
+	p.closeTo(level+1, p.start-p.lineEOL, p.lines-1)
 	if closing {
 		p.bounds.cut(level)
 	}

@@ -96,7 +96,7 @@ var structureTests = []struct {
 	{"message", crlf("Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: message/rfc822\n\nSubject: in\n\nx\n--a--\n"),
 		"multipart/mixed 7 \"…\"\n message/rfc822 2 \"…\"\n  text/plain 0 \"x\"\n"},
 	{"message with header only", crlf("Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: message/rfc822\n\nSubject: in\n--a--\n"),
-		"multipart/mixed 5 \"…\"\n message/rfc822 1 \"…\"\n  text/plain 0 \"\"\n"},
+		"multipart/mixed 5 \"…\"\n message/rfc822 0 \"…\"\n  text/plain 0 \"\"\n"},
 	{"digest", crlf("Content-Type: multipart/digest; boundary=a\n\n--a\n\nSubject: in\n\nx\n--a--\n"),
 		"multipart/digest 6 \"…\"\n message/rfc822 2 \"…\"\n  text/plain 0 \"x\"\n"},
 	{"message at the end", "Content-Type: message/rfc822\n\n", "message/rfc822 0 \"…\"\n text/plain 0 \"\"\n"},
