@@ -1,0 +1,93 @@
+#!/bin/bash
+# make bench: Expost beside the incumbents, in one run on one machine. The load
+# programs are a folder of their own: BENCH_KIT names it (default ../shared/bench).
+# Needs root on Debian 12, since it installs Postfix, Dovecot and slapd there.
+#   test/bench.sh [imap] [smtp] [ldap] [migrate]     default: all
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+kit=${BENCH_KIT:-../shared/bench}
+if [ ! -d "$kit" ]; then
+  echo "bench: no load programs at $kit (BENCH_KIT); the peers are not measured" >&2
+  exit 0
+fi
+scratch=${BENCH_SCRATCH:-$(mktemp -d)}
+if [ ! -x "$scratch/bin/imap_load" ]; then
+  cp -r "$kit/." "$scratch"
+  chmod -R u+w "$scratch"; chmod 755 "$scratch"
+  (cd "$scratch" && ./setup.sh > setup.log 2>&1) || { tail -5 "$scratch/setup.log" >&2; exit 1; }
+fi
+what=("$@"); [ ${#what[@]} -gt 0 ] || what=(imap smtp ldap migrate)
+runs=${RUNS:-3}
+res=$scratch/res; mkdir -p "$res"
+
+# Expost with the load programs' users: u0..u599, 0bulk..99bulk, password "pass".
+node=$scratch/expost
+start_expost() {
+  rm -rf "$node"; mkdir -p "$node"
+  cat > "$node/expost.toml" <<EOF
+hostname = "expost.test"
+domains = ["expost.test"]
+data = "data"
+[listen]
+smtp = "127.0.0.1:17025"
+lmtp = "127.0.0.1:17024"
+submission = ""
+submissions = ""
+imap = "127.0.0.1:17143"
+imaps = ""
+pop3 = ""
+pop3s = ""
+ldap = "127.0.0.1:17389"
+ldaps = ""
+http = ""
+https = ""
+metrics = ""
+[directory]
+suffix = "dc=linuxforu,dc=com"
+root-dn = "cn=admin,dc=linuxforu,dc=com"
+root-password-file = "root-password"
+[log]
+level = "error"
+EOF
+  printf pass > "$node/root-password"; chmod 600 "$node/root-password"
+  local users=(); for i in $(seq 0 599); do users+=("u$i@expost.test"); done; for i in $(seq 0 99); do users+=("${i}bulk@expost.test"); done
+  printf 'pass\n' | "$root/bin/expost" account add "${users[@]}" --password-stdin --config "$node/expost.toml" > "$node/accounts.log"
+  (ulimit -n 20000; exec setsid "$root/bin/expost" serve --config "$node/expost.toml" --ready-file "$node/ready" </dev/null >> "$node/log" 2>&1) &
+  pid=$!
+  until [ -e "$node/ready" ]; do kill -0 $pid || { cat "$node/log" >&2; exit 1; }; sleep 0.1; done
+}
+stop_expost() { kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null || true; }
+stack() { (cd "$scratch" && ./stack.sh "$@"); }
+cleanup() { stop_expost; stack stop dovA dovB dovS dovT pfix slapd; }
+trap cleanup EXIT
+
+start_expost
+cd "$scratch"
+for w in "${what[@]}"; do
+  out=$res/$w.tsv; : > "$out"
+  case $w in
+  imap)
+    do_=login,select,fetch,store,search,append,copy,idle
+    stack start dovA dovB
+    bin/imap_load -host 127.0.0.1 -port 17143 -user u%d -pass pass -label expost -pids "$pid" -runs "$runs" -do "$do_" >> "$out"
+    bin/imap_load -host 127.0.0.1 -port 11143 -user u%d -pass pass -label dovA -pids "$(stack roots dovA)" -runs "$runs" -do "$do_" >> "$out"
+    bin/imap_load -host 127.0.0.1 -port 12143 -user u%d -pass pass -label dovB -pids "$(stack roots dovB)" -runs "$runs" -do "$do_" >> "$out" ;;
+  smtp)
+    stack start dovB pfix
+    for load in "-n 300 -s 1 -l 4096" "-n 1500 -s 8 -l 4096" "-n 300 -s 8 -l 102400" "-n 30 -s 4 -l 4096 -r 50" "-n 8 -s 4 -l 102400 -r 50"; do
+      ./smtp_load.sh -h 127.0.0.1 -p 17025 -i 17143 -d expost.test $load -P "$pid" -x expost -k "$runs" >> "$out"
+      ./smtp_load.sh -h 127.0.0.1 -p 10025 -i 12143 -d dovb.test $load -P "$(stack roots dovB),$(stack roots pfix)" -x postfix+dovB -k "$runs" >> "$out"
+      ./smtp_load.sh -h 127.0.0.1 -p 12024 -i 12143 -d dovb.test $load -L -P "$(stack roots dovB)" -x lmtp-dovB -k "$runs" >> "$out"
+    done ;;
+  ldap)
+    stack start slapd
+    for server in "expost 17389 $pid" "slapd 13890 $(stack roots slapd)"; do
+      set -- $server
+      bin/ldap_load -addr "127.0.0.1:$2" -binddn cn=admin,dc=linuxforu,dc=com -pass pass -base dc=linuxforu,dc=com -label "$1" -pids "$3" -do add,search -n 100000 -conns 8 >> "$out"
+    done ;;
+  migrate)
+    "$root/test/bench_migrate.sh" "$scratch" "$node" "$pid" >> "$out" ;;
+  esac
+  echo "== $w"; ./median.sh "$out"
+done
