@@ -76,8 +76,10 @@ func (p *addressParser) step() {
 		}
 	case ':':
 		p.colon()
-	case '@', '.':
-		p.joint(c)
+	case '@':
+		p.space = false
+		p.text.WriteByte(c)
+		p.at = p.text.Len()
 	default:
 		p.startWord()
 		p.text.WriteByte(c)
@@ -100,21 +102,8 @@ func (p *addressParser) colon() {
 	p.inGroup = true
 }
 
-// joint is an "@" or a dot, around which the obsolete syntax allows spaces.
-// They are removed again where the text turns out to be a name.
-func (p *addressParser) joint(c byte) {
-	if c == '@' {
-		p.space = false
-	} else {
-		p.startWord()
-	}
-	p.text.WriteByte(c)
-	if c == '@' {
-		p.at = p.text.Len()
-	}
-}
-
-// startWord writes the space that is due.
+// startWord writes the space that is due; the obsolete syntax has some around
+// an "@".
 func (p *addressParser) startWord() {
 	if p.space && p.text.Len() > 0 && p.text.Len() != p.at {
 		p.text.WriteByte(' ')

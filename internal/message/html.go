@@ -44,17 +44,12 @@ func (h *htmlText) write(b []byte) {
 	for len(b) > 0 {
 		switch h.state {
 		case htmlData:
-			n := bytes.IndexAny(b, "<&")
-			if n < 0 {
-				n = len(b)
-			}
+			n := h.plain(b)
 			h.text(b[:n])
-			if n == len(b) {
-				b = nil
-				break
+			if b = b[n:]; len(b) > 0 {
+				h.special(b[0])
+				b = b[1:]
 			}
-			h.special(b[n])
-			b = b[n+1:]
 		case htmlRef:
 			b = h.reference(b)
 		case htmlQuoted:
@@ -71,6 +66,20 @@ func (h *htmlText) write(b []byte) {
 		}
 	}
 	h.flush()
+}
+
+// plain returns how much of b is before the next "<" or "&" that counts.
+func (h *htmlText) plain(b []byte) int {
+	n := bytes.IndexByte(b, '<')
+	if n < 0 {
+		n = len(b)
+	}
+	if h.skip == "" {
+		if i := bytes.IndexByte(b[:n], '&'); i >= 0 {
+			return i
+		}
+	}
+	return n
 }
 
 func (h *htmlText) close() {
@@ -135,6 +144,8 @@ func (h *htmlText) markup(c byte) {
 			if len(h.name) < 16 {
 				h.name = append(h.name, lowerByte(c))
 			}
+		case h.skip != "" && string(h.name) != h.skip:
+			h.skipped(c)
 		default:
 			h.state = htmlTag
 		}
@@ -143,9 +154,7 @@ func (h *htmlText) markup(c byte) {
 		case '>':
 			h.endTag()
 		case '"', '\'':
-			if h.skip == "" {
-				h.quote, h.state = c, htmlQuoted
-			}
+			h.quote, h.state = c, htmlQuoted
 		}
 	case htmlBang:
 		h.state = htmlDecl
@@ -173,6 +182,8 @@ func (h *htmlText) openTag(c byte) {
 	switch {
 	case c == '/' && !h.closing:
 		h.closing = true
+	case h.skip != "" && !h.closing:
+		h.skipped(c)
 	case isAlnum(c) && (c < '0' || c > '9'):
 		h.name = append(h.name, lowerByte(c))
 		h.state = htmlName
@@ -188,6 +199,13 @@ func (h *htmlText) openTag(c byte) {
 		} else {
 			h.text([]byte{c})
 		}
+	}
+}
+
+// skipped takes a byte of an element that is dropped, where it is no markup.
+func (h *htmlText) skipped(c byte) {
+	if h.state = htmlData; c == '<' {
+		h.special(c)
 	}
 }
 

@@ -99,7 +99,7 @@ type content struct {
 	raw, dst []byte // buffers
 }
 
-const textBuffer = 4096
+const textBuffer = 2048
 
 func (c *content) reset(out *textOut, part *Part) {
 	if c.raw == nil {
@@ -131,8 +131,8 @@ func (c *content) write(b []byte) {
 
 // close ends the body.
 func (c *content) close() {
-	if d, ok := c.transfer.(*base64Decoder); ok {
-		c.decode(c.raw[:d.flush(c.raw)], false)
+	if c.transfer != nil {
+		c.decode(c.raw[:c.transfer.flush(c.raw)], false)
 	}
 	c.decode(nil, true)
 	if c.isHTML {

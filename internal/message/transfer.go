@@ -5,6 +5,8 @@ type transferDecoder interface {
 	// decode writes what it can of src to dst, which has room for at least 4
 	// bytes, and returns how much it wrote and took.
 	decode(dst, src []byte) (nDst, nSrc int)
+	// flush writes what is held at the end of the input, at most 4 bytes.
+	flush(dst []byte) int
 }
 
 // newTransferDecoder returns the decoder of an encoding in lower case; nil
@@ -122,6 +124,16 @@ func (d *quotedPrintableDecoder) decode(dst, src []byte) (nDst, nSrc int) {
 		}
 	}
 	return nDst, nSrc
+}
+
+// flush writes the bytes of an unfinished code; a soft line break has none.
+func (d *quotedPrintableDecoder) flush(dst []byte) int {
+	n := 0
+	if d.n == 2 && unhex(d.held[1]) < 16 {
+		n = copy(dst, d.held[:])
+	}
+	d.n = 0
+	return n
 }
 
 // end writes what the held bytes and c stand for.

@@ -51,9 +51,7 @@ func (t *transferReader) Read(p []byte) (int, error) {
 		}
 		n, used := t.d.decode(dst, t.pending)
 		if t.pending = t.pending[used:]; n == 0 && len(t.pending) == 0 && errors.Is(t.err, io.EOF) {
-			if b, ok := t.d.(*base64Decoder); ok {
-				n = b.flush(dst)
-			}
+			n = t.d.flush(dst)
 		}
 		if len(p) < len(t.tail) {
 			t.over = t.tail[:n]
