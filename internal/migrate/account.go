@@ -1,0 +1,182 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"expost/internal/mail"
+)
+
+// pass is one pass over one account, by two goroutines: one walks through the
+// source folder by folder and sends jobs, the other, the writer, carries them
+// out at the target in that order.
+type pass struct {
+	*Engine
+	user   User
+	row    accountRow
+	src    SourceAccount
+	dst    TargetAccount
+	jobs   chan *job
+	memory *semaphore.Weighted // bytes of messages on their way
+	lost   map[string]error    // folders to leave out, by key
+	res    *Result             // the writer's
+
+	mu     sync.Mutex
+	failed []error // of single folders
+}
+
+// What one account may have on its way: jobs, and bytes in memory.
+const (
+	jobQueue  = 4 * batchItems
+	jobMemory = 24 << 20
+)
+
+// folderError is an error of one folder.
+type folderError struct {
+	key, name string
+	err       error
+}
+
+// Error names the folder.
+func (e *folderError) Error() string { return fmt.Sprintf("folder %q: %v", e.name, e.err) }
+
+// Unwrap returns the cause.
+func (e *folderError) Unwrap() error { return e.err }
+
+// pass opens both sides and copies what the source has and the target has not.
+func (e *Engine) pass(ctx context.Context, row accountRow, res *Result, lost map[string]error) (err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	dst, err := e.target.Open(ctx, row.user)
+	if err != nil {
+		return fmt.Errorf("opening the target account %s: %w", row.user.Target, err)
+	}
+	defer func() { err = errors.Join(err, dst.Close()) }()
+	src, err := e.source.Open(ctx, row.user)
+	if err != nil {
+		return fmt.Errorf("opening the source account %s: %w", row.user.Source, err)
+	}
+	defer src.Close() // nothing was written there: its error says nothing
+	p := &pass{
+		Engine: e, user: row.user, row: row, src: src, dst: dst, lost: lost, res: res,
+		jobs: make(chan *job, jobQueue), memory: semaphore.NewWeighted(jobMemory),
+	}
+	group.Go(func() error {
+		defer close(p.jobs)
+		return p.walk(ctx)
+	})
+	group.Go(func() error { return (&writer{pass: p}).run(ctx) })
+	err = group.Wait()
+	for j := range p.jobs { // what a writer that failed has left
+		p.drop(j)
+	}
+	return errors.Join(append([]error{err}, p.failed...)...)
+}
+
+// fail records what is wrong with one folder.
+func (p *pass) fail(ctx context.Context, f *folderRow, err error) error {
+	p.mu.Lock()
+	p.failed = append(p.failed, &folderError{f.Key, f.Name, err})
+	p.mu.Unlock()
+	p.opt.Log.Warn("a folder was left out", "source", p.user.Source, "folder", f.Name, "error", err)
+	f.error, f.settled = err.Error(), false
+	return p.ledger.putFolder(ctx, p.row.id, f)
+}
+
+// walk goes through the folders that need work.
+func (p *pass) walk(ctx context.Context) error {
+	todo, err := p.survey(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range todo {
+		err := p.lost[f.Key]
+		if err == nil {
+			err = p.walkFolder(ctx, f)
+			if err != nil && (ctx.Err() != nil || passing(err)) {
+				return &folderError{f.Key, f.Name, err}
+			}
+		}
+		if err != nil { // a folder that cannot be read does not keep the others
+			if err := p.send(ctx, &job{do: func(ctx context.Context, _ *writer) error { return p.fail(ctx, f, err) }}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// survey compares the source's folders with the ledger and the target, brings
+// the ledger up to date and returns the folders that need work.
+func (p *pass) survey(ctx context.Context) ([]*folderRow, error) {
+	folders, err := p.src.Folders(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the source's folders: %w", err)
+	}
+	targets, err := p.dst.Folders(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the target's folders: %w", err)
+	}
+	rows, err := p.ledger.sync(ctx, p.row.id, folders)
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string]Folder, len(targets))
+	for _, t := range targets {
+		byName[t.Name] = t
+	}
+	var todo []*folderRow
+	items := 0
+	for _, f := range rows {
+		work, err := p.needsWork(ctx, f, byName)
+		if err != nil {
+			return nil, err
+		}
+		if work {
+			todo = append(todo, f)
+			items += max(0, f.State.Messages)
+		}
+	}
+	p.opt.Progress.Start(p.user, items)
+	return todo, nil
+}
+
+// needsWork tells whether anything can be different from what the last pass
+// left, and takes back what the ledger says of a target that was replaced.
+func (p *pass) needsWork(ctx context.Context, f *folderRow, targets map[string]Folder) (bool, error) {
+	t, exists := targets[f.target]
+	if f.adopted != 0 && (!exists || t.State.UIDValidity != f.adopted || t.State.UIDNext <= f.top) {
+		p.opt.Log.Warn("the target's folder is not the one that was filled: copying it again", "target", p.user.Target, "folder", f.target)
+		return true, p.ledger.forget(ctx, p.row.id, f)
+	}
+	if !f.settled || !exists {
+		return true, nil
+	}
+	if t.Subscribed != f.Subscribed || t.Use != f.Use && f.target != mail.Inbox {
+		return true, nil
+	}
+	if f.NoItems {
+		return false, nil
+	}
+	s := f.State
+	if same := s.ModSeq != 0 && s.ModSeq == f.since.ModSeq && s.UIDNext == f.since.UIDNext && s.Messages == f.since.Messages; !same {
+		return true, nil
+	}
+	c, err := p.ledger.counts(ctx, f.id)
+	return c.Aside+c.Seen > 0, err
+}
+
+// send gives a job to the writer.
+func (p *pass) send(ctx context.Context, j *job) error {
+	select {
+	case p.jobs <- j:
+		return nil
+	case <-ctx.Done():
+		p.drop(j)
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,147 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"io"
+	"slices"
+	"sync/atomic"
+
+	"expost/internal/mail"
+)
+
+// folderWalk is a folder's part of a pass.
+type folderWalk struct {
+	*folderRow
+	seed  maphash.Seed
+	keys  []uint64     // of the items the scan yielded, hashed
+	steps atomic.Int64 // items that progress was told of
+
+	// The writer's.
+	next   mail.UID         // the next UID at the target
+	claims map[Hash][]claim // messages at the target that no row claims
+}
+
+// hash is a short stand-in for a key.
+func (w *folderWalk) hash(key string) uint64 { return maphash.String(w.seed, key) }
+
+// walkFolder reads one folder and sends the jobs that bring the target level.
+func (p *pass) walkFolder(ctx context.Context, f *folderRow) error {
+	w := &folderWalk{folderRow: f, seed: maphash.MakeSeed()}
+	begin := &job{do: func(ctx context.Context, wr *writer) error { return wr.begin(ctx, w) }}
+	if err := p.send(ctx, begin); err != nil || f.NoItems {
+		return err
+	}
+	since := State{}
+	if f.settled {
+		since = f.since
+	}
+	scanned, err := p.src.Scan(ctx, f.Folder, since, func(items []Item) error { return p.compare(ctx, w, items) })
+	if err != nil {
+		return err
+	}
+	if scanned.Has != nil {
+		if err := p.retryAside(ctx, w, scanned.Has); err != nil {
+			return err
+		}
+	}
+	return p.send(ctx, &job{do: func(ctx context.Context, wr *writer) error { return wr.end(ctx, w, scanned) }})
+}
+
+// compare decides what is to be done about items that a scan yielded.
+func (p *pass) compare(ctx context.Context, w *folderWalk, items []Item) error {
+	rows, err := p.ledger.rows(ctx, w.id, items)
+	if err != nil {
+		return err
+	}
+	var unknown, copying, changed []Item
+	for _, it := range items {
+		w.keys = append(w.keys, w.hash(it.Key))
+		r, ok := rows[it.Key]
+		switch {
+		case !ok:
+			unknown = append(unknown, it)
+			copying = append(copying, it)
+		case !r.state.placed():
+			copying = append(copying, it)
+		case it.Flags != r.Flags || it.Keywords != r.Keywords:
+			r.Flags, r.Keywords = it.Flags, it.Keywords
+			changed = append(changed, r.Item)
+		}
+	}
+	if err := p.ledger.see(ctx, w.id, unknown); err != nil {
+		return err
+	}
+	if settled := len(items) - len(copying); settled > 0 {
+		p.step(w, settled, 0)
+	}
+	if len(changed) > 0 {
+		if err := p.send(ctx, &job{do: func(ctx context.Context, wr *writer) error { return wr.update(ctx, w, changed) }}); err != nil {
+			return err
+		}
+	}
+	return p.fetch(ctx, w, copying)
+}
+
+// retryAside tries the items that were set aside before, where the scan did
+// not yield them because they have not changed.
+func (p *pass) retryAside(ctx context.Context, w *folderWalk, has func(string) bool) error {
+	rows, err := p.ledger.inState(ctx, w.id, Aside)
+	if err != nil {
+		return err
+	}
+	var items []Item
+	for _, r := range rows {
+		if has(r.Key) && !slices.Contains(w.keys, w.hash(r.Key)) {
+			items = append(items, r.Item)
+		}
+	}
+	return p.fetch(ctx, w, items)
+}
+
+// fetch reads items and sends them to the writer by way of the spoolers.
+func (p *pass) fetch(ctx context.Context, w *folderWalk, items []Item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	return p.src.Fetch(ctx, w.Folder, items, func(it Item, r io.Reader, err error) error {
+		j := &job{folder: w, item: it, ready: make(chan struct{}), err: err}
+		if r != nil {
+			body, rerr := p.readBody(r)
+			if rerr != nil {
+				return rerr
+			}
+			j.body = body
+		}
+		if err := p.memory.Acquire(ctx, j.weight()); err != nil {
+			j.weightless = true
+			p.drop(j)
+			return err
+		}
+		if j.err != nil {
+			close(j.ready)
+			return p.send(ctx, j)
+		}
+		select {
+		case p.spools <- j:
+			return p.send(ctx, j)
+		case <-ctx.Done():
+			close(j.ready)
+			p.drop(j)
+			return ctx.Err()
+		}
+	})
+}
+
+// step tells progress of settled items.
+func (p *pass) step(w *folderWalk, n int, bytes int64) {
+	w.steps.Add(int64(n))
+	p.opt.Progress.Step(p.user, n, bytes)
+}
+
+// isGone tells whether the item is no longer at the source.
+func isGone(err error) bool {
+	ie, ok := errors.AsType[*ItemError](err)
+	return ok && ie.Gone
+}

@@ -1,0 +1,137 @@
+package migrate
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// job is one step for the writer: do, or an item to be appended, which is
+// ready once ready is closed.
+type job struct {
+	do func(ctx context.Context, w *writer) error
+
+	folder     *folderWalk
+	item       Item
+	body       *body
+	spooled    Spooled
+	hash       Hash
+	err        error // why the source has no bytes, or the target does not take them
+	ready      chan struct{}
+	weightless bool // holds no part of pass.memory
+}
+
+// weight is what the job takes of pass.memory.
+func (j *job) weight() int64 {
+	if j.body == nil {
+		return 1
+	}
+	return min(j.body.size, bodyMemory) + 1<<10
+}
+
+// spool makes the item ready to be appended.
+func (j *job) spool(ctx context.Context, target Target) {
+	defer close(j.ready)
+	sum := sha256.New()
+	r, err := j.body.open()
+	if err == nil {
+		j.spooled, err = target.Spool(ctx, io.TeeReader(r, sum))
+	}
+	sum.Sum(j.hash[:0])
+	j.err = err
+	if err == nil {
+		j.body.close() // only what is set aside is needed again
+	}
+}
+
+// drop frees what a job holds.
+func (p *pass) drop(j *job) {
+	if j.do != nil {
+		return
+	}
+	<-j.ready
+	if j.spooled != nil {
+		j.spooled.Close()
+	}
+	if !j.weightless {
+		p.memory.Release(j.weight())
+	}
+	if j.body != nil {
+		j.body.close()
+	}
+}
+
+// bodyMemory is the size up to which a body waits in memory.
+const bodyMemory = 1 << 20
+
+// body is a message between source and target: in memory, or in a file that
+// has no name.
+type body struct {
+	size int64
+	buf  *bytes.Buffer
+	pool *sync.Pool // where buf goes back to
+	file *os.File
+}
+
+// readBody reads r to its end. Its error is that of r, or one of the disk.
+func (p *pass) readBody(r io.Reader) (*body, error) {
+	b := &body{buf: p.buffers.Get().(*bytes.Buffer), pool: &p.buffers}
+	n, err := io.Copy(b.buf, io.LimitReader(r, bodyMemory+1))
+	b.size = n
+	if err == nil && n > bodyMemory {
+		err = b.spill(r, filepath.Dir(p.ledger.Path()))
+	}
+	if err != nil {
+		b.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// spill moves a body that is too large for memory to a file, and the rest of r
+// behind it.
+func (b *body) spill(r io.Reader, dir string) error {
+	f, err := os.CreateTemp(dir, ".migrate-*")
+	if err != nil {
+		return fmt.Errorf("making a file for a large message: %w", err)
+	}
+	b.file = f
+	if err := os.Remove(f.Name()); err != nil {
+		return fmt.Errorf("making a file for a large message: %w", err)
+	}
+	if _, err := f.Write(b.buf.Bytes()); err != nil {
+		return fmt.Errorf("writing a large message to a file: %w", err)
+	}
+	n, err := io.Copy(f, r)
+	b.size += n
+	return err
+}
+
+// open returns the bytes from the start.
+func (b *body) open() (io.Reader, error) {
+	if b.file == nil {
+		return bytes.NewReader(b.buf.Bytes()), nil
+	}
+	if _, err := b.file.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("reading a large message: %w", err)
+	}
+	return b.file, nil
+}
+
+// close frees the memory or the file. It may be called twice.
+func (b *body) close() {
+	if b.buf != nil {
+		b.buf.Reset()
+		b.pool.Put(b.buf)
+		b.buf = nil
+	}
+	if b.file != nil {
+		b.file.Close()
+		b.file = nil
+	}
+}

@@ -1,0 +1,210 @@
+// Package migrate moves mailboxes: from a Source to a Target, account by
+// account and folder by folder, in passes that can be stopped and repeated,
+// with a ledger that holds each item from first sight to proof.
+//
+// # The life of an item
+//
+// Each item has one row in the ledger. What a crash (kill -9, power loss) in a
+// state leaves, and what the next run does about it:
+//
+//	seen      The source has it. Nothing of it is at the target.
+//	          Crash: the next pass copies it.
+//	copied    The target has committed it durably under the UID of the row, and
+//	          the row was written after that. Crash between the two: the target has
+//	          messages that no row claims. A pass that finds unclaimed messages in a
+//	          target folder hashes them before it sends anything, and an item with
+//	          the same bytes claims the message instead of being sent again.
+//	there     As copied, but the target had these bytes in that mailbox before
+//	          this ledger wrote to it (another tool's copy, an earlier ledger):
+//	          found by hash, not sent, and never removed.
+//	aside     The source did not give it, or the target did not take it. The row
+//	          says why, and what bytes there were are in the folder aside beside
+//	          the ledger, written and synced before the row. Later passes try the
+//	          source again, once a run.
+//	gone      It was copied or there, vanished at the source, and was removed at the
+//	          target (or the target had lost it before). Its row stays as proof.
+//	stale     The source changed the folder's UIDVALIDITY: the row's key means
+//	          nothing any more, but its target UID and hash do. The pass that finds
+//	          the same bytes under a new key takes the copy over; what is left at the
+//	          end of the pass vanished, as under gone.
+//
+// A row of copied or there is verified (a time in the row) once `verify` has read
+// both sides again and found them equal.
+//
+// # UIDs
+//
+// A mailbox that is new or empty at the target is adopted: it gets the source's
+// UIDVALIDITY and every message its source UID, and UIDNEXT is raised to the
+// source's at the end of each pass. The folder "keeps UIDs".
+//
+// A mailbox that has other mail already keeps its own UIDVALIDITY: messages are
+// added behind with new UIDs, and the ledger maps source to target. The same
+// happens from the moment a UID of the source is taken, or passed, at the target
+// (mail was delivered there meanwhile, or an item that was set aside arrives
+// late). The report names such folders, because clients will fetch them again.
+//
+// Nothing at the target is changed that the ledger does not claim, or removed that
+// it did not copy.
+package migrate
+
+import (
+	"context"
+	"io"
+
+	"expost/internal/mail"
+)
+
+// User is one account to move: from Source (a login, an address or a path) to
+// the account of Target.
+type User struct {
+	Source   string
+	Target   mail.Address
+	Password string // at the source; where empty the source's own applies
+}
+
+// Source is where mail comes from. It is safe for concurrent use.
+type Source interface {
+	// Open opens an account for reading. It must not change anything at the
+	// source. A wrong login is mail.KindAuth, a missing account
+	// mail.KindNotExist; mail.KindTemporary and KindUnavailable may be retried.
+	Open(ctx context.Context, u User) (SourceAccount, error)
+}
+
+// SourceAccount is one open account of a source. It is used by one goroutine
+// at a time. It hides lost connections: it comes back and goes on by itself as
+// long as that leads anywhere.
+type SourceAccount interface {
+	// Folders returns every folder, in an order that puts INBOX first and parents
+	// before children. Names are unique.
+	Folders(ctx context.Context) ([]Folder, error)
+
+	// Scan yields the items of a folder in batches of at most ScanBatch, in the
+	// order in which they are to be copied (ascending UID where there are UIDs).
+	// Where since is a state that an earlier Scan returned, it may yield only what
+	// is new or has other flags since then, and says so with Scanned.Has. yield
+	// may call Fetch. A folder that is gone is mail.KindNotExist; one whose
+	// UIDValidity is not f's is mail.KindConflict.
+	Scan(ctx context.Context, f Folder, since State, yield func([]Item) error) (Scanned, error)
+
+	// Fetch reads items of one folder and calls fn once for each of them, in
+	// order: with the item as it is now and its bytes, or with an *ItemError that
+	// says why there are none, beside an r that has what bytes there were, or nil.
+	// Bytes have CRLF line ends where the source knows what a line is. An error
+	// of r is to be returned by fn: the item is then tried again. Any other
+	// error of fn ends Fetch.
+	Fetch(ctx context.Context, f Folder, items []Item, fn func(it Item, r io.Reader, err error) error) error
+
+	// Close ends the session.
+	Close() error
+}
+
+// ScanBatch is the most items a Scan yields at once.
+const ScanBatch = 2000
+
+// Folder is a mailbox of a source or target.
+type Folder struct {
+	Key        string // what the source calls it; never changes while the folder lives
+	Name       string // UTF-8, levels separated by mail.Delimiter; INBOX is "INBOX"
+	Use        mail.SpecialUse
+	Subscribed bool
+	NoItems    bool // it only has children (\Noselect)
+	State      State
+}
+
+// State is what can be known of a folder without looking at its items.
+// Messages and Bytes are -1 where unknown, the rest 0.
+type State struct {
+	UIDValidity mail.UIDValidity
+	UIDNext     mail.UID
+	ModSeq      uint64
+	Messages    int
+	Bytes       int64
+}
+
+// Item is a message of a source or target folder.
+type Item struct {
+	Key      string   // identifies it in its folder: the UID in decimal, a file's name
+	UID      mail.UID // 0 where the source has none that are worth keeping
+	Size     int64    // bytes; at a source a hint
+	Flags    mail.Flags
+	Keywords mail.Keywords
+	Date     mail.Date
+}
+
+// Scanned is how a Scan ended.
+type Scanned struct {
+	State State                 // as it was when the scan began
+	Has   func(key string) bool // nil where every item was yielded; else tells which are there
+}
+
+// ItemError says why the source has no bytes for an item.
+type ItemError struct {
+	Gone bool // it is not there any more
+	Err  error
+}
+
+// Error returns the cause.
+func (e *ItemError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ItemError) Unwrap() error { return e.Err }
+
+// Target is where mail goes. It is safe for concurrent use.
+type Target interface {
+	// Open opens an account for writing. A missing one is mail.KindNotExist.
+	Open(ctx context.Context, u User) (TargetAccount, error)
+
+	// Spool reads a message to its end and makes it ready to be appended. A
+	// message it will never take is mail.KindTooBig or KindInvalid; then r is not
+	// read to its end.
+	Spool(ctx context.Context, r io.Reader) (Spooled, error)
+}
+
+// Spooled is a message ready to be appended. Close it, appended or not.
+type Spooled interface{ Close() error }
+
+// TargetAccount is one open account of a target. It is safe for concurrent
+// use; changes to one folder are made by one goroutine at a time.
+type TargetAccount interface {
+	// Folders returns every folder with its state.
+	Folders(ctx context.Context) ([]Folder, error)
+
+	// Prepare makes the folder f.Name where it is missing, with its parents, gives
+	// it the role and subscription of f, and the UIDValidity of f.State and at
+	// least its UIDNext where it can. It returns the folder as it is then. It may
+	// be called again with a higher UIDNext.
+	Prepare(ctx context.Context, f Folder) (Folder, error)
+
+	// Append adds messages under the UIDs given, all or none, durable when it
+	// returns. UIDs ascend. mail.KindConflict where one of them is below
+	// UIDNEXT; nothing is done then.
+	Append(ctx context.Context, folder string, msgs []Message) error
+
+	// Update sets flags and keywords of messages, those that are missing aside.
+	Update(ctx context.Context, folder string, items []Item) error
+
+	// Remove removes messages, those that are missing aside.
+	Remove(ctx context.Context, folder string, uids mail.UIDSet) error
+
+	// Items calls fn with every message of a folder by ascending UID.
+	Items(ctx context.Context, folder string, fn func(Item) error) error
+
+	// Read calls fn with the bytes of each message, those that are missing aside.
+	Read(ctx context.Context, folder string, uids mail.UIDSet, fn func(uid mail.UID, r io.Reader) error) error
+
+	// Close ends the session.
+	Close() error
+}
+
+// Message is an item on its way into a target folder; Item.UID is the UID it
+// will have there.
+type Message struct {
+	Item
+	Body Spooled
+}
+
+// Sizer is a SourceAccount that can say how many bytes a folder holds; for
+// plans only, because it may be slow.
+type Sizer interface {
+	Bytes(ctx context.Context, f Folder) (int64, error)
+}

@@ -1,0 +1,239 @@
+package migrate
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"expost/internal/mail"
+)
+
+// Plan is what a plan file (migration.toml) says. Relative paths in it are
+// relative to its folder; Plan has them resolved.
+type Plan struct {
+	File      string     `toml:"-"`
+	Source    SourcePlan `toml:"source"`
+	Target    TargetPlan `toml:"target"`
+	Users     []UserPlan `toml:"user"`
+	UsersFile string     `toml:"users-file"` // CSV: source,target[,password]
+	Run       RunPlan    `toml:"run"`
+}
+
+// SourcePlan says where mail comes from.
+type SourcePlan struct {
+	Kind         string `toml:"kind"`    // imap | files
+	Address      string `toml:"address"` // imap: host:port; 993 and 143 may be left out
+	TLS          string `toml:"tls"`     // imap: implicit | starttls | none; default by port
+	TLSCA        string `toml:"tls-ca"`  // imap: file with the certificates (PEM) to trust
+	TLSVerify    *bool  `toml:"tls-verify"`
+	Login        string `toml:"login"`   // imap: {address} {local} {domain}
+	Authzid      string `toml:"authzid"` // imap: the same; the account that login acts for
+	Password     string `toml:"-"`
+	PasswordFile string `toml:"password-file"`
+	Folder       string `toml:"folder"` // files: where the paths of users start; default the plan's
+}
+
+// TargetPlan says where mail goes.
+type TargetPlan struct {
+	Kind string `toml:"kind"` // store
+}
+
+// RunPlan says how a run goes.
+type RunPlan struct {
+	Workers int `toml:"workers"` // accounts at once: 8
+}
+
+// UserPlan is one account.
+type UserPlan struct {
+	Source   string `toml:"source"`
+	Path     string `toml:"path"` // files: instead of source
+	Target   string `toml:"target"`
+	Password string `toml:"password"`
+}
+
+// LoadPlan reads a plan and checks it. Mistakes are mail.KindInvalid and name
+// the file and the line or the key.
+func LoadPlan(file string) (Plan, error) {
+	p := Plan{File: file}
+	b, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return p, mail.Errorf(mail.KindNotExist, "there is no plan %s: write one (see expost migrate --help), or name it with -f", file)
+	}
+	if err != nil {
+		return p, fmt.Errorf("reading the plan: %w", err)
+	}
+	dec := toml.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&p); err != nil {
+		return p, planError(file, err)
+	}
+	for _, path := range []*string{&p.UsersFile, &p.Source.PasswordFile, &p.Source.TLSCA, &p.Source.Folder} {
+		if *path != "" {
+			*path = p.path(*path)
+		}
+	}
+	if p.Source.Folder == "" {
+		p.Source.Folder = filepath.Dir(file)
+	}
+	return p, p.complete()
+}
+
+// planError names the line of a mistake.
+func planError(file string, err error) error {
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		line, _ := strict.Errors[0].Position()
+		return mail.Errorf(mail.KindInvalid, "%s:%d: unknown key %q", file, line, strings.Join(strict.Errors[0].Key(), "."))
+	}
+	if de, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, column := de.Position()
+		return mail.Errorf(mail.KindInvalid, "%s:%d:%d: %s", file, line, column, strings.TrimPrefix(de.Error(), "toml: "))
+	}
+	return mail.WrapError(mail.KindInvalid, err, "%s", file)
+}
+
+// path resolves a path of the plan.
+func (p *Plan) path(s string) string {
+	if filepath.IsAbs(s) {
+		return s
+	}
+	return filepath.Join(filepath.Dir(p.File), s)
+}
+
+// wrong is an error about a key.
+func (p *Plan) wrong(key, format string, args ...any) error {
+	return mail.Errorf(mail.KindInvalid, "%s: %s: %s", p.File, key, fmt.Sprintf(format, args...))
+}
+
+// complete reads the files that the plan names and checks all values.
+func (p *Plan) complete() error {
+	switch p.Source.Kind {
+	case "imap":
+		if p.Source.Address == "" {
+			return p.wrong("source.address", "say where the server is: \"exchange.example.org:993\"")
+		}
+	case "files":
+	case "":
+		return p.wrong("source.kind", "say \"imap\" or \"files\"")
+	default:
+		return p.wrong("source.kind", "%q is not a source this version can read; \"imap\" and \"files\" are", p.Source.Kind)
+	}
+	switch p.Source.TLS {
+	case "", "implicit", "starttls", "none":
+	default:
+		return p.wrong("source.tls", "%q is none of implicit, starttls, none", p.Source.TLS)
+	}
+	if p.Target.Kind == "" {
+		p.Target.Kind = "store"
+	}
+	if p.Target.Kind != "store" {
+		return p.wrong("target.kind", "%q is not a target this version can write; \"store\" (this server) is", p.Target.Kind)
+	}
+	if p.Source.PasswordFile != "" {
+		b, err := os.ReadFile(p.Source.PasswordFile)
+		if err != nil {
+			return mail.WrapError(mail.KindInvalid, err, "%s: source.password-file", p.File)
+		}
+		p.Source.Password = strings.TrimRight(string(b), "\r\n")
+	}
+	if p.UsersFile != "" {
+		if err := p.readUsers(); err != nil {
+			return err
+		}
+	}
+	return p.checkUsers()
+}
+
+// readUsers adds the accounts of the users file.
+func (p *Plan) readUsers() error {
+	f, err := os.Open(p.UsersFile)
+	if err != nil {
+		return mail.WrapError(mail.KindInvalid, err, "%s: users-file", p.File)
+	}
+	defer f.Close()
+	r := csv.NewReader(f)
+	r.FieldsPerRecord = -1
+	r.TrimLeadingSpace = true
+	r.Comment = '#'
+	for first := true; ; first = false {
+		rec, err := r.Read()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return mail.WrapError(mail.KindInvalid, err, "%s", p.UsersFile)
+		}
+		line, _ := r.FieldPos(0)
+		rec[0] = strings.TrimPrefix(rec[0], "\ufeff")
+		if first && len(rec) >= 2 && strings.EqualFold(rec[0], "source") {
+			continue
+		}
+		if len(rec) < 2 || len(rec) > 3 {
+			return mail.Errorf(mail.KindInvalid, "%s:%d: a line is source,target or source,target,password; this one has %d fields", p.UsersFile, line, len(rec))
+		}
+		u := UserPlan{Source: strings.TrimSpace(rec[0]), Target: strings.TrimSpace(rec[1])}
+		if len(rec) == 3 {
+			u.Password = rec[2]
+		}
+		p.Users = append(p.Users, u)
+	}
+}
+
+// checkUsers checks the accounts.
+func (p *Plan) checkUsers() error {
+	if len(p.Users) == 0 {
+		return p.wrong("user", "the plan names no accounts: add [[user]] tables or users-file")
+	}
+	known := map[[2]string]bool{}
+	for i := range p.Users {
+		u := &p.Users[i]
+		where := fmt.Sprintf("user %d", i+1)
+		switch {
+		case u.Source != "" && u.Path != "":
+			return p.wrong(where, "give source or path, not both")
+		case u.Path != "" && p.Source.Kind != "files":
+			return p.wrong(where, "path is for sources of kind \"files\"; give source")
+		case u.Path == "":
+			u.Path = u.Source
+		}
+		if p.Source.Kind == "files" && u.Path != "" && !filepath.IsAbs(u.Path) {
+			u.Path = filepath.Join(p.Source.Folder, u.Path)
+		}
+		if u.Path == "" {
+			return p.wrong(where, "source is missing")
+		}
+		if u.Target == "" {
+			u.Target = u.Source
+		}
+		a, err := mail.ParseAddress(u.Target)
+		if err != nil {
+			return p.wrong(where, "target: %v", err)
+		}
+		if key := [2]string{u.Path, a.Key()}; known[key] {
+			return p.wrong(where, "%s to %s is in the plan already", u.Path, u.Target)
+		} else {
+			known[key] = true
+		}
+	}
+	return nil
+}
+
+// Accounts returns the accounts of the plan as the engine wants them.
+func (p *Plan) Accounts() []User {
+	users := make([]User, len(p.Users))
+	for i, u := range p.Users {
+		users[i] = User{Source: u.Path, Target: mail.Address(u.Target), Password: u.Password}
+	}
+	return users
+}
+
+// LedgerPath returns where the plan's ledger lies: beside it, .ledger for .toml.
+func (p *Plan) LedgerPath() string {
+	return strings.TrimSuffix(p.File, filepath.Ext(p.File)) + ".ledger"
+}

@@ -1,0 +1,190 @@
+package migrate
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Report is what the ledger knows of a migration.
+type Report struct {
+	Ledger   string          `json:"ledger"`
+	Made     time.Time       `json:"made"`
+	Total    Sums            `json:"total"`
+	Accounts []AccountReport `json:"accounts"`
+}
+
+// Sums are counts as reports show them. Source is what the source holds:
+// Copied + There + Aside + Waiting.
+type Sums struct {
+	Source   int   `json:"source"`
+	Copied   int   `json:"copied"`
+	There    int   `json:"already_there"`
+	Aside    int   `json:"set_aside"`
+	Waiting  int   `json:"waiting"`
+	Verified int   `json:"verified"`
+	Gone     int   `json:"removed_at_source"`
+	Bytes    int64 `json:"bytes"`
+}
+
+// AccountReport is one account of a Report.
+type AccountReport struct {
+	Source  string         `json:"source"`
+	Target  string         `json:"target"`
+	State   string         `json:"state"` // new, running, done, failed
+	Error   string         `json:"error,omitempty"`
+	Passes  int            `json:"passes"`
+	Seconds int64          `json:"seconds"` // of the last pass
+	Sums    Sums           `json:"sums"`
+	Folders []FolderReport `json:"folders,omitempty"`
+}
+
+// FolderReport is one folder of a Report.
+type FolderReport struct {
+	Name     string        `json:"name"`
+	Target   string        `json:"target"`
+	Sums     Sums          `json:"sums"`
+	KeepsUID bool          `json:"keeps_uids"`
+	Note     string        `json:"note,omitempty"` // why UIDs are not kept, or what is wrong
+	Aside    []AsideReport `json:"aside,omitempty"`
+}
+
+// AsideReport is an item that was set aside.
+type AsideReport struct {
+	Item   string `json:"item"`
+	Reason string `json:"reason"`
+	File   string `json:"file,omitempty"` // where the bytes are, if there were any
+}
+
+// sums returns c as reports show it.
+func (c Counts) sums() Sums {
+	return Sums{
+		Source: c.Items(), Copied: c.Copied, There: c.There, Aside: c.Aside, Waiting: c.Seen,
+		Verified: c.Verified, Gone: c.Gone, Bytes: c.Bytes,
+	}
+}
+
+// Report reads the ledger.
+func (l *Ledger) Report(ctx context.Context) (Report, error) {
+	out := Report{Ledger: l.path, Made: time.Now().UTC().Truncate(time.Second)}
+	accounts, err := l.accounts(ctx)
+	if err != nil {
+		return out, err
+	}
+	var total Counts
+	for _, a := range accounts {
+		ar := AccountReport{
+			Source: a.user.Source, Target: string(a.user.Target), State: a.state, Error: a.error,
+			Passes: a.pass, Seconds: max(0, a.seconds),
+		}
+		folders, err := l.folders(ctx, a.id)
+		if err != nil {
+			return out, err
+		}
+		var sum Counts
+		for _, f := range folders {
+			c, err := l.counts(ctx, f.id)
+			if err != nil {
+				return out, err
+			}
+			sum.plus(c)
+			fr, err := l.folderReport(ctx, a.id, f, c)
+			if err != nil {
+				return out, err
+			}
+			ar.Folders = append(ar.Folders, fr)
+		}
+		ar.Sums = sum.sums()
+		total.plus(sum)
+		out.Accounts = append(out.Accounts, ar)
+	}
+	out.Total = total.sums()
+	return out, nil
+}
+
+// folderReport describes one folder.
+func (l *Ledger) folderReport(ctx context.Context, account int64, f folderRow, c Counts) (FolderReport, error) {
+	fr := FolderReport{Name: f.Name, Target: f.target, Sums: c.sums(), KeepsUID: f.keeps(), Note: f.error}
+	if fr.Note == "" && f.merged != "" {
+		fr.Note = "UIDs are not the source's: " + f.merged
+	}
+	if fr.Note == "" && !f.present {
+		fr.Note = "not at the source any more; left at the target"
+	}
+	if c.Aside == 0 {
+		return fr, nil
+	}
+	rows, err := l.inState(ctx, f.id, Aside)
+	for _, r := range rows {
+		a := AsideReport{Item: r.Key, Reason: r.reason}
+		if r.Size > 0 {
+			a.File = aside{l.path + ".aside"}.path(account, f.id, r.Key)
+		}
+		fr.Aside = append(fr.Aside, a)
+	}
+	return fr, err
+}
+
+// WriteText writes the report for people.
+func (r Report) WriteText(w io.Writer) error {
+	p := &printer{w: w}
+	p.line("Migration %s, %s", r.Ledger, r.Made.Format("2006-01-02 15:04 MST"))
+	p.line("")
+	for _, a := range r.Accounts {
+		p.line("%s -> %s: %s, %d passes", a.Source, a.Target, a.State, a.Passes)
+		if a.Error != "" {
+			p.line("  ! %s", strings.ReplaceAll(a.Error, "\n", "\n    "))
+		}
+		for _, f := range a.Folders {
+			p.line("  %-40s %s", f.Name, f.Sums)
+			if f.Target != f.Name {
+				p.line("      at the target: %s", f.Target)
+			}
+			if f.Note != "" {
+				p.line("      ! %s", f.Note)
+			}
+			for _, it := range f.Aside {
+				p.line("      aside: item %s: %s", it.Item, it.Reason)
+				if it.File != "" {
+					p.line("             bytes in %s", it.File)
+				}
+			}
+		}
+		p.line("  %-40s %s", "in all", a.Sums)
+		p.line("")
+	}
+	p.line("%d accounts: %s", len(r.Accounts), r.Total)
+	return p.err
+}
+
+// String writes the sums for people.
+func (s Sums) String() string {
+	text := fmt.Sprintf("%d at the source = %d copied", s.Source, s.Copied)
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{s.There, "already there"}, {s.Aside, "set aside"}, {s.Waiting, "waiting"}} {
+		if part.n > 0 {
+			text += fmt.Sprintf(" + %d %s", part.n, part.what)
+		}
+	}
+	text += fmt.Sprintf("; %d verified", s.Verified)
+	if s.Gone > 0 {
+		text += fmt.Sprintf("; %d removed at the source", s.Gone)
+	}
+	return text
+}
+
+// printer writes lines until an error.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) line(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+	}
+}

@@ -1,0 +1,259 @@
+// Package store is a migration's target that is this server's own mail store.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"expost/internal/mail"
+	"expost/internal/migrate"
+	"expost/internal/store"
+)
+
+// Accounts finds the account of an address; mail.KindNotExist.
+type Accounts func(ctx context.Context, addr mail.Address) (mail.AccountID, error)
+
+// Target writes into a store.
+type Target struct {
+	store    *store.Store
+	accounts Accounts
+	limit    int64
+}
+
+var _ migrate.Target = (*Target)(nil)
+
+// New returns a target on s. Messages of more than limit bytes (0: none) are
+// refused.
+func New(s *store.Store, accounts Accounts, limit int64) *Target {
+	return &Target{s, accounts, limit}
+}
+
+// Spool implements migrate.Target.
+func (t *Target) Spool(ctx context.Context, r io.Reader) (migrate.Spooled, error) {
+	in, err := t.store.Spool(ctx, nil, r, t.limit)
+	if err != nil {
+		return nil, err
+	}
+	return in, nil
+}
+
+// Open implements migrate.Target. The mailbox of an account of the directory
+// is made at its first use.
+func (t *Target) Open(ctx context.Context, u migrate.User) (migrate.TargetAccount, error) {
+	id, err := t.accounts(ctx, u.Target)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.store.Create(ctx, id); err != nil {
+		return nil, fmt.Errorf("making the mailbox of %s: %w", u.Target, err)
+	}
+	a, err := t.store.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &account{a}, nil
+}
+
+// account is one open account.
+type account struct{ *store.Account }
+
+var _ migrate.TargetAccount = (*account)(nil)
+
+// Close gives the account back.
+func (a *account) Close() error {
+	a.Release()
+	return nil
+}
+
+// Folders implements migrate.TargetAccount.
+func (a *account) Folders(ctx context.Context) ([]migrate.Folder, error) {
+	boxes, err := a.Mailboxes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	folders := make([]migrate.Folder, len(boxes))
+	for i, box := range boxes {
+		folders[i] = folder(box)
+	}
+	return folders, nil
+}
+
+// folder shows a mailbox as the migration sees it.
+func folder(box mail.Mailbox) migrate.Folder {
+	return migrate.Folder{
+		Key: box.Name, Name: box.Name, Use: box.SpecialUse, Subscribed: box.Subscribed,
+		State: migrate.State{
+			UIDValidity: box.UIDValidity, UIDNext: box.UIDNext, ModSeq: uint64(box.HighestModSeq),
+			Messages: box.Messages, Bytes: box.Size,
+		},
+	}
+}
+
+// Prepare implements migrate.TargetAccount. An empty mailbox that loses its
+// role to f, as the ones that every account starts with do, is deleted: it
+// would stand beside the user's own one.
+func (a *account) Prepare(ctx context.Context, f migrate.Folder) (migrate.Folder, error) {
+	box, err := a.make(ctx, f)
+	if err != nil {
+		return migrate.Folder{}, err
+	}
+	if box.Subscribed != f.Subscribed {
+		if err := a.Subscribe(ctx, box.Name, f.Subscribed); err != nil {
+			return migrate.Folder{}, err
+		}
+	}
+	if f.Use != box.SpecialUse && box.Name != mail.Inbox {
+		if err := a.giveRole(ctx, box, f.Use); err != nil {
+			return migrate.Folder{}, err
+		}
+	}
+	box, err = a.Mailbox(ctx, f.Name)
+	return folder(box), err
+}
+
+// make makes or adopts the mailbox.
+func (a *account) make(ctx context.Context, f migrate.Folder) (mail.Mailbox, error) {
+	if f.State.UIDValidity != 0 && !f.NoItems {
+		box, err := a.AdoptMailbox(ctx, f.Name, f.State.UIDValidity, f.State.UIDNext)
+		if mail.KindOf(err) != mail.KindConflict {
+			return box, err
+		}
+	}
+	box, err := a.Mailbox(ctx, f.Name)
+	if mail.KindOf(err) == mail.KindNotExist {
+		box, err = a.CreateMailbox(ctx, f.Name, store.CreateOptions{Subscribe: f.Subscribed})
+	}
+	return box, err
+}
+
+// giveRole gives the mailbox a role and removes an empty one that had it.
+func (a *account) giveRole(ctx context.Context, box mail.Mailbox, use mail.SpecialUse) error {
+	boxes, err := a.Mailboxes(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.SetSpecialUse(ctx, box.ID, use); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(boxes, func(b mail.Mailbox) bool { return b.SpecialUse == use })
+	if use == mail.UseNone || i < 0 || boxes[i].Messages > 0 || boxes[i].UIDNext > 1 {
+		return nil
+	}
+	switch err := a.DeleteMailbox(ctx, boxes[i].Name); mail.KindOf(err) {
+	case mail.KindInvalid: // it has children
+		return nil
+	default:
+		if err != nil {
+			return err
+		}
+	}
+	return a.Subscribe(ctx, boxes[i].Name, false)
+}
+
+// Append implements migrate.TargetAccount.
+func (a *account) Append(ctx context.Context, name string, msgs []migrate.Message) error {
+	box, err := a.Mailbox(ctx, name)
+	if err != nil {
+		return err
+	}
+	bulk := make([]store.BulkMessage, len(msgs))
+	for i, m := range msgs {
+		in, ok := m.Body.(*store.Incoming)
+		if !ok {
+			return errors.New("the message was made ready for another target")
+		}
+		bulk[i] = store.BulkMessage{UID: m.UID, Incoming: in, Flags: m.Flags, Keywords: m.Keywords, InternalDate: m.Date}
+	}
+	_, err = a.Bulk(ctx, box.ID, bulk)
+	return err
+}
+
+// Update implements migrate.TargetAccount.
+func (a *account) Update(ctx context.Context, name string, items []migrate.Item) error {
+	box, err := a.Mailbox(ctx, name)
+	if err != nil {
+		return err
+	}
+	type marks struct {
+		flags    mail.Flags
+		keywords mail.Keywords
+	}
+	sets := map[marks]*mail.UIDSet{}
+	for _, it := range items {
+		k := marks{it.Flags, it.Keywords}
+		if sets[k] == nil {
+			sets[k] = new(mail.UIDSet)
+		}
+		sets[k].Add(it.UID)
+	}
+	for k, uids := range sets {
+		ch := store.FlagChange{Op: store.FlagsSet, Flags: k.flags, Keywords: k.keywords}
+		if _, err := a.StoreFlags(ctx, box.ID, *uids, ch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Remove implements migrate.TargetAccount.
+func (a *account) Remove(ctx context.Context, name string, uids mail.UIDSet) error {
+	box, err := a.Mailbox(ctx, name)
+	if err != nil {
+		return err
+	}
+	if _, err := a.StoreFlags(ctx, box.ID, uids, store.FlagChange{Op: store.FlagsAdd, Flags: mail.Deleted}); err != nil {
+		return err
+	}
+	_, err = a.Expunge(ctx, box.ID, uids)
+	return err
+}
+
+// Items implements migrate.TargetAccount.
+func (a *account) Items(ctx context.Context, name string, fn func(migrate.Item) error) error {
+	view, err := a.Examine(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	s := view.Snapshot()
+	for _, m := range s.Range(1, s.Len()) {
+		err := fn(migrate.Item{UID: m.UID, Size: m.Size, Flags: m.Flags, Keywords: m.Keywords, Date: m.InternalDate})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Read implements migrate.TargetAccount.
+func (a *account) Read(ctx context.Context, name string, uids mail.UIDSet, fn func(mail.UID, io.Reader) error) error {
+	view, err := a.Examine(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	s := view.Snapshot()
+	for uid := range uids.All() {
+		seq, ok := s.Seq(uid)
+		if !ok {
+			continue
+		}
+		if err := a.read(ctx, s.At(seq), fn); err != nil {
+			return fmt.Errorf("reading message %d of %q: %w", uid, name, err)
+		}
+	}
+	return nil
+}
+
+// read reads one message.
+func (a *account) read(ctx context.Context, m mail.Message, fn func(mail.UID, io.Reader) error) error {
+	body, err := a.Body(ctx, m.Email)
+	if err != nil {
+		return err
+	}
+	err = fn(m.UID, body.Section(0, body.Size()))
+	return errors.Join(err, body.Close())
+}

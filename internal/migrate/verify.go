@@ -1,0 +1,250 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"expost/internal/mail"
+)
+
+// Verification is what Verify found out about one account.
+type Verification struct {
+	User     User
+	Folders  int
+	Items    int // compared and found equal
+	Newer    int // at the source since the last pass
+	Aside    int // set aside: at the source only
+	Problems []Problem
+	Err      error // why it could not be verified to its end
+}
+
+// Problem is one difference. Where Item is empty it is one of the folder.
+type Problem struct {
+	Folder, Item string
+	What         string
+}
+
+// maxProblems bounds the problems that are kept of one account.
+const maxProblems = 1000
+
+// Verify fetches both sides of the accounts again and compares: bytes, UIDs,
+// flags, keywords, internal dates, folders, subscriptions, roles. An item that
+// is not at the target as it should be counts as seen again: the next run
+// copies it.
+func (e *Engine) Verify(ctx context.Context, users []User) ([]Verification, error) {
+	out := make([]Verification, len(users))
+	turns := byTarget(users)
+	err := each(ctx, e.opt.Workers, len(turns), func(ctx context.Context, n int) error {
+		for _, i := range turns[n] {
+			out[i].User = users[i]
+			v := &verifier{Engine: e, user: users[i], out: &out[i]}
+			out[i].Err = v.account(ctx)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			e.opt.Progress.Done(users[i], Result{User: users[i], Err: out[i].Err})
+		}
+		return nil
+	})
+	return out, err
+}
+
+// verifier compares one account.
+type verifier struct {
+	*Engine
+	user User
+	src  SourceAccount
+	dst  TargetAccount
+	out  *Verification
+}
+
+// problem records a difference.
+func (v *verifier) problem(folder, item, format string, args ...any) {
+	if len(v.out.Problems) < maxProblems {
+		v.out.Problems = append(v.out.Problems, Problem{folder, item, fmt.Sprintf(format, args...)})
+	}
+}
+
+// account compares everything of one account.
+func (v *verifier) account(ctx context.Context) (err error) {
+	if v.dst, err = v.target.Open(ctx, v.user); err != nil {
+		return fmt.Errorf("opening the target account %s: %w", v.user.Target, err)
+	}
+	defer func() { err = errors.Join(err, v.dst.Close()) }()
+	if v.src, err = v.source.Open(ctx, v.user); err != nil {
+		return fmt.Errorf("opening the source account %s: %w", v.user.Source, err)
+	}
+	defer v.src.Close()
+	folders, err := v.src.Folders(ctx)
+	if err != nil {
+		return fmt.Errorf("listing the source's folders: %w", err)
+	}
+	targets, err := v.dst.Folders(ctx)
+	if err != nil {
+		return fmt.Errorf("listing the target's folders: %w", err)
+	}
+	account, err := v.ledger.account(ctx, v.user)
+	if err != nil {
+		return err
+	}
+	rows, err := v.ledger.folders(ctx, account.id)
+	if err != nil {
+		return err
+	}
+	items := 0
+	for _, f := range folders {
+		items += max(0, f.State.Messages)
+	}
+	v.opt.Progress.Start(v.user, items)
+	for _, f := range folders {
+		i := slices.IndexFunc(rows, func(r folderRow) bool { return r.Key == f.Key })
+		if i < 0 {
+			v.problem(f.Name, "", "new at the source since the last pass: run again")
+			continue
+		}
+		t := slices.IndexFunc(targets, func(t Folder) bool { return t.Name == rows[i].target })
+		if t < 0 {
+			v.problem(f.Name, "", "missing at the target: run again")
+			continue
+		}
+		if err := v.folder(ctx, f, rows[i], targets[t]); err != nil {
+			return fmt.Errorf("folder %q: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+// folder compares one folder.
+func (v *verifier) folder(ctx context.Context, f Folder, r folderRow, t Folder) error {
+	v.out.Folders++
+	if f.Subscribed != t.Subscribed {
+		v.problem(f.Name, "", "subscribed at the source: %t, at the target: %t", f.Subscribed, t.Subscribed)
+	}
+	if f.Use != t.Use && t.Name != mail.Inbox {
+		v.problem(f.Name, "", "role at the source %q, at the target %q", f.Use, t.Use)
+	}
+	if f.NoItems {
+		return nil
+	}
+	if r.keeps() && f.State.UIDValidity != t.State.UIDValidity {
+		v.problem(f.Name, "", "UIDVALIDITY at the source %d, at the target %d", f.State.UIDValidity, t.State.UIDValidity)
+	}
+	held := map[mail.UID]Item{}
+	if err := v.dst.Items(ctx, t.Name, func(it Item) error { held[it.UID] = it; return nil }); err != nil {
+		return err
+	}
+	_, err := v.src.Scan(ctx, f, State{}, func(items []Item) error { return v.batch(ctx, f, r, t, items, held) })
+	return err
+}
+
+// batch compares some items of a folder.
+func (v *verifier) batch(ctx context.Context, f Folder, r folderRow, t Folder, items []Item, held map[mail.UID]Item) error {
+	rows, err := v.ledger.rows(ctx, r.id, items)
+	if err != nil {
+		return err
+	}
+	c := comparison{verifier: v, folder: f, keeps: r.keeps(), rows: rows, held: held}
+	var both []Item
+	var uids mail.UIDSet
+	for _, it := range items {
+		switch row, ok := rows[it.Key]; {
+		case !ok || row.state == Seen:
+			v.out.Newer++
+		case row.state == Aside:
+			v.out.Aside++
+		case row.state.placed():
+			if _, there := held[row.UID]; !there {
+				c.lose(row, "missing at the target")
+				continue
+			}
+			both = append(both, it)
+			uids.Add(row.UID)
+		}
+	}
+	if err := c.hash(ctx, t.Name, uids, both); err != nil {
+		return err
+	}
+	v.opt.Progress.Step(v.user, len(items), 0)
+	return v.ledger.putRows(ctx, r.id, c.done)
+}
+
+// comparison is the comparison of one batch.
+type comparison struct {
+	*verifier
+	folder Folder
+	keeps  bool
+	rows   map[string]row
+	held   map[mail.UID]Item
+	done   []row // to be written
+}
+
+// lose takes back that an item is at the target.
+func (c *comparison) lose(r row, format string, args ...any) {
+	c.problem(c.folder.Name, r.Key, format, args...)
+	r.state, r.verified = Seen, false
+	c.done = append(c.done, r)
+}
+
+// hash reads both sides of items and compares them.
+func (c *comparison) hash(ctx context.Context, target string, uids mail.UIDSet, items []Item) error {
+	hashes := make(map[mail.UID]Hash, len(items))
+	err := c.dst.Read(ctx, target, uids, func(uid mail.UID, r io.Reader) error {
+		h, _, err := hashOf(r)
+		hashes[uid] = h
+		return err
+	})
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	return c.src.Fetch(ctx, c.folder, items, func(it Item, r io.Reader, err error) error {
+		row := c.rows[it.Key]
+		switch {
+		case isGone(err):
+			return nil
+		case err != nil:
+			c.problem(c.folder.Name, it.Key, "the source gives no bytes to compare: %v", err)
+			return nil
+		}
+		h, _, err := hashOf(r)
+		if err != nil {
+			return err
+		}
+		c.compare(it, row, h, hashes[row.UID])
+		return nil
+	})
+}
+
+// compare compares one item of the source with its message at the target.
+func (c *comparison) compare(it Item, r row, source, target Hash) {
+	t := c.held[r.UID]
+	problems := len(c.out.Problems)
+	switch {
+	case source != target && source == r.hash:
+		c.lose(r, "the bytes at the target are not those that were copied")
+		return
+	case source != target:
+		c.problem(c.folder.Name, it.Key, "the source gives other bytes than at the first time")
+	}
+	if c.keeps && it.UID != r.UID {
+		c.problem(c.folder.Name, it.Key, "UID at the source %d, at the target %d", it.UID, r.UID)
+	}
+	if it.Flags != t.Flags || it.Keywords != t.Keywords {
+		c.problem(c.folder.Name, it.Key, "flags at the source (%s), at the target (%s)", flagText(it), flagText(t))
+	}
+	if it.Date != (mail.Date{}) && it.Date != t.Date {
+		c.problem(c.folder.Name, it.Key, "internal date at the source %s, at the target %s", dateText(it.Date), dateText(t.Date))
+	}
+	if len(c.out.Problems) > problems {
+		return
+	}
+	c.out.Items++
+	r.verified = true
+	c.done = append(c.done, r)
+}
+
+// dateText writes a date as people read it.
+func dateText(d mail.Date) string { return d.Time().Format(time.RFC3339) }
