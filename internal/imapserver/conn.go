@@ -320,7 +320,7 @@ func (c *conn) dispatch(ctx context.Context) (reply, error) {
 		return reply{}, bad("unknown command " + name)
 	}
 	if cmd.in&c.state == 0 {
-		return reply{}, bad(wrongState(name, c.state))
+		return reply{}, bad(name + wrongState(c.state, cmd.in))
 	}
 	rep, err := cmd.run(ctx, c)
 	if c.sel != nil && c.out.err == nil {
@@ -331,15 +331,16 @@ func (c *conn) dispatch(ctx context.Context) (reply, error) {
 	return rep, err
 }
 
-// wrongState says why a command is not allowed now.
-func wrongState(name string, s state) string {
-	switch s {
-	case notAuthenticated:
-		return name + " needs a login first"
-	case authenticated:
-		return name + " needs a selected mailbox"
+// wrongState says why a command that is allowed in some states is not allowed
+// now.
+func wrongState(now, allowed state) string {
+	switch {
+	case now == notAuthenticated:
+		return " needs a login first"
+	case allowed&selected != 0:
+		return " needs a selected mailbox"
 	}
-	return name + " is not allowed after login"
+	return " is not allowed after login"
 }
 
 // has tells whether the client has switched f on.

@@ -10,7 +10,7 @@ import (
 )
 
 // appendFolded appends s without the differences that a search ignores: case,
-// and how a character with an accent is composed.
+// how a character with an accent is composed, and whether a space may break.
 func appendFolded(dst, s []byte) []byte {
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -42,8 +42,11 @@ func appendFoldedRunes(dst, s []byte) []byte {
 		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
 			least = min(least, f)
 		}
-		if least >= 'A' && least <= 'Z' {
+		switch {
+		case least >= 'A' && least <= 'Z': // of which a character beyond ASCII is a form
 			least += 'a' - 'A'
+		case least == '\u00a0': // no-break space, which HTML is full of
+			least = ' '
 		}
 		dst = utf8.AppendRune(dst, least)
 	}

@@ -1,0 +1,186 @@
+package imapserver_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"expost/internal/directory"
+	"expost/internal/imapserver"
+	"expost/internal/mail"
+	"expost/internal/store"
+	"expost/internal/store/sqlite"
+)
+
+// logins is a directory of accounts: login to account. Every password is "secret".
+type logins map[string]*directory.Account
+
+// Login finds the account.
+func (l logins) Login(_ context.Context, login, password string) (*directory.Account, error) {
+	a, ok := l[login]
+	if !ok || password != "secret" {
+		return nil, mail.Errorf(mail.KindAuth, "wrong login or password")
+	}
+	return a, nil
+}
+
+// people are the accounts of a test's server.
+func people() logins {
+	return logins{
+		"ajay":   {ID: "example.org/ajay", Address: "ajay@example.org"},
+		"bishal": {ID: "example.org/bishal", Address: "bishal@example.org", Quota: mail.Quota{Bytes: 2000}, MaxMessage: 1000},
+		"moved":  {ID: "example.org/moved", Address: "moved@example.org", Host: "old.example.org"},
+	}
+}
+
+// site is a server under test.
+type site struct {
+	store *store.Store
+	addr  string
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// newSite starts a server over a fresh store whose clock stands still.
+func newSite(t testing.TB, change func(*imapserver.Config)) *site {
+	t.Helper()
+	engine, err := sqlite.New(t.TempDir(), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2003, 10, 1, 12, 0, 0, 0, time.UTC)
+	st := store.New(engine, store.Options{Now: func() time.Time { return now }})
+	cfg := imapserver.Config{
+		Store: st, Directory: people(), Hostname: "mail.example.org", Version: "1", PlaintextAuth: imapserver.PlaintextLoopback,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{store: st, addr: ln.Addr().String(), ended: make(chan error, 1)}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go func() { s.ended <- imapserver.New(cfg).Serve(ctx, ln) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-s.ended; err != nil {
+			t.Errorf("serving: %v", err)
+		}
+		if err := st.Close(); err != nil {
+			t.Errorf("closing the store: %v", err)
+		}
+	})
+	return s
+}
+
+// peer is a raw connection to the server.
+type peer struct {
+	t  testing.TB
+	nc net.Conn
+	r  *bufio.Reader
+	n  int
+
+	tag string // of a dialogue's command
+}
+
+// dial connects and reads the greeting.
+func (s *site) dial(t testing.TB) *peer {
+	t.Helper()
+	nc, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	p := &peer{t: t, nc: nc, r: bufio.NewReader(nc)}
+	p.deadline()
+	return p
+}
+
+// login connects and logs in as ajay.
+func (s *site) login(t testing.TB) *peer {
+	t.Helper()
+	p := s.dial(t)
+	p.line()
+	p.must("LOGIN ajay secret")
+	return p
+}
+
+// deadline bounds what follows.
+func (p *peer) deadline() { _ = p.nc.SetDeadline(time.Now().Add(5 * time.Second)) }
+
+// send writes bytes.
+func (p *peer) send(s string) {
+	p.t.Helper()
+	if _, err := p.nc.Write([]byte(s)); err != nil {
+		p.t.Fatalf("writing: %v", err)
+	}
+}
+
+// line reads a line without its end.
+func (p *peer) line() string {
+	p.t.Helper()
+	s, err := p.r.ReadString('\n')
+	if err != nil {
+		p.t.Fatalf("reading: %v (after %q)", err, s)
+	}
+	return strings.TrimRight(s, "\r\n")
+}
+
+// do sends a command and returns the untagged lines and the tagged one.
+func (p *peer) do(cmd string) (untagged []string, tagged string) {
+	p.t.Helper()
+	p.deadline()
+	p.n++
+	tag := fmt.Sprintf("t%d", p.n)
+	p.send(tag + " " + cmd + "\r\n")
+	for {
+		l := p.line()
+		if rest, ok := strings.CutPrefix(l, tag+" "); ok {
+			return untagged, rest
+		}
+		untagged = append(untagged, l)
+	}
+}
+
+// must is do for a command that must succeed.
+func (p *peer) must(cmd string) []string {
+	p.t.Helper()
+	untagged, tagged := p.do(cmd)
+	if !strings.HasPrefix(tagged, "OK") {
+		p.t.Fatalf("%.100s: %s", cmd, tagged)
+	}
+	return untagged
+}
+
+// deliver appends a message to a mailbox of ajay's by way of the store.
+func (s *site) deliver(t testing.TB, box, msg string) mail.UID {
+	t.Helper()
+	a, err := s.store.Open(t.Context(), "example.org/ajay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Release()
+	m, err := a.Mailbox(t.Context(), box)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.store.Spool(t.Context(), nil, strings.NewReader(msg), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close() }()
+	done, err := a.Append(t.Context(), m.ID, in, store.AppendOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done.UID
+}
