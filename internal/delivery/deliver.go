@@ -45,7 +45,9 @@ func (c *counter) Read(p []byte) (int, error) {
 // not have been read to its end.
 func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled, error) {
 	src := &counter{Reader: r}
-	h := newHeader(src, a.unfinished.seed, a.cfg.MaxReceived)
+	h := a.headers.Get().(*header)
+	defer a.headers.Put(h)
+	h.reset(src, a.unfinished.seed, a.cfg.MaxReceived)
 	if env.Submitted {
 		h.submit(env.Received.Format(dateLayout), "<"+env.ID+"@"+a.cfg.Hostname+">")
 	}
@@ -179,23 +181,21 @@ func (a *Agent) noteSkipped(env *Envelope, r *Recipient) {
 // Reply reduces the results of all recipients to the one that SMTP can give for
 // them; the package comment says why.
 func Reply(results []error) error {
-	var first error
+	var first error // a temporary one where there is one
 	failed, permanent := 0, 0
 	for _, err := range results {
 		if err == nil {
 			continue
 		}
 		failed++
+		if first == nil || Permanent(first) && !Permanent(err) {
+			first = err
+		}
 		if Permanent(err) {
 			permanent++
-		} else if first == nil || Permanent(first) {
-			first = err
-		}
-		if first == nil {
-			first = err
 		}
 	}
-	if failed == 0 || permanent == 0 || permanent == len(results) {
+	if permanent == 0 || permanent == len(results) {
 		return first
 	}
 	return &Error{Status: "4.3.0", Err: mail.WrapError(mail.KindTemporary, first,

@@ -26,13 +26,17 @@
 // that; so the Agent remembers, in memory, which mailboxes a partly delivered
 // message reached (by sender and a hash of the bytes as they were received) and
 // leaves them out when the same message comes again. A restart in between, or
-// more than maxUnfinished such messages, costs duplicates, not mail.
+// more than maxUnfinished such messages, costs duplicates, not mail. A recipient
+// who fails for good at every try, and only after DATA (a message too big for
+// mailSizeMax whose sender did not say SIZE), costs the sender's host its
+// retries; then it returns the message.
 package delivery
 
 import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 
 	"expost/internal/directory"
 	"expost/internal/mail"
@@ -61,6 +65,7 @@ type Agent struct {
 	store      *store.Store
 	log        *slog.Logger
 	unfinished *unfinished
+	headers    sync.Pool // of *header
 }
 
 // New returns an Agent over the directory and the store.
@@ -75,6 +80,7 @@ func New(cfg Config, dir directory.Directory, st *store.Store, log *slog.Logger)
 		cfg: cfg, directory: dir, store: st, log: log,
 		domains: map[string]bool{}, hosts: map[string]bool{"": true}, unfinished: newUnfinished(),
 	}
+	a.headers.New = func() any { return newHeader() }
 	for _, d := range cfg.Domains {
 		a.domains[mail.DomainKey(d)] = true
 	}

@@ -36,13 +36,15 @@ type header struct {
 	err  error  // of src
 }
 
-// newHeader returns a header over src, which may not be read by others.
-func newHeader(src io.Reader, seed maphash.Seed, maxReceived int) *header {
-	h := &header{src: src, maxReceived: maxReceived}
+// newHeader returns a header; reset makes it ready for a message.
+func newHeader() *header {
+	return &header{in: make([]byte, 0, headerBuffer), buf: make([]byte, 0, headerBuffer+256)}
+}
+
+// reset makes h read from src, which may not be read by others.
+func (h *header) reset(src io.Reader, seed maphash.Seed, maxReceived int) {
+	*h = header{src: src, maxReceived: maxReceived, in: h.in[:0], buf: h.buf[:0]}
 	h.sum.SetSeed(seed)
-	h.in = make([]byte, 0, headerBuffer)
-	h.buf = make([]byte, 0, headerBuffer+256)
-	return h
 }
 
 // submit makes h treat the message as one that its author's program hands in;

@@ -17,7 +17,8 @@ const (
 
 // filter returns what header makes of in.
 func filter(in string, submitted bool, wrap func(io.Reader) io.Reader) (string, *header, error) {
-	h := newHeader(wrap(strings.NewReader(in)), maphash.MakeSeed(), 50)
+	h := newHeader()
+	h.reset(wrap(strings.NewReader(in)), maphash.MakeSeed(), 50)
 	if submitted {
 		h.submit(testDate, testID)
 	}
@@ -99,7 +100,8 @@ func TestHeaderFindsMessageID(t *testing.T) {
 func TestHeaderPassesErrorsOn(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{"X: y\r\n", "X: y\r\n\r\nbody"} {
-		h := newHeader(io.MultiReader(strings.NewReader(in), iotest.ErrReader(errors.New("cut"))), maphash.MakeSeed(), 50)
+		h := newHeader()
+		h.reset(io.MultiReader(strings.NewReader(in), iotest.ErrReader(errors.New("cut"))), maphash.MakeSeed(), 50)
 		if _, err := io.ReadAll(h); err == nil || err.Error() != "cut" {
 			t.Errorf("got %v", err)
 		}

@@ -37,7 +37,7 @@ type conn struct {
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{
-		cfg: &s.cfg, wire: newWire(nc, &s.cfg.Limits),
+		cfg: &s.cfg, wire: newWire(nc, &s.cfg.Limits, s.buffers),
 		remote: ipOf(nc.RemoteAddr()), local: ipOf(nc.LocalAddr()),
 	}
 	c.log = s.log.With(slog.String("client", c.remote.String()))

@@ -20,6 +20,9 @@ func (c *conn) data(ctx context.Context, arg string) reply {
 		return r
 	}
 	c.write(reply{code: 354, text: "end with <CRLF>.<CRLF>"})
+	if err := c.wire.out.Flush(); err != nil { // RFC 2920 §3.2: this one may not wait
+		return none.closing()
+	}
 	c.wire.expectData()
 	return c.receive(ctx, newBody(c.wire.in, bodyOptions{dots: true, strict: c.strict, limit: c.cfg.Limits.MessageSize}))
 }

@@ -77,15 +77,16 @@ type Config struct {
 
 // Server serves any number of listeners.
 type Server struct {
-	cfg   Config
-	log   *slog.Logger
-	conns *registry
+	cfg     Config
+	log     *slog.Logger
+	conns   *registry
+	buffers *buffers
 }
 
 // New returns a Server.
 func New(cfg Config) *Server {
 	cfg.Limits = cfg.Limits.withDefaults()
-	return &Server{cfg: cfg, log: cfg.Logger, conns: newRegistry(cfg.Limits)}
+	return &Server{cfg: cfg, log: cfg.Logger, conns: newRegistry(cfg.Limits), buffers: newBuffers()}
 }
 
 // Serve accepts connections until ctx ends; those of a [tls.NewListener] speak
@@ -137,6 +138,7 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, wg *sync.WaitGroup
 func (s *Server) serve(ctx context.Context, ln net.Listener, nc net.Conn) {
 	defer func() { _ = nc.Close() }()
 	c := newConn(s, nc)
+	defer c.wire.release(s.buffers)
 	refusal, leave := s.conns.enter(ln, c)
 	if refusal != "" {
 		c.turnAway(refusal)

@@ -48,14 +48,33 @@ type wire struct {
 	gone    bool     // cut
 }
 
-func newWire(nc net.Conn, limits *Limits) *wire {
-	w := &wire{raw: nc, nc: nc, limits: limits}
+// buffers are the buffers of connections that have ended, for the next ones.
+type buffers struct{ in, out sync.Pool }
+
+func newBuffers() *buffers {
+	return &buffers{
+		in:  sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }},
+		out: sync.Pool{New: func() any { return bufio.NewWriterSize(nil, writeBuffer) }},
+	}
+}
+
+// newWire returns a wire; give its buffers back with release.
+func newWire(nc net.Conn, limits *Limits, b *buffers) *wire {
+	w := &wire{raw: nc, nc: nc, limits: limits, in: b.in.Get().(*bufio.Reader), out: b.out.Get().(*bufio.Writer)}
 	if tc, ok := nc.(*tls.Conn); ok {
 		w.raw = tc.NetConn()
 	}
-	w.in = bufio.NewReaderSize(wireReader{w}, readBuffer)
-	w.out = bufio.NewWriterSize(wireWriter{w}, writeBuffer)
+	w.in.Reset(wireReader{w})
+	w.out.Reset(wireWriter{w})
 	return w
+}
+
+// release gives the buffers back. The wire is not used any more.
+func (w *wire) release(b *buffers) {
+	w.in.Reset(nil)
+	w.out.Reset(nil)
+	b.in.Put(w.in)
+	b.out.Put(w.out)
 }
 
 // implicitTLS returns the connection where it came from a TLS listener.
