@@ -144,6 +144,10 @@ func TestBaseSubject(t *testing.T) {
 		{"[list] Re: [list] Hello", "hello", true},
 		{"[list] Hello", "hello", false},
 		{"[list]", "[list]", false},
+		{"[a] [b]", "[b]", false},
+		{"[a] re[2] [x]: y", "re[2] [x]: y", false},
+		{"[a] [b] fw[2]: [c] y", "y", true},
+		{"[a [b] c", "[a [b] c", false},
 		{"Re: [list]", "[list]", true},
 		{"[Fwd: [list] Re: Hello]", "hello", true},
 		{"=?utf-8?q?Re=3A_M=C3=BCller?=", "müller", true},
@@ -153,6 +157,26 @@ func TestBaseSubject(t *testing.T) {
 	} {
 		if got := BaseSubject(tt.in); got != tt.want || IsReply(tt.in) != tt.reply {
 			t.Errorf("BaseSubject(%q) = %q, %t, want %q, %t", tt.in, got, IsReply(tt.in), tt.want, tt.reply)
+		}
+	}
+}
+
+// TestLongHeaders gives the header parsers what would take a quadratic one minutes.
+func TestLongHeaders(t *testing.T) {
+	t.Parallel()
+	const n = 1 << 20
+	for _, piece := range []string{"=?a?q?x", "=?a?b?", "=?", "?=", "[a]", "re:", "[fwd:", "(fwd)", "(", "<", "\"", "a@b,", "a:", "@", ". ", "a=b ", "a=(", "a*=b;", "a*0*=%41;a*1=x;", ";", "\\", "<a>", "[", "a\x00\r\n "} {
+		s := strings.Repeat(piece, n/len(piece))
+		start := time.Now()
+		DecodeHeader(s)
+		BaseSubject(s)
+		ParseAddressList(s)
+		parseMediaType(s)
+		parseParams(s)
+		messageIDs(s)
+		unfold([]byte(s))
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%q repeated takes %v", piece, took)
 		}
 	}
 }

@@ -182,11 +182,11 @@ func bareValue(v string, i int) (string, int) {
 		i++
 	}
 	end := i
-	for i < len(v) && v[i] != ';' {
+	for i < len(v) && v[i] != ';' && v[i] != '=' {
 		i++
 	}
 	rest := strings.TrimSpace(v[end:i])
-	if rest == "" || rest[0] == '(' || strings.Contains(rest, "=") {
+	if rest == "" || rest[0] == '(' || i < len(v) && v[i] == '=' {
 		return v[start:end], end
 	}
 	return strings.TrimRight(v[start:i], " \t"), i

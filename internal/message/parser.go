@@ -105,7 +105,8 @@ func (p *Parser) Finish() *Message {
 		m.Refs.MessageID = ids[0]
 	}
 	if len(m.Refs.References) == 0 {
-		m.Refs.References = messageIDs(m.Envelope.InReplyTo)
+		ids := messageIDs(m.Envelope.InReplyTo)
+		m.Refs.References = ids[:min(len(ids), 1)] // RFC 5256 §3
 	}
 	return m
 }

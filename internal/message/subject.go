@@ -27,16 +27,11 @@ func baseSubject(s string) (base string, reply bool) {
 			s, reply = strings.TrimRight(rest, " "), true
 		}
 		for { // (3) to (5)
-			rest, isReply := cutLeader(s)
-			if !isReply {
-				if rest = cutBlob(s); rest == "" {
-					rest = s
-				}
-			}
-			if rest == s {
+			rest, isReply := cutLeaders(s)
+			if s = rest; !isReply {
 				break
 			}
-			s, reply = rest, reply || isReply
+			reply = true
 		}
 		rest, ok := strings.CutPrefix(s, "[fwd:") // (6)
 		if !ok || !strings.HasSuffix(rest, "]") {
@@ -46,31 +41,32 @@ func baseSubject(s string) (base string, reply bool) {
 	}
 }
 
-// cutLeader removes a subj-refwd at the beginning of s, with the blobs before
-// and behind: "[list] re [2]: x".
-func cutLeader(s string) (string, bool) {
-	rest := s
-	for {
+// cutLeaders removes a subj-refwd at the beginning of s, with the blobs before
+// and behind: "[list] re [2]: x". Where there is none, it removes the blobs, but
+// the last one only where something follows.
+func cutLeaders(s string) (rest string, isReply bool) {
+	last := s
+	for rest = s; ; {
 		next := cutBlob(rest)
 		if next == rest {
 			break
 		}
-		rest = next
+		last, rest = rest, next
 	}
-	ok := false
 	for _, word := range []string{"re", "fwd", "fw"} {
-		if rest, ok = strings.CutPrefix(rest, word); ok {
-			break
+		behind, ok := strings.CutPrefix(rest, word)
+		if !ok {
+			continue
+		}
+		behind, ok = strings.CutPrefix(cutBlob(strings.TrimLeft(behind, " ")), ":")
+		if ok {
+			return strings.TrimLeft(behind, " "), true
 		}
 	}
-	if !ok {
-		return s, false
+	if rest == "" {
+		return last, false
 	}
-	rest = cutBlob(strings.TrimLeft(rest, " "))
-	if rest, ok = strings.CutPrefix(rest, ":"); !ok {
-		return s, false
-	}
-	return strings.TrimLeft(rest, " "), true
+	return rest, false
 }
 
 // cutBlob removes a subj-blob at the beginning of s: "[list] ".
@@ -78,9 +74,9 @@ func cutBlob(s string) string {
 	if !strings.HasPrefix(s, "[") {
 		return s
 	}
-	blob, rest, ok := strings.Cut(s[1:], "]")
-	if !ok || strings.Contains(blob, "[") {
+	end := strings.IndexAny(s[1:], "[]") + 1
+	if end == 0 || s[end] == '[' {
 		return s
 	}
-	return strings.TrimLeft(rest, " ")
+	return strings.TrimLeft(s[end+1:], " ")
 }

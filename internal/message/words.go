@@ -10,16 +10,15 @@ import (
 // DecodeHeader returns a header value as UTF-8: encoded words decoded (RFC
 // 2047), raw 8-bit bytes taken as UTF-8 where valid, else as Windows-1252.
 func DecodeHeader(s string) string {
-	if !strings.Contains(s, "=?") {
+	end := strings.LastIndex(s, "?=") + len("?=")
+	if end < len("?=") || !strings.Contains(s, "=?") {
 		return lenientUTF8(s)
 	}
 	var b strings.Builder
 	var run encodedRun
-	for {
-		i := strings.Index(s, "=?")
-		if i < 0 {
-			break
-		}
+	plain := s[end:] // no encoded word ends there
+	s = s[:end]
+	for i := strings.Index(s, "=?"); i >= 0; i = strings.Index(s, "=?") {
 		w, n, ok := parseWord(s[i:])
 		if !ok {
 			run.flush(&b)
@@ -35,7 +34,7 @@ func DecodeHeader(s string) string {
 		s = s[i+n:]
 	}
 	run.flush(&b)
-	b.WriteString(lenientUTF8(s))
+	b.WriteString(lenientUTF8(s + plain))
 	return b.String()
 }
 
