@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"expost/internal/directory"
 	"expost/internal/ldap"
 	"expost/internal/mail"
 )
@@ -14,7 +15,7 @@ import (
 // account makes e, somebody of one of our domains, an account: a qmailUser
 // with a mailbox and a first password. Whoever is one already stays as is.
 func (im *importer) account(ctx context.Context, s *Step, e *ldap.Entry) error {
-	if !hasClass(e, "inetOrgPerson") || s.Before != nil && hasClass(s.Before, "qmailUser") || isElsewhere(e) {
+	if !hasClass(e, "inetOrgPerson") || s.Before != nil && hasClass(s.Before, directory.ClassAccount) || isElsewhere(e) {
 		return nil
 	}
 	addr, ok := im.accountAddress(e)
@@ -30,15 +31,20 @@ func (im *importer) account(ctx context.Context, s *Step, e *ldap.Entry) error {
 	if len(others) > 0 {
 		replace(e, "mailAlternateAddress", others...)
 	}
-	s.Account = mail.AccountID(strings.ToLower(mail.DomainKey(addr.Domain()) + "/" + addr.Local()))
-	s.Address, s.Password = addr, newPassword()
-	classes := append(slices.Clone(values(e, "objectClass")), []byte("qmailUser"))
+	s.Account = directory.DefaultStore(addr)
+	s.Address, s.Login = addr, login
+	classes := append(slices.Clone(values(e, "objectClass")), []byte(directory.ClassAccount))
 	replace(e, "objectClass", classes...)
 	if login != "" {
 		replace(e, "uid", []byte(login))
+	} else { // whose uid the list has is somebody else's login
+		e.Attributes = slices.DeleteFunc(e.Attributes, func(a ldap.Attribute) bool { return strings.EqualFold(a.Desc, "uid") })
 	}
 	replace(e, "mailMessageStore", []byte(s.Account))
-	replace(e, "userPassword", []byte(s.Password))
+	if im.opts.Accounts.Password != nil {
+		s.Password = newPassword()
+		replace(e, "userPassword", []byte(s.Password))
+	}
 	return nil
 }
 

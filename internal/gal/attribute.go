@@ -1,9 +1,12 @@
 package gal
 
 import (
+	"sync"
+
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,7 +22,7 @@ type attribute struct {
 // attributeFields maps the attributes of LDAP, Mozilla, Netscape, Active
 // Directory and Exchange 5.5, in lower case, to fields. Those that need more
 // than a copy are in reader.special.
-func attributeFields() map[string]Field {
+var attributeFields = sync.OnceValue(func() map[string]Field {
 	return map[string]Field{
 		"cn": FullName, "commonname": FullName, "displayname": FullName, "display-name": FullName,
 		"sn": LastName, "surname": LastName, "givenname": FirstName, "gn": FirstName, "middlename": MiddleName, "initials": Initials,
@@ -53,12 +56,12 @@ func attributeFields() map[string]Field {
 		"extensionattribute1": "custom1", "extensionattribute2": "custom2", "extensionattribute3": "custom3", "extensionattribute4": "custom4",
 		"msexchhomeservername": HomeServer, "mailhost": HomeServer, "assistantname": AssistantName,
 	}
-}
+})
 
 // ignoredAttributes are those that say nothing about a person: bookkeeping of
 // directories and switches of programs.
-func ignoredAttributes() map[string]bool {
-	return setOf("objectclass objectcategory modifytimestamp createtimestamp creatorsname modifiersname entryuuid entrycsn entrydn subschemasubentry",
+var ignoredAttributes = sync.OnceValue(func() map[string]bool {
+	return setOf("objectclass obj-class objectcategory modifytimestamp createtimestamp creatorsname modifiersname entryuuid entrycsn entrydn subschemasubentry",
 		"structuralobjectclass hassubordinates xmozillausehtmlmail mozillausehtmlmail xmozillauseconferenceserver mozillaconferenceserver whenchanged whencreated",
 		"usnchanged usncreated instancetype objectguid objectsid name distinguishedname dn cn-name samaccounttype codepage countrycode useraccountcontrol",
 		"badpwdcount badpasswordtime lastlogon lastlogoff lastlogontimestamp logoncount pwdlastset primarygroupid accountexpires admincount dscorepropagationdata",
@@ -68,7 +71,7 @@ func ignoredAttributes() map[string]bool {
 		"msexchrequireauthtosendto reporttooriginator reporttoowner oofreplytooriginator hidedlmembership managedby directreports reports",
 		"userpassword unicodepwd lmpwdhistory ntpwdhistory rdn textencodedoraddress isdeleted legacyexchangeadditional deliverandredirect",
 		"internetencoding mapirecipient msexchmobilemailboxflags msexchomaadminwirelessenable garbagecollperiod systemflags displaynameprintable")
-}
+})
 
 // setOf returns the words of lines as a set.
 func setOf(lines ...string) map[string]bool {
@@ -92,7 +95,6 @@ type attributes struct {
 	proxies []attribute
 	target  attribute
 	details int64 // msExchRecipientTypeDetails
-	cn      string
 }
 
 // recipient makes a recipient of the attributes of an entry. It is nil for
@@ -168,9 +170,6 @@ func (a *attributes) special(v attribute) bool {
 	text := strings.TrimSpace(string(v.data))
 	switch v.name {
 	case "cn", "commonname":
-		if a.cn == "" {
-			a.cn = text
-		}
 		a.r.Add(FullName, text, v.line)
 	case "mail", "rfc822mailbox", "mozillasecondemail", "xmozillasecondemail", "mailalternateaddress", "e-mail":
 		a.mails = append(a.mails, v)
@@ -188,6 +187,16 @@ func (a *attributes) special(v attribute) bool {
 		if n, err := strconv.Atoi(text); err == nil && n&2 != 0 {
 			a.r.Add(DisabledAcc, "true", v.line)
 		}
+	case "ou", "organizationalunitname":
+		if !isContainerOf(sourceDN(a.r).Parent(), text) {
+			return false
+		}
+		a.issue(v.line, Info, v.name, fmt.Sprintf("%q is the container that the entry stands in, not its department", text), "left out")
+	case "c", "countryname":
+		if len(text) != 2 {
+			return false
+		}
+		a.r.Add(WorkCountryCode, strings.ToUpper(text), v.line)
 	case "member", "uniquemember", "members":
 		if text != "" {
 			a.r.Members = append(a.r.Members, memberOf(text, v.line))
@@ -268,28 +277,28 @@ func (a *attributes) checkPrimary(primary []attribute) {
 	if len(primary) == 0 || len(a.mails) == 0 {
 		return
 	}
-	p, m := strings.TrimSpace(string(primary[0].data)), strings.TrimSpace(string(a.mails[0].data))
-	if m != "" && addressKey(p) != addressKey(m) {
+	p := strings.TrimSpace(string(primary[0].data))
+	m, _, err := cleanAddress(string(a.mails[0].data))
+	if err == nil && addressKey(p) != addressKey(m) {
 		a.issue(a.mails[0].line, Warning, "mail", fmt.Sprintf("mail is %s but the primary proxy address is %s", m, p), "both kept, "+p+" first")
 	}
 }
 
-// preferDisplayName puts the display name before the common name, which in
-// Active Directory is often the login.
+// preferDisplayName puts the display name before the common name, and drops
+// a common name that is only the login, as it often is in Active Directory.
 func (a *attributes) preferDisplayName() {
-	for _, v := range a.list {
-		if v.name == "displayname" || v.name == "display-name" {
-			if d := strings.TrimSpace(string(v.data)); d != "" && d != a.r.Get(FullName) {
-				names := a.r.All(FullName)
-				a.r.remove(FullName)
-				a.r.Add(FullName, d, v.line)
-				for _, n := range names {
-					if !strings.EqualFold(n, a.r.Get(UID)) {
-						a.r.Add(FullName, n, v.line)
-					}
-				}
-			}
-			return
+	i := slices.IndexFunc(a.list, func(v attribute) bool {
+		return (v.name == "displayname" || v.name == "display-name") && len(bytes.TrimSpace(v.data)) > 0
+	})
+	if i < 0 {
+		return
+	}
+	names := a.r.All(FullName)
+	a.r.remove(FullName)
+	a.r.Add(FullName, string(a.list[i].data), a.list[i].line)
+	for _, n := range names {
+		if !strings.EqualFold(n, a.r.Get(UID)) {
+			a.r.Add(FullName, n, a.r.Origin.Line)
 		}
 	}
 }

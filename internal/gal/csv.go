@@ -1,6 +1,8 @@
 package gal
 
 import (
+	"sync"
+
 	"bufio"
 	"bytes"
 	"errors"
@@ -320,7 +322,7 @@ func (t *table) givenColumns(r *row) (again bool, err error) {
 }
 
 // knownFields returns the fields that a column may hold.
-func knownFields() map[Field]bool {
+var knownFields = sync.OnceValue(func() map[Field]bool {
 	known := map[Field]bool{}
 	for _, p := range headers().profiles {
 		for _, c := range p.columns {
@@ -328,7 +330,7 @@ func knownFields() map[Field]bool {
 		}
 	}
 	return known
-}
+})
 
 // looksLikeData tells a row of an entry from one of names: it holds an
 // address.

@@ -2,6 +2,7 @@ package gal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"expost/internal/ldap"
@@ -268,7 +269,10 @@ func (b *builder) names() {
 	}
 	sn := cleanText(r.Get(LastName))
 	if sn == "" {
-		sn = lastName(cleanText(r.Name()))
+		sn = cleanText(r.Name())
+		if r.Kind == Person || r.Kind == Contact {
+			sn = lastName(sn)
+		}
 		b.issue(0, Info, "sn", fmt.Sprintf("%q has no last name, and a person must have one", r.Name()), fmt.Sprintf("taken as %q", sn))
 	}
 	b.put("sn", []byte(sn))
@@ -327,6 +331,8 @@ func (b *builder) copyField(v Value) {
 	switch {
 	case v.Field == Notes:
 		b.describe("", text)
+		return
+	case v.Field == "account" && !b.opts.Extended && strings.EqualFold(text, b.r.Get(UID)):
 		return
 	case v.Field == WorkURL:
 		text = strings.ReplaceAll(cleanText(text), " ", "%20")
@@ -398,10 +404,6 @@ func (b *builder) phone(info fieldInfo, v Value) {
 func (b *builder) departments() {
 	for _, d := range b.r.All(Department) {
 		d = cleanText(d)
-		if b.isContainer(d) {
-			b.issue(0, Info, "ou", fmt.Sprintf("ou %q is the container that the entry stands in, not a department", d), "left out")
-			continue
-		}
 		b.put("ou", []byte(d))
 		b.put("departmentNumber", []byte(d))
 		if b.opts.Extended {
@@ -410,17 +412,12 @@ func (b *builder) departments() {
 	}
 }
 
-// isContainer tells whether a department is only the name of a container of
-// the base or of the entry's place in its source.
-func (b *builder) isContainer(d string) bool {
-	for _, dn := range []ldap.DN{b.opts.Base, sourceDN(b.r)} {
-		for _, rdn := range dn {
-			if strings.EqualFold(rdn[0].Type, "ou") && strings.EqualFold(rdn[0].Value, d) {
-				return true
-			}
-		}
-	}
-	return false
+// isContainerOf tells whether a department is only the name of a container
+// of an entry.
+func isContainerOf(dn ldap.DN, department string) bool {
+	return slices.ContainsFunc(dn, func(rdn ldap.RDN) bool {
+		return strings.EqualFold(rdn[0].Type, "ou") && strings.EqualFold(rdn[0].Value, department)
+	})
 }
 
 // sourceDN returns the recipient's DN in its source, if it is a proper one.
@@ -440,9 +437,6 @@ func (b *builder) addresses() {
 	}
 	for _, a := range r.All(WorkAddress) {
 		b.put("postalAddress", []byte(postal(strings.Split(a, "\n"))))
-	}
-	if c := r.Get(WorkCountry); b.opts.Extended && len(c) == 2 && b.put("c", []byte(strings.ToUpper(c))) {
-		b.class("expostPerson")
 	}
 	lines := r.All(HomeStreet)
 	if p := r.Get(HomePOBox); p != "" {
@@ -489,6 +483,9 @@ func (b *builder) kind() {
 	}
 	if b.opts.Extended && details[r.Kind] != "" {
 		b.putOurs("msExchRecipientTypeDetails", details[r.Kind])
+	}
+	if r.Get(DisabledAcc) != "" {
+		b.issue(0, Info, "", fmt.Sprintf("the login of %q is disabled in Active Directory", r.Name()), "an entry of an address list says nothing of it")
 	}
 	switch {
 	case r.Hidden && b.opts.Extended:

@@ -111,6 +111,28 @@ func TestArticle(t *testing.T) {
 	}
 }
 
+// TestSamples converts exports of servers, into Expost's own classes.
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"outlook-de.csv", "csvde.csv", "get-recipient.csv", "exchange55.csv", "ldifde.ldf", "broken.ldif", "group.vcf"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in, err := os.ReadFile(filepath.Join("testdata", "samples", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, report := convert(t, string(in), TreeOptions{Extended: true})
+			got += "\n" + strings.Join(report, "\n") + "\n"
+			if *update {
+				writeFile(t, "../samples/"+name+".out", got)
+			}
+			if want, err := os.ReadFile(filepath.Join("testdata", "samples", name+".out")); err != nil || got != string(want) {
+				t.Errorf("%v, got\n%s", err, got)
+			}
+		})
+	}
+}
+
 // TestNamesakes keeps apart who shares a name and puts together who shares an
 // address.
 func TestNamesakes(t *testing.T) {

@@ -1,6 +1,8 @@
 package gal
 
 import (
+	"sync"
+
 	"fmt"
 	"regexp"
 	"slices"
@@ -10,7 +12,7 @@ import (
 // exchangeNames maps the columns of Get-Recipient, Get-Mailbox and their kind,
 // and those of Exchange 5.5's directory export, to attributes of Active
 // Directory. Headers are compared in lower case.
-func exchangeNames() map[string]string {
+var exchangeNames = sync.OnceValue(func() map[string]string {
 	return map[string]string{
 		// PowerShell
 		"displayname": "displayname", "alias": "mailnickname", "primarysmtpaddress": "mail", "windowsemailaddress": "mail",
@@ -34,7 +36,7 @@ func exchangeNames() map[string]string {
 		"adc-global-names": "-", "mode": "-", "comment": "info", "extension-attribute-1": "extensionattribute1",
 		"extension-attribute-2": "extensionattribute2", "extension-attribute-3": "extensionattribute3", "extension-attribute-4": "extensionattribute4",
 	}
-}
+})
 
 // dialect is a directory's CSV.
 type dialect int
@@ -148,7 +150,7 @@ func recipientType(s string, line int) []attribute {
 
 // proxyStart finds where an address begins in a list that is joined with
 // blanks, commas or semicolons: X.400 addresses hold semicolons themselves.
-var proxyStart = regexp.MustCompile(`[;, ]+[A-Za-z][A-Za-z0-9]{1,15}:`)
+var proxyStart = regexp.MustCompile(`[;, ]+([A-Za-z][A-Za-z0-9]{1,15}:)`)
 
 // splitMulti splits a cell with several values.
 func splitMulti(d dialect, name, text string) [][]byte {
@@ -179,16 +181,15 @@ func splitMulti(d dialect, name, text string) [][]byte {
 	return out
 }
 
-// splitProxies splits proxy addresses before each type.
+// splitProxies splits proxy addresses before each type. Of several delimiters
+// the last one separates; the others end an X.400 address.
 func splitProxies(s string) []string {
 	var out []string
 	start := 0
-	for _, m := range proxyStart.FindAllStringIndex(s, -1) {
-		if m[0] < start {
-			continue
-		}
-		out = append(out, strings.TrimRight(s[start:m[0]], " ,"))
-		start = m[0] + strings.IndexFunc(s[m[0]:m[1]], func(r rune) bool { return !strings.ContainsRune(";, ", r) })
+	for _, m := range proxyStart.FindAllStringSubmatchIndex(s, -1) {
+		typ := m[2]
+		out = append(out, strings.TrimRight(s[start:typ-1], " ,"))
+		start = typ
 	}
 	return append(out, s[start:])
 }

@@ -1,5 +1,7 @@
 package gal
 
+import "sync"
+
 // Field is a piece of what an address list knows of a recipient.
 type Field string
 
@@ -39,20 +41,21 @@ const (
 	AssistantPhone Field = "assistantPhone"
 	ISDN           Field = "isdn"
 
-	WorkAddress    Field = "workAddress" // whole, in lines
-	WorkStreet     Field = "workStreet"
-	WorkCity       Field = "workCity"
-	WorkState      Field = "workState"
-	WorkPostalCode Field = "workPostalCode"
-	WorkCountry    Field = "workCountry"
-	WorkPOBox      Field = "workPOBox"
-	HomeAddress    Field = "homeAddress"
-	HomeStreet     Field = "homeStreet"
-	HomeCity       Field = "homeCity"
-	HomeState      Field = "homeState"
-	HomePostalCode Field = "homePostalCode"
-	HomeCountry    Field = "homeCountry"
-	HomePOBox      Field = "homePOBox"
+	WorkAddress     Field = "workAddress" // whole, in lines
+	WorkStreet      Field = "workStreet"
+	WorkCity        Field = "workCity"
+	WorkState       Field = "workState"
+	WorkPostalCode  Field = "workPostalCode"
+	WorkCountry     Field = "workCountry"
+	WorkPOBox       Field = "workPOBox"
+	WorkCountryCode Field = "workCountryCode" // ISO 3166, two letters
+	HomeAddress     Field = "homeAddress"
+	HomeStreet      Field = "homeStreet"
+	HomeCity        Field = "homeCity"
+	HomeState       Field = "homeState"
+	HomePostalCode  Field = "homePostalCode"
+	HomeCountry     Field = "homeCountry"
+	HomePOBox       Field = "homePOBox"
 
 	WorkURL Field = "workURL"
 	HomeURL Field = "homeURL"
@@ -91,7 +94,7 @@ type fieldInfo struct {
 // fields lists the fields with the place each has in an LDAP entry. Those
 // that entries.go builds from several (names, addresses, streets) are not
 // among them, and any that is unknown here goes to description too.
-func fields() []fieldInfo {
+var fields = sync.OnceValue(func() []fieldInfo {
 	return []fieldInfo{
 		{field: NamePrefix, label: "Name Prefix", ours: "personalTitle"},
 		{field: NameSuffix, label: "Name Suffix"},
@@ -122,6 +125,7 @@ func fields() []fieldInfo {
 		{field: WorkState, label: "Business State", attr: "st"},
 		{field: WorkPostalCode, label: "Business Postal Code", attr: "postalCode"},
 		{field: WorkCountry, label: "Business Country", ours: "co"},
+		{field: WorkCountryCode, label: "Country Code", ours: "c"},
 		{field: WorkPOBox, label: "Business PO Box", attr: "postOfficeBox"},
 		{field: WorkURL, label: "Business Web Page", attr: "labeledURI"},
 		{field: Notes, label: "", attr: "description"},
@@ -140,7 +144,7 @@ func fields() []fieldInfo {
 		{field: "otherPostalCode", label: "Other Postal Code"},
 		{field: "otherCountry", label: "Other Country"},
 		{field: "otherPOBox", label: "Other PO Box"},
-		{field: "account", label: "Account"},
+		{field: "account", label: "Account", ours: "sAMAccountName"},
 		{field: "billingInfo", label: "Billing Information"},
 		{field: "callbackPhone", label: "Callback"},
 		{field: "children", label: "Children"},
@@ -168,4 +172,4 @@ func fields() []fieldInfo {
 		{field: "ttyPhone", label: "TTY/TDD Phone"},
 		{field: HomeURL, label: "Personal Web Page"},
 	}
-}
+})

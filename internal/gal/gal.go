@@ -81,7 +81,7 @@ type Recipient struct {
 // Add appends a value; an empty one is left out, and so is one that the field
 // has already.
 func (r *Recipient) Add(f Field, text string, line int) {
-	if text = strings.TrimSpace(text); text == "" {
+	if text = strings.TrimSpace(strings.ReplaceAll(text, "\r\n", "\n")); text == "" {
 		return
 	}
 	for _, v := range r.Values {

@@ -32,6 +32,7 @@ type Step struct {
 	Before   *ldap.Entry    // the entry as it was, where there was one
 	Account  mail.AccountID // of a mailbox that is made with it; empty: none
 	Address  mail.Address   // of that mailbox
+	Login    string         // its login name; empty: the address
 	Password string         // its first password
 	Reason   string         // ActionConflict
 	Err      error          // the directory refused it
@@ -42,6 +43,7 @@ type AccountOptions struct {
 	Domains       []string                                           // people with an address in these get one
 	DefaultDomain string                                             // of people without any address: uid@domain
 	Create        func(ctx context.Context, id mail.AccountID) error // makes the mailbox; may be called again for the same one
+	Password      func(s *Step) error                                // keeps the first password, before the account is there; nil: none is made
 }
 
 // ImportOptions say how entries are brought into a directory.
@@ -160,6 +162,8 @@ func (im *importer) match(ctx context.Context, e *ldap.Entry) (*Step, error) {
 		switch {
 		case err != nil:
 			return nil, err
+		case len(found) > 1 && owner(found) != nil:
+			s.Before = owner(found)
 		case len(found) > 1:
 			s.Action = ActionConflict
 			s.Reason = fmt.Sprintf("its addresses belong to %d entries: %s and %s", len(found), found[0].DN, found[1].DN)
@@ -189,6 +193,21 @@ func (im *importer) match(ctx context.Context, e *ldap.Entry) (*Step, error) {
 	}
 	im.renamed[e.DN.Key(im.schema)] = s.DN
 	return s, nil
+}
+
+// owner returns the one entry of several that mail to the address reaches:
+// contacts may show it too.
+func owner(found []*ldap.Entry) *ldap.Entry {
+	var own *ldap.Entry
+	for _, e := range found {
+		if len(directory.Addresses(e)) > 0 {
+			if own != nil {
+				return nil
+			}
+			own = e
+		}
+	}
+	return own
 }
 
 // otherName returns the DN of an entry whose first choice is another's.
@@ -289,7 +308,7 @@ func (im *importer) diff(have, e *ldap.Entry) []ldap.Change {
 			if add := im.missing(t, old, a.Values); len(add) > 0 {
 				out = append(out, ldap.Change{Op: ldap.ChangeAdd, Attribute: ldap.Attribute{Desc: a.Desc, Values: add}})
 			}
-		case strings.EqualFold(a.Desc, "mail") && hasClass(have, "qmailUser"):
+		case strings.EqualFold(a.Desc, "mail") && hasClass(have, directory.ClassAccount):
 			out = append(out, im.aliases(have, e, a)...)
 		default:
 			want := im.withRDN(have.DN, a)
@@ -341,9 +360,8 @@ func (im *importer) withRDN(dn ldap.DN, a ldap.Attribute) [][]byte {
 
 // apply does what the step says.
 func (im *importer) apply(ctx context.Context, s *Step) {
-	if s.Account != "" && im.opts.Accounts.Create != nil && (s.Action == ActionAdd || s.Action == ActionModify) {
-		if err := im.opts.Accounts.Create(ctx, s.Account); err != nil {
-			s.Err = fmt.Errorf("making mailbox %q: %w", s.Account, err)
+	if s.Account != "" {
+		if s.Err = im.provide(ctx, s); s.Err != nil {
 			return
 		}
 	}
@@ -353,6 +371,21 @@ func (im *importer) apply(ctx context.Context, s *Step) {
 	case ActionModify:
 		s.Err = im.dir.Modify(ctx, root(), s.DN, s.Changes)
 	}
+}
+
+// provide makes the mailbox and keeps the password, both before the entry
+// that makes them known.
+func (im *importer) provide(ctx context.Context, s *Step) error {
+	if err := im.opts.Accounts.Create(ctx, s.Account); err != nil {
+		return fmt.Errorf("making mailbox %q: %w", s.Account, err)
+	}
+	if s.Password == "" {
+		return nil
+	}
+	if err := im.opts.Accounts.Password(s); err != nil {
+		return fmt.Errorf("keeping the password of %q: %w", s.Address, err)
+	}
+	return nil
 }
 
 // count adds a step to the summary.

@@ -1,6 +1,8 @@
 package gal
 
 import (
+	"sync"
+
 	"bytes"
 	"cmp"
 	"encoding/base64"
@@ -105,7 +107,7 @@ func (v *vcards) place(r *Recipient, p *property) {
 }
 
 // simpleProperties maps the properties that are copied.
-func simpleProperties() map[string]Field {
+var simpleProperties = sync.OnceValue(func() map[string]Field {
 	return map[string]Field{
 		"FN": FullName, "NICKNAME": Nickname, "TITLE": JobTitle, "ROLE": "profession", "NOTE": Notes, "CATEGORIES": Categories,
 		"LANG": Language, "GENDER": "gender", "X-MS-MANAGER": ManagerName, "X-EVOLUTION-MANAGER": ManagerName, "X-MANAGER": ManagerName,
@@ -120,7 +122,7 @@ func simpleProperties() map[string]Field {
 		"X-ABADR": label, "X-ABUID": label, "X-ABSHOWAS": label, "X-GENERATOR": label, "X-MS-OL-DESIGN": label, "X-MS-OL-DEFAULT-POSTAL-ADDRESS": label,
 		"X-EVOLUTION-FILE-AS": label, "X-COUCHDB-APPLICATION-ANNOTATIONS": label, "FBURL": label, "CALURI": label, "X-MOZILLA-HTML": label, "": label,
 	}
-}
+})
 
 // phoneField tells what a number is by its types.
 func phoneField(p *property) Field {

@@ -85,6 +85,9 @@ func forCSV(r *Recipient) *Recipient {
 	for _, extra := range mails[min(len(mails), 3):] {
 		c.Add(Notes, extra, 0)
 	}
+	if c.Get(WorkCountry) == "" {
+		c.Add(WorkCountry, r.Get(WorkCountryCode), 0)
+	}
 	if c.Get(FullName) == "" {
 		c.Add(FullName, r.Name(), 0)
 	}
