@@ -20,8 +20,6 @@ import (
 	"expost/internal/mail"
 )
 
-const suffix = "dc=linuxforu,dc=com"
-
 // scripted is a directory whose searches do what a test wants. Its one
 // password is "secret".
 type scripted struct {
