@@ -34,7 +34,7 @@ type letter struct {
 // every mailbox that has the message has the same bytes.
 func (o *Org) compose(n, turn int) []byte {
 	l := &letter{r: o.random(forMessage, n, turn), org: o, talk: o.talks[n], n: n, turn: turn, lang: "en"}
-	size := float64(o.opt.Size) * math.Exp(1.2*l.r.NormFloat64())
+	size := float64(o.opt.Size) * math.Exp(1.5*l.r.NormFloat64())
 	l.size = int(min(max(size, float64(o.opt.MinSize)), float64(o.opt.MaxSize)))
 	if member := l.talk.members[l.talk.author(turn)]; member != outsider && oneIn(l.r, 2) {
 		l.lang = o.People[member].Locale
@@ -149,13 +149,11 @@ func (l *letter) header(encode func(string) string) {
 
 // sent returns the Date of the message in its author's zone.
 func (l *letter) sent() string {
-	offset := 330
+	zone := pick(l.r, []int{-480, -300, 0, 60, 330, 540})
 	if member := l.talk.members[l.talk.author(l.turn)]; member != outsider {
-		offset = l.org.People[member].Zone
-	} else {
-		offset = pick(l.r, []int{-480, -300, 0, 60, 330, 540})
+		zone = l.org.People[member].Zone
 	}
-	return l.talk.date(l.turn).In(time.FixedZone("", offset*60)).Format(time.RFC1123Z)
+	return inZone(l.talk.date(l.turn), zone).Format(time.RFC1123Z)
 }
 
 // subject returns the talk's subject, the same for all its messages.

@@ -2,7 +2,6 @@ package sample
 
 import (
 	"iter"
-	"slices"
 	"time"
 
 	"expost/internal/mail"
@@ -15,7 +14,8 @@ type Mailbox struct {
 
 	org    *Org
 	person int
-	mail   [][]placed // by folder
+	kinds  []folderKind // of Folders
+	mail   [][]placed   // of Folders
 }
 
 // Folder is one mailbox in the sense of IMAP.
@@ -110,7 +110,8 @@ func folderKinds(locale string) []folderKind {
 func newMailbox(o *Org, i int) *Mailbox {
 	m := &Mailbox{Owner: o.People[i], org: o, person: i}
 	kinds := folderKinds(m.Owner.Locale)
-	for j, kind := range kinds[:max(2, min(len(kinds), o.opt.Folders))] { // INBOX and sent mail at least
+	m.kinds = kinds[:max(2, min(len(kinds), o.opt.Folders))] // INBOX and sent mail at least
+	for j, kind := range m.kinds {
 		m.Folders = append(m.Folders, Folder{
 			Name:        kind.name,
 			UIDValidity: mail.UIDValidity(1049184000 + 97*i + j),
@@ -140,7 +141,6 @@ func (m *Mailbox) place(talk, turn int) {
 
 // folderOf returns the folder of a message, by its talk and by chance.
 func (m *Mailbox) folderOf(t talk, turn, percent int) int {
-	kinds := folderKinds(m.Owner.Locale)[:len(m.Folders)]
 	want := roleInbox
 	switch {
 	case t.members[t.author(turn)] == m.person:
@@ -158,7 +158,7 @@ func (m *Mailbox) folderOf(t talk, turn, percent int) int {
 		want = roleTopic
 	}
 	var fit []int
-	for i, kind := range kinds {
+	for i, kind := range m.kinds {
 		if kind.role == want {
 			fit = append(fit, i)
 		}
@@ -185,15 +185,15 @@ func (m *Mailbox) Messages(f int) iter.Seq[Message] {
 func (m *Mailbox) message(f int, p placed) Message {
 	t := m.org.talks[p.talk]
 	r := m.org.random(forPlacement, m.person<<12|p.turn|1<<11, p.talk)
-	kind := folderKinds(m.Owner.Locale)[f]
+	role := m.kinds[f].role
 	msg := Message{UID: p.uid, Body: m.org.compose(p.talk, p.turn)}
 	delay := time.Duration(r.IntN(90)) * time.Second
-	msg.Date = date(t.date(p.turn).Add(delay), m.Owner.Zone)
+	msg.Date = mail.DateOf(inZone(t.date(p.turn).Add(delay), m.Owner.Zone))
 	last := p.turn == t.turns-1
-	if kind.role == roleDrafts {
+	if role == roleDrafts {
 		msg.Flags |= mail.Draft
 	}
-	if kind.role != roleJunk && !(last && oneIn(r, 5)) {
+	if role != roleJunk && !(last && oneIn(r, 5)) {
 		msg.Flags |= mail.Seen
 	}
 	if !last && t.members[t.author(p.turn+1)] == m.person {
@@ -202,10 +202,10 @@ func (m *Mailbox) message(f int, p placed) Message {
 	if oneIn(r, 20) {
 		msg.Flags |= mail.Flagged
 	}
-	if kind.role == roleTrash && oneIn(r, 2) {
+	if role == roleTrash && oneIn(r, 2) {
 		msg.Flags |= mail.Deleted
 	}
-	msg.Keywords = keywords(kind.role, r.IntN(40))
+	msg.Keywords = keywords(role, r.IntN(40))
 	return msg
 }
 
@@ -226,14 +226,4 @@ func keywords(role role, chance int) mail.Keywords {
 		words = append(words, "NonJunk", "$MDNSent", "$Forwarded")
 	}
 	return mail.NewKeywords(words...)
-}
-
-// Names returns the names of the folders.
-func (m *Mailbox) Names() []string {
-	names := make([]string, len(m.Folders))
-	for i, f := range m.Folders {
-		names[i] = f.Name
-	}
-	slices.Sort(names)
-	return names
 }

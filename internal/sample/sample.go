@@ -8,8 +8,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
-
-	"expost/internal/mail"
 )
 
 // Options say how large an organisation is. The zero value of a field means
@@ -95,8 +93,3 @@ func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
 
 // oneIn is true once in n times.
 func oneIn(r *rand.Rand, n int) bool { return r.IntN(n) == 0 }
-
-// date returns t as an INTERNALDATE in a zone of so many minutes.
-func date(t time.Time, offset int) mail.Date {
-	return mail.Date{Unix: t.Unix(), Offset: int16(offset)}
-}

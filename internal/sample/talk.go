@@ -35,6 +35,15 @@ func (t talk) date(turn int) time.Time {
 	return t.start.Add(time.Duration(turn) * t.pace).Truncate(time.Second)
 }
 
+// inZone returns t in a zone of so many minutes east of UTC, with the summer
+// time of those that have one.
+func inZone(t time.Time, zone int) time.Time {
+	if month := t.Month(); (zone < 0 || zone == 60) && month > time.March && month < time.November {
+		zone += 60
+	}
+	return t.In(time.FixedZone("", zone*60))
+}
+
 // plan makes talks until every mailbox has the messages it is to have, spreads
 // them over the years, and puts each message into the mailboxes of its members.
 func (o *Org) plan() {
