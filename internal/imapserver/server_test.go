@@ -55,6 +55,11 @@ func newSite(t testing.TB, change func(*imapserver.Config)) *site {
 	}
 	now := time.Date(2003, 10, 1, 12, 0, 0, 0, time.UTC)
 	st := store.New(engine, store.Options{Now: func() time.Time { return now }})
+	for _, a := range people() {
+		if err := st.Create(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
 	cfg := imapserver.Config{
 		Store: st, Directory: people(), Hostname: "mail.example.org", Version: "1", PlaintextAuth: imapserver.PlaintextLoopback,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),

@@ -18,6 +18,7 @@ type Decoder struct {
 	line  []byte       // the current line without its line end
 	off   int          // what of line is decoded
 	base  int64        // bytes of the command before line
+	eol   int          // bytes of the line end behind line
 	spill []byte       // a line that is larger than the reader's buffer
 	held  int64        // bytes of literals kept so far
 	bytes int          // bytes of lines read so far
@@ -63,8 +64,8 @@ func (d *Decoder) tooBig(text string) {
 
 // readLine reads up to the next line feed.
 func (d *Decoder) readLine() error {
-	d.base += int64(d.off)
-	d.off, d.line = 0, nil
+	d.base += int64(d.off + d.eol)
+	d.off, d.eol, d.line = 0, 0, nil
 	b, err := d.r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		b, err = d.readLong(b)
@@ -82,11 +83,8 @@ func (d *Decoder) readLine() error {
 	if d.bytes > d.lim.Line {
 		d.tooBig("command line is longer than " + strconv.Itoa(d.lim.Line) + " bytes")
 	}
-	b = b[:len(b)-1]
-	if n := len(b); n > 0 && b[n-1] == '\r' {
-		b = b[:n-1]
-	}
-	d.line = b
+	d.line = bytes.TrimSuffix(b[:len(b)-1], []byte{'\r'})
+	d.eol = len(b) - len(d.line)
 	return nil
 }
 
