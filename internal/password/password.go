@@ -134,11 +134,17 @@ func (v *Verifier) NeedsRehash(stored []byte) bool {
 	return !ok || p.variant != "argon2id" || p.memory < v.opt.Memory || p.time < v.opt.Time
 }
 
-// IsHashed tells whether stored is a value of a scheme that Verify knows,
-// and not a password in clear text.
-func IsHashed(stored []byte) bool {
-	scheme, _ := splitScheme(string(stored))
-	return scheme != "" && scheme != "cleartext" && scheme != "plain"
+// Clear returns the password of a value that holds one in clear text, which
+// must not be stored: hash it first. A value of an unknown scheme is taken for
+// a password that starts with a brace.
+func Clear(stored []byte) (password []byte, ok bool) {
+	switch scheme, rest := splitScheme(string(stored)); scheme {
+	case "argon2", "ssha", "sha", "smd5", "md5", "ssha256", "sha256", "ssha512", "sha512", "crypt":
+		return nil, false
+	case "cleartext", "plain":
+		return []byte(rest), true
+	}
+	return stored, true
 }
 
 // splitScheme cuts "{SCHEME}rest"; the scheme comes in lower case. A PHC string

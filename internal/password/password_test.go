@@ -53,7 +53,7 @@ func TestVerify(t *testing.T) {
 		if v.NeedsRehash([]byte(stored)) == strings.HasPrefix(stored, "{ARGON2}$argon2id") {
 			t.Errorf("%s: NeedsRehash = %v", stored, v.NeedsRehash([]byte(stored)))
 		}
-		if !IsHashed([]byte(stored)) {
+		if _, ok := Clear([]byte(stored)); ok {
 			t.Errorf("%s is taken for clear text", stored)
 		}
 	}
@@ -106,6 +106,15 @@ func TestRefused(t *testing.T) {
 	for _, stored := range []string{"secret", "{CLEARTEXT}secret"} {
 		if ok, _ := plain.Verify(context.Background(), []byte(stored), []byte("secret")); !ok {
 			t.Errorf("%q was refused although clear text is allowed", stored)
+		}
+	}
+}
+
+func TestClear(t *testing.T) {
+	t.Parallel()
+	for stored, want := range map[string]string{"{CLEARTEXT}a": "a", "{plain}{b}": "{b}", "{x}y": "{x}y", "secret": "secret", "": ""} {
+		if got, ok := Clear([]byte(stored)); !ok || string(got) != want {
+			t.Errorf("Clear(%q) = %q, %v", stored, got, ok)
 		}
 	}
 }

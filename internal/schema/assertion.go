@@ -118,6 +118,21 @@ func (a *Assertion) setPieces(f *ldap.Filter) bool {
 	return a.initial != nil || a.any != nil || a.final != nil
 }
 
+// Class returns the object class of an assertion about objectClass, else nil.
+func (a *Assertion) Class() *ObjectClass { return a.class }
+
+// Orders tells whether the assertion is one of order.
+func (a *Assertion) Orders() bool {
+	return a.Op == ldap.FilterGreaterOrEqual || a.Op == ldap.FilterLessOrEqual
+}
+
+// SameForm tells whether the assertion compares the normal forms of an
+// equality rule by their bytes, so that an index of those forms answers it.
+func (a *Assertion) SameForm(equality *MatchingRule) bool {
+	same := a.Rule == equality || a.Rule.form == equality.form && equality.form != otherForm
+	return same && a.Rule.match == nil && (a.Rule.compare == nil || !a.Orders())
+}
+
 // Prefix returns what the normal form of every matching value starts with, or
 // nil where that is not known.
 func (a *Assertion) Prefix() []byte {

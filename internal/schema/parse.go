@@ -299,6 +299,7 @@ func (s *Schema) addClass(st statement) error {
 			*list = append(*list, a)
 		}
 	}
+	c.ID = len(s.classList)
 	c.text = c.definition()
 	s.classList = append(s.classList, c)
 	for _, key := range append([]string{c.OID}, c.Names...) {

@@ -19,6 +19,7 @@ type MatchingRule struct {
 	SyntaxOID string // of the assertion
 
 	kind      ruleKind
+	form      form
 	normalize func(dst, v []byte) ([]byte, bool) // false: no value of the syntax
 	piece     func(dst, v []byte) []byte         // of a substrings assertion
 	padded    bool                               // a piece may want a space at a value's ends
@@ -54,9 +55,35 @@ func (r *MatchingRule) matches(value, assertion []byte) bool {
 	return r.match(value, assertion)
 }
 
-// Lexical tells whether the rule orders normal forms by their bytes, so that a
-// sorted index over them answers it.
-func (r *MatchingRule) Lexical() bool { return r.compare == nil && r.match == nil }
+// Suits tells whether the rule can compare values of an attribute type: its
+// own rules bring values into the same form.
+func (r *MatchingRule) Suits(t *AttributeType) bool {
+	return t.Equality != nil && t.Equality.form.family() == r.form.family()
+}
+
+// form names a normal form. Rules of the same form can share an index.
+type form int
+
+const (
+	otherForm form = iota // of one rule alone
+	ignoreForm
+	exactForm
+	telephoneForm
+	numericForm
+	integerForm
+	octetForm
+	timeForm
+	uuidForm
+	dnForm
+)
+
+// family brings together the forms of text.
+func (f form) family() form {
+	if f == exactForm {
+		return ignoreForm
+	}
+	return f
+}
 
 // always makes a normalizer of a function that takes any value.
 func always(f func(dst, v []byte) []byte) func(dst, v []byte) ([]byte, bool) {
@@ -89,42 +116,42 @@ func (s *Schema) addRules() {
 	ignore, exact := always(ignoreCase), always(exactCase)
 	for _, r := range []*MatchingRule{
 		{OID: "2.5.13.0", Name: "objectIdentifierMatch", SyntaxOID: oid, normalize: s.normalizeOID},
-		{OID: "2.5.13.1", Name: "distinguishedNameMatch", SyntaxOID: dn, normalize: s.normalizeDN},
-		{OID: "2.5.13.2", Name: "caseIgnoreMatch", SyntaxOID: directoryString, normalize: ignore},
-		{OID: "2.5.13.3", Name: "caseIgnoreOrderingMatch", SyntaxOID: directoryString, normalize: ignore, kind: orderingRule},
-		{OID: "2.5.13.4", Name: "caseIgnoreSubstringsMatch", SyntaxOID: substrings, normalize: ignore, piece: ignorePiece, padded: true, kind: substringsRule},
-		{OID: "2.5.13.5", Name: "caseExactMatch", SyntaxOID: directoryString, normalize: exact},
-		{OID: "2.5.13.6", Name: "caseExactOrderingMatch", SyntaxOID: directoryString, normalize: exact, kind: orderingRule},
-		{OID: "2.5.13.7", Name: "caseExactSubstringsMatch", SyntaxOID: substrings, normalize: exact, piece: exactPiece, padded: true, kind: substringsRule},
-		{OID: "2.5.13.8", Name: "numericStringMatch", SyntaxOID: numericString, normalize: always(numeric)},
-		{OID: "2.5.13.9", Name: "numericStringOrderingMatch", SyntaxOID: numericString, normalize: always(numeric), kind: orderingRule},
-		{OID: "2.5.13.10", Name: "numericStringSubstringsMatch", SyntaxOID: substrings, normalize: always(numeric), piece: numeric, kind: substringsRule},
-		{OID: "2.5.13.11", Name: "caseIgnoreListMatch", SyntaxOID: "1.3.6.1.4.1.1466.115.121.1.41", normalize: ignore},
-		{OID: "2.5.13.12", Name: "caseIgnoreListSubstringsMatch", SyntaxOID: substrings, normalize: ignore, piece: ignorePiece, padded: true, kind: substringsRule},
+		{OID: "2.5.13.1", Name: "distinguishedNameMatch", form: dnForm, SyntaxOID: dn, normalize: s.normalizeDN},
+		{OID: "2.5.13.2", Name: "caseIgnoreMatch", form: ignoreForm, SyntaxOID: directoryString, normalize: ignore},
+		{OID: "2.5.13.3", Name: "caseIgnoreOrderingMatch", form: ignoreForm, SyntaxOID: directoryString, normalize: ignore, kind: orderingRule},
+		{OID: "2.5.13.4", Name: "caseIgnoreSubstringsMatch", form: ignoreForm, SyntaxOID: substrings, normalize: ignore, piece: ignorePiece, padded: true, kind: substringsRule},
+		{OID: "2.5.13.5", Name: "caseExactMatch", form: exactForm, SyntaxOID: directoryString, normalize: exact},
+		{OID: "2.5.13.6", Name: "caseExactOrderingMatch", form: exactForm, SyntaxOID: directoryString, normalize: exact, kind: orderingRule},
+		{OID: "2.5.13.7", Name: "caseExactSubstringsMatch", form: exactForm, SyntaxOID: substrings, normalize: exact, piece: exactPiece, padded: true, kind: substringsRule},
+		{OID: "2.5.13.8", Name: "numericStringMatch", form: numericForm, SyntaxOID: numericString, normalize: always(numeric)},
+		{OID: "2.5.13.9", Name: "numericStringOrderingMatch", form: numericForm, SyntaxOID: numericString, normalize: always(numeric), kind: orderingRule},
+		{OID: "2.5.13.10", Name: "numericStringSubstringsMatch", form: numericForm, SyntaxOID: substrings, normalize: always(numeric), piece: numeric, kind: substringsRule},
+		{OID: "2.5.13.11", Name: "caseIgnoreListMatch", form: ignoreForm, SyntaxOID: "1.3.6.1.4.1.1466.115.121.1.41", normalize: ignore},
+		{OID: "2.5.13.12", Name: "caseIgnoreListSubstringsMatch", form: ignoreForm, SyntaxOID: substrings, normalize: ignore, piece: ignorePiece, padded: true, kind: substringsRule},
 		{OID: "2.5.13.13", Name: "booleanMatch", SyntaxOID: "1.3.6.1.4.1.1466.115.121.1.7", normalize: normalizeBoolean},
-		{OID: "2.5.13.14", Name: "integerMatch", SyntaxOID: integer, normalize: normalizeInteger, compare: compareIntegers},
-		{OID: "2.5.13.15", Name: "integerOrderingMatch", SyntaxOID: integer, normalize: normalizeInteger, compare: compareIntegers, kind: orderingRule},
-		{OID: "2.5.13.16", Name: "bitStringMatch", SyntaxOID: "1.3.6.1.4.1.1466.115.121.1.6", normalize: always(octets)},
-		{OID: "2.5.13.17", Name: "octetStringMatch", SyntaxOID: octetString, normalize: always(octets)},
-		{OID: "2.5.13.18", Name: "octetStringOrderingMatch", SyntaxOID: octetString, normalize: always(octets), kind: orderingRule},
-		{OID: "2.5.13.19", Name: "octetStringSubstringsMatch", SyntaxOID: octetString, normalize: always(octets), piece: octets, kind: substringsRule},
-		{OID: "2.5.13.20", Name: "telephoneNumberMatch", SyntaxOID: "1.3.6.1.4.1.1466.115.121.1.50", normalize: always(telephone)},
-		{OID: "2.5.13.21", Name: "telephoneNumberSubstringsMatch", SyntaxOID: substrings, normalize: always(telephone), piece: telephone, kind: substringsRule},
+		{OID: "2.5.13.14", Name: "integerMatch", form: integerForm, SyntaxOID: integer, normalize: normalizeInteger, compare: compareIntegers},
+		{OID: "2.5.13.15", Name: "integerOrderingMatch", form: integerForm, SyntaxOID: integer, normalize: normalizeInteger, compare: compareIntegers, kind: orderingRule},
+		{OID: "2.5.13.16", Name: "bitStringMatch", form: octetForm, SyntaxOID: "1.3.6.1.4.1.1466.115.121.1.6", normalize: always(octets)},
+		{OID: "2.5.13.17", Name: "octetStringMatch", form: octetForm, SyntaxOID: octetString, normalize: always(octets)},
+		{OID: "2.5.13.18", Name: "octetStringOrderingMatch", form: octetForm, SyntaxOID: octetString, normalize: always(octets), kind: orderingRule},
+		{OID: "2.5.13.19", Name: "octetStringSubstringsMatch", form: octetForm, SyntaxOID: octetString, normalize: always(octets), piece: octets, kind: substringsRule},
+		{OID: "2.5.13.20", Name: "telephoneNumberMatch", form: telephoneForm, SyntaxOID: "1.3.6.1.4.1.1466.115.121.1.50", normalize: always(telephone)},
+		{OID: "2.5.13.21", Name: "telephoneNumberSubstringsMatch", form: telephoneForm, SyntaxOID: substrings, normalize: always(telephone), piece: telephone, kind: substringsRule},
 		{OID: "2.5.13.23", Name: "uniqueMemberMatch", SyntaxOID: "1.3.6.1.4.1.1466.115.121.1.34", normalize: s.normalizeUniqueMember},
-		{OID: "2.5.13.27", Name: "generalizedTimeMatch", SyntaxOID: generalizedTime, normalize: normalizeTime},
-		{OID: "2.5.13.28", Name: "generalizedTimeOrderingMatch", SyntaxOID: generalizedTime, normalize: normalizeTime, kind: orderingRule},
+		{OID: "2.5.13.27", Name: "generalizedTimeMatch", form: timeForm, SyntaxOID: generalizedTime, normalize: normalizeTime},
+		{OID: "2.5.13.28", Name: "generalizedTimeOrderingMatch", form: timeForm, SyntaxOID: generalizedTime, normalize: normalizeTime, kind: orderingRule},
 		{OID: "2.5.13.29", Name: "integerFirstComponentMatch", SyntaxOID: integer, normalize: always(firstComponent)},
 		{OID: "2.5.13.30", Name: "objectIdentifierFirstComponentMatch", SyntaxOID: oid, normalize: always(firstComponent)},
-		{OID: "1.3.6.1.4.1.1466.109.114.1", Name: "caseExactIA5Match", SyntaxOID: ia5, normalize: exact},
-		{OID: "1.3.6.1.4.1.1466.109.114.2", Name: "caseIgnoreIA5Match", SyntaxOID: ia5, normalize: ignore},
-		{OID: "1.3.6.1.4.1.1466.109.114.3", Name: "caseIgnoreIA5SubstringsMatch", SyntaxOID: substrings, normalize: ignore, piece: ignorePiece, padded: true, kind: substringsRule},
-		{OID: "1.3.6.1.4.1.4203.1.2.1", Name: "caseExactIA5SubstringsMatch", SyntaxOID: substrings, normalize: exact, piece: exactPiece, padded: true, kind: substringsRule},
-		{OID: "1.2.840.113556.1.4.803", Name: "integerBitAndMatch", SyntaxOID: integer, normalize: normalizeInteger, match: bitAnd},
-		{OID: "1.2.840.113556.1.4.804", Name: "integerBitOrMatch", SyntaxOID: integer, normalize: normalizeInteger, match: bitOr},
-		{OID: "1.3.6.1.1.16.2", Name: "UUIDMatch", SyntaxOID: uuid, normalize: normalizeUUID},
-		{OID: "1.3.6.1.1.16.3", Name: "UUIDOrderingMatch", SyntaxOID: uuid, normalize: normalizeUUID, kind: orderingRule},
-		{OID: "1.3.6.1.4.1.4203.666.11.2.2", Name: "CSNMatch", SyntaxOID: csn, normalize: always(octets)},
-		{OID: "1.3.6.1.4.1.4203.666.11.2.3", Name: "CSNOrderingMatch", SyntaxOID: csn, normalize: always(octets), kind: orderingRule},
+		{OID: "1.3.6.1.4.1.1466.109.114.1", Name: "caseExactIA5Match", form: exactForm, SyntaxOID: ia5, normalize: exact},
+		{OID: "1.3.6.1.4.1.1466.109.114.2", Name: "caseIgnoreIA5Match", form: ignoreForm, SyntaxOID: ia5, normalize: ignore},
+		{OID: "1.3.6.1.4.1.1466.109.114.3", Name: "caseIgnoreIA5SubstringsMatch", form: ignoreForm, SyntaxOID: substrings, normalize: ignore, piece: ignorePiece, padded: true, kind: substringsRule},
+		{OID: "1.3.6.1.4.1.4203.1.2.1", Name: "caseExactIA5SubstringsMatch", form: exactForm, SyntaxOID: substrings, normalize: exact, piece: exactPiece, padded: true, kind: substringsRule},
+		{OID: "1.2.840.113556.1.4.803", Name: "integerBitAndMatch", form: integerForm, SyntaxOID: integer, normalize: normalizeInteger, match: bitAnd},
+		{OID: "1.2.840.113556.1.4.804", Name: "integerBitOrMatch", form: integerForm, SyntaxOID: integer, normalize: normalizeInteger, match: bitOr},
+		{OID: "1.3.6.1.1.16.2", Name: "UUIDMatch", form: uuidForm, SyntaxOID: uuid, normalize: normalizeUUID},
+		{OID: "1.3.6.1.1.16.3", Name: "UUIDOrderingMatch", form: uuidForm, SyntaxOID: uuid, normalize: normalizeUUID, kind: orderingRule},
+		{OID: "1.3.6.1.4.1.4203.666.11.2.2", Name: "CSNMatch", form: octetForm, SyntaxOID: csn, normalize: always(octets)},
+		{OID: "1.3.6.1.4.1.4203.666.11.2.3", Name: "CSNOrderingMatch", form: octetForm, SyntaxOID: csn, normalize: always(octets), kind: orderingRule},
 		{OID: "2.5.13.34", Name: "certificateExactMatch", SyntaxOID: "1.3.6.1.1.15.1", normalize: always(octets)},
 		{OID: "2.5.13.38", Name: "certificateListExactMatch", SyntaxOID: "1.3.6.1.1.15.5", normalize: always(octets)},
 	} {

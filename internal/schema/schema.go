@@ -138,6 +138,7 @@ const (
 
 // ObjectClass is one object class (RFC 4512 §4.1.1).
 type ObjectClass struct {
+	ID    int // its place among the schema's object classes
 	OID   string
 	Names []string
 	Sups  []*ObjectClass
@@ -159,6 +160,24 @@ func (c *ObjectClass) Name() string {
 // IsA tells whether c is sup or a subclass of it.
 func (c *ObjectClass) IsA(sup *ObjectClass) bool {
 	return c == sup || slices.ContainsFunc(c.Sups, func(s *ObjectClass) bool { return s.IsA(sup) })
+}
+
+// Superclasses yields c and every class above it; one that is above it twice
+// comes twice.
+func (c *ObjectClass) Superclasses(yield func(*ObjectClass) bool) {
+	c.superclasses(yield)
+}
+
+func (c *ObjectClass) superclasses(yield func(*ObjectClass) bool) bool {
+	if !yield(c) {
+		return false
+	}
+	for _, sup := range c.Sups {
+		if !sup.superclasses(yield) {
+			return false
+		}
+	}
+	return true
 }
 
 // Attribute returns the attribute type of a name or OID, in any case, or nil.

@@ -1,0 +1,209 @@
+package embedded
+
+import (
+	"math/bits"
+	"slices"
+)
+
+// vector is a persistent array of pointers.
+type vector[T any] struct {
+	edit   *edit
+	chunks []*chunk[T]
+}
+
+const chunkBits = 9
+
+type chunk[T any] struct {
+	edit  *edit
+	items [1 << chunkBits]*T
+}
+
+// get returns the item at i, or nil.
+func (v *vector[T]) get(i uint32) *T {
+	c := int(i >> chunkBits)
+	if c >= len(v.chunks) || v.chunks[c] == nil {
+		return nil
+	}
+	return v.chunks[c].items[i&(1<<chunkBits-1)]
+}
+
+// set changes the item at i.
+func (v *vector[T]) set(e *edit, i uint32, item *T) {
+	c := int(i >> chunkBits)
+	if v.edit != e {
+		v.chunks = slices.Clone(v.chunks)
+		v.edit = e
+	}
+	for len(v.chunks) <= c {
+		v.chunks = append(v.chunks, nil)
+	}
+	switch old := v.chunks[c]; {
+	case old == nil:
+		v.chunks[c] = &chunk[T]{edit: e}
+	case old.edit != e:
+		v.chunks[c] = &chunk[T]{edit: e, items: old.items}
+	}
+	v.chunks[c].items[i&(1<<chunkBits-1)] = item
+}
+
+// all calls yield with the items that are there, in order.
+func (v *vector[T]) all(yield func(*T) bool) {
+	for _, c := range v.chunks {
+		if c == nil {
+			continue
+		}
+		for _, item := range c.items {
+			if item != nil && !yield(item) {
+				return
+			}
+		}
+	}
+}
+
+// postings is a persistent set of entry ids: sets of 65,536 each, a sorted list
+// while they are few, a bitmap from then on.
+type postings struct {
+	edit  *edit
+	count int
+	sets  []*idSet // in order
+}
+
+type idSet struct {
+	edit *edit
+	high uint32   // the ids' upper 16 bits
+	low  []uint16 // sorted; nil where bits is not
+	bits []uint64
+}
+
+// maxList is the length from which a list takes more room than a bitmap.
+const maxList = 4096
+
+// find returns the place of the set of an id.
+func (p *postings) find(id uint32) (int, bool) {
+	return slices.BinarySearchFunc(p.sets, id>>16, func(s *idSet, high uint32) int { return int(s.high) - int(high) })
+}
+
+// contains tells whether id is in the set.
+func (p *postings) contains(id uint32) bool {
+	i, ok := p.find(id)
+	return ok && p.sets[i].contains(uint16(id))
+}
+
+func (s *idSet) contains(low uint16) bool {
+	if s.bits != nil {
+		return s.bits[low>>6]>>(low&63)&1 == 1
+	}
+	_, ok := slices.BinarySearch(s.low, low)
+	return ok
+}
+
+// mutable returns p, or a copy that e may change; a nil p is an empty one.
+func (p *postings) mutable(e *edit) *postings {
+	switch {
+	case p == nil:
+		return &postings{edit: e}
+	case p.edit == e:
+		return p
+	}
+	return &postings{edit: e, count: p.count, sets: slices.Clone(p.sets)}
+}
+
+func (s *idSet) mutable(e *edit) *idSet {
+	if s.edit == e {
+		return s
+	}
+	c := &idSet{edit: e, high: s.high, bits: slices.Clone(s.bits)}
+	if s.low != nil {
+		c.low = append(make([]uint16, 0, len(s.low)+4), s.low...)
+	}
+	return c
+}
+
+// add returns p with id in it.
+func (p *postings) add(e *edit, id uint32) *postings {
+	p = p.mutable(e)
+	i, ok := p.find(id)
+	if !ok {
+		p.sets = slices.Insert(p.sets, i, &idSet{edit: e, high: id >> 16})
+	} else if p.sets[i].contains(uint16(id)) {
+		return p
+	}
+	s := p.sets[i].mutable(e)
+	p.sets[i] = s
+	p.count++
+	s.add(uint16(id))
+	return p
+}
+
+func (s *idSet) add(low uint16) {
+	if s.bits != nil {
+		s.bits[low>>6] |= 1 << (low & 63)
+		return
+	}
+	if n := len(s.low); n == 0 || s.low[n-1] < low {
+		s.low = append(s.low, low)
+	} else {
+		i, _ := slices.BinarySearch(s.low, low)
+		s.low = slices.Insert(s.low, i, low)
+	}
+	if len(s.low) > maxList {
+		s.bits = make([]uint64, 1<<16/64)
+		for _, v := range s.low {
+			s.bits[v>>6] |= 1 << (v & 63)
+		}
+		s.low = nil
+	}
+}
+
+// remove returns p without id; nil where it is empty then.
+func (p *postings) remove(e *edit, id uint32) *postings {
+	if p == nil || !p.contains(id) {
+		return p
+	}
+	p = p.mutable(e)
+	if p.count--; p.count == 0 {
+		return nil
+	}
+	i, _ := p.find(id)
+	s := p.sets[i].mutable(e)
+	p.sets[i] = s
+	low := uint16(id)
+	if s.bits != nil {
+		s.bits[low>>6] &^= 1 << (low & 63)
+		return p
+	}
+	j, _ := slices.BinarySearch(s.low, low)
+	if s.low = slices.Delete(s.low, j, j+1); len(s.low) == 0 {
+		p.sets = slices.Delete(p.sets, i, i+1)
+	}
+	return p
+}
+
+// len returns the number of ids; a nil p has none.
+func (p *postings) len() int {
+	if p == nil {
+		return 0
+	}
+	return p.count
+}
+
+// all calls yield with the ids in order.
+func (p *postings) all(yield func(uint32) bool) {
+	if p == nil {
+		return
+	}
+	for _, s := range p.sets {
+		for _, low := range s.low {
+			if !yield(s.high<<16 | uint32(low)) {
+				return
+			}
+		}
+		for w, word := range s.bits {
+			for ; word != 0; word &= word - 1 {
+				if !yield(s.high<<16 | uint32(w<<6|bits.TrailingZeros64(word))) {
+					return
+				}
+			}
+		}
+	}
+}

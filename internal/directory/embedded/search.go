@@ -1,0 +1,198 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"expost/internal/directory"
+	"expost/internal/ldap"
+)
+
+// Search implements directory.Directory.
+func (d *Directory) Search(ctx context.Context, who directory.Identity, req *ldap.SearchRequest, yield func(*ldap.Entry) error) error {
+	s := d.snap.Load()
+	q := &query{
+		snap: s, who: audienceOf(who), req: req, yield: yield, ctx: ctx, now: d.opt.Now,
+		matcher:   matcher{snap: s, suffix: d.suffix},
+		selection: s.newSelection(req, audienceOf(who)),
+	}
+	if req.TimeLimit > 0 {
+		q.deadline = d.opt.Now().Add(time.Duration(req.TimeLimit) * time.Second)
+	}
+	base, err := q.base(d.suffix, d.opt.Anonymous)
+	if err != nil {
+		return err
+	}
+	q.condition = s.compile(req.Filter, q.who)
+	return q.run(base)
+}
+
+// query is one search.
+type query struct {
+	snap      *snapshot
+	who       audience
+	req       *ldap.SearchRequest
+	yield     func(*ldap.Entry) error
+	ctx       context.Context
+	now       func() time.Time
+	deadline  time.Time
+	condition *condition
+	matcher   matcher
+	selection selection
+	open      []uint32 // what anonymous clients may see stands below one of these
+
+	looked, sent int
+	parentID     uint32  // whose DN is
+	parentDN     ldap.DN // this
+}
+
+// base finds the entry that the search starts from. An empty base stands for
+// the suffix, as address book clients expect.
+func (q *query) base(suffix ldap.DN, public []ldap.DN) (*node, error) {
+	dn := q.req.Base
+	if len(dn) == 0 && q.req.Scope != ldap.ScopeBase {
+		dn = suffix
+	}
+	base, nearest := q.snap.find(dn, suffix)
+	if q.who == anonymous {
+		for _, p := range public {
+			if n, _ := q.snap.find(p, suffix); n != nil {
+				q.open = append(q.open, n.id)
+			}
+		}
+		if !q.mayStart(base) {
+			return nil, ldap.Errorf(ldap.InsufficientAccessRights, "this part of the directory needs a login")
+		}
+	}
+	if base == nil {
+		err := &ldap.Error{Code: ldap.NoSuchObject, Text: "no such object"}
+		if nearest != nil && q.who != anonymous {
+			err.Matched = q.snap.dn(nearest, suffix)
+		}
+		return nil, err
+	}
+	return base, nil
+}
+
+// mayStart tells whether an anonymous search from base could find anything that
+// is open: base is below an open subtree, or above one.
+func (q *query) mayStart(base *node) bool {
+	return base != nil && slices.ContainsFunc(q.open, func(id uint32) bool {
+		return q.snap.isUnder(base, id) || q.snap.isUnder(q.snap.nodes.get(id), base.id)
+	})
+}
+
+// run looks at the entries in scope.
+func (q *query) run(base *node) error {
+	if q.req.Scope == ldap.ScopeBase {
+		return q.look(base)
+	}
+	inScope := func(n *node) bool {
+		if q.req.Scope == ldap.ScopeOne {
+			return n.parent == base.id
+		}
+		return base.id == q.snap.suffix || q.snap.isUnder(n, base.id)
+	}
+	if ids, ok := q.snap.candidates(q.condition, q.snap.count/2+enough); ok {
+		for _, id := range ids {
+			if n := q.snap.nodes.get(id); n != nil && inScope(n) {
+				if err := q.look(n); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if q.req.Scope == ldap.ScopeOne {
+		return q.children(base)
+	}
+	for n := range q.snap.nodes.all {
+		if inScope(n) {
+			if err := q.look(n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// children looks at the entries right below base.
+func (q *query) children(base *node) error {
+	var err error
+	q.snap.index.prefix(childKey, childPrefix(base.id), func(it item) bool {
+		err = q.look(q.snap.nodes.get(it.id))
+		return err == nil
+	})
+	return err
+}
+
+// look sends an entry if the filter is true for it.
+func (q *query) look(n *node) error {
+	if q.looked++; q.looked%256 == 0 {
+		if err := q.checkTime(); err != nil {
+			return err
+		}
+	}
+	if q.matcher.eval(q.condition, n) != yes || !q.visible(n) {
+		return nil
+	}
+	if q.req.SizeLimit > 0 && q.sent == q.req.SizeLimit {
+		return ldap.Errorf(ldap.SizeLimitExceeded, "")
+	}
+	q.sent++
+	return q.yield(q.entry(n))
+}
+
+// checkTime ends a search that was given up or takes too long.
+func (q *query) checkTime() error {
+	if err := q.ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
+		return ldap.Errorf(ldap.TimeLimitExceeded, "")
+	} else if err != nil {
+		return ldap.Errorf(ldap.Other, "search canceled")
+	}
+	if !q.deadline.IsZero() && q.now().After(q.deadline) {
+		return ldap.Errorf(ldap.TimeLimitExceeded, "")
+	}
+	return nil
+}
+
+// visible tells whether the asker may know that the entry exists: anonymous
+// ones see open subtrees, without entries that are hidden from address lists.
+func (q *query) visible(n *node) bool {
+	if q.who != anonymous {
+		return true
+	}
+	if !slices.ContainsFunc(q.open, func(id uint32) bool { return q.snap.isUnder(n, id) }) {
+		return false
+	}
+	hide, ok := q.snap.dict.byName["msExchHideFromAddressLists"]
+	if !ok {
+		return true
+	}
+	hidden := false
+	n.values(hide, func(v []byte) bool {
+		hidden = strings.EqualFold(string(v), "TRUE")
+		return false
+	})
+	return !hidden
+}
+
+// entry returns what was asked for of an entry.
+func (q *query) entry(n *node) *ldap.Entry {
+	return &ldap.Entry{DN: q.dn(n), Attributes: q.selection.of(q.snap, n, q.matcher.suffix)}
+}
+
+// dn is snapshot.dn with the parent remembered: results are mostly siblings.
+func (q *query) dn(n *node) ldap.DN {
+	if n.parent == 0 {
+		return q.matcher.suffix
+	}
+	if q.parentID != n.parent {
+		q.parentID, q.parentDN = n.parent, q.snap.dn(q.snap.nodes.get(n.parent), q.matcher.suffix)
+	}
+	dn := make(ldap.DN, 0, 1+len(q.parentDN))
+	return append(append(dn, n.rdn()), q.parentDN...)
+}

@@ -1,0 +1,112 @@
+package embedded
+
+import (
+	"strings"
+
+	"expost/internal/ldap"
+	"expost/internal/schema"
+)
+
+// selection is which attributes of an entry a search returns (RFC 4511
+// §4.5.1.8). Attributes come once each, under their canonical names, however
+// often and by whichever alias they were asked for.
+type selection struct {
+	descs     bitset
+	computed  []*schema.AttributeType
+	typesOnly bool
+}
+
+// newSelection reads the list of attributes: names, "*", "+" (RFC 3673),
+// "@class" (RFC 4529), "1.1". An unknown name is ignored.
+func (s *snapshot) newSelection(req *ldap.SearchRequest, who audience) selection {
+	sel := selection{typesOnly: req.TypesOnly}
+	if len(req.Attributes) == 0 {
+		sel.descs.or(s.dict.user)
+	}
+	for _, name := range req.Attributes {
+		switch {
+		case name == "*":
+			sel.descs.or(s.dict.user)
+		case name == "+":
+			sel.descs.or(s.dict.operational)
+			for _, computed := range []string{"entryDN", "subschemaSubentry", "hasSubordinates"} {
+				sel.compute(s.dict.schema.Attribute(computed))
+			}
+		case strings.HasPrefix(name, "@"):
+			if class := s.dict.schema.Class(name[1:]); class != nil {
+				sel.selectClass(s, class)
+			}
+		default:
+			if desc, ok := s.dict.schema.Describe(name); ok {
+				sel.descs.or(s.dict.matching(desc))
+				sel.compute(desc.Type)
+			}
+		}
+	}
+	sel.descs = sel.descs.and(s.dict.readable[who])
+	return sel
+}
+
+func (sel *selection) selectClass(s *snapshot, class *schema.ObjectClass) {
+	for c := range class.Superclasses {
+		for _, list := range [][]*schema.AttributeType{c.Must, c.May} {
+			for _, t := range list {
+				sel.descs.or(s.dict.matching(schema.Description{Type: t}))
+			}
+		}
+	}
+}
+
+// compute adds a computed attribute, once.
+func (sel *selection) compute(t *schema.AttributeType) {
+	if !isComputed(t) {
+		return
+	}
+	for _, have := range sel.computed {
+		if have == t {
+			return
+		}
+	}
+	sel.computed = append(sel.computed, t)
+}
+
+// of returns the selected attributes of an entry. Their values lie in the
+// stored form of the entry and are not copied.
+func (sel *selection) of(s *snapshot, n *node, suffix ldap.DN) []ldap.Attribute {
+	attributes, values := sel.count(n)
+	list := make([]ldap.Attribute, 0, attributes+len(sel.computed))
+	room := make([][]byte, 0, values)
+	for desc, r := range n.attributes {
+		if !sel.descs.has(desc) {
+			continue
+		}
+		start := len(room)
+		for len(r.b) > 0 && !sel.typesOnly {
+			room = append(room, r.bytes())
+		}
+		list = append(list, ldap.Attribute{Desc: s.dict.descs[desc].name, Values: room[start:len(room):len(room)]})
+	}
+	for _, t := range sel.computed {
+		a := ldap.Attribute{Desc: t.Name()}
+		if !sel.typesOnly {
+			a.Values = [][]byte{s.computed(n, t, suffix)}
+		}
+		list = append(list, a)
+	}
+	return list
+}
+
+// count returns how much room the selected attributes take.
+func (sel *selection) count(n *node) (attributes, values int) {
+	for desc, r := range n.attributes {
+		if !sel.descs.has(desc) {
+			continue
+		}
+		attributes++
+		for len(r.b) > 0 && !sel.typesOnly {
+			r.bytes()
+			values++
+		}
+	}
+	return attributes, values
+}

@@ -1,0 +1,192 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"expost/internal/ldap"
+)
+
+// maxBatch is how many changes share one commit at most.
+const maxBatch = 512
+
+// request is a change on its way to the writer.
+type request struct {
+	apply func(*batch) error
+	done  chan error
+}
+
+// change hands a change to the writer and waits until it is durable and
+// published. Changes that wait at the same time share a commit.
+func (d *Directory) change(ctx context.Context, apply func(*batch) error) error {
+	r := &request{apply, make(chan error, 1)}
+	select {
+	case d.requests <- r:
+	case <-ctx.Done():
+		return ldap.Errorf(ldap.Other, "change canceled")
+	case <-d.closing:
+		return ldap.Errorf(ldap.Unavailable, "the directory is closed")
+	}
+	return <-r.done // it may be durable from here on: wait for the answer
+}
+
+// write is the writer: the one goroutine that makes snapshots.
+func (d *Directory) write() {
+	for {
+		select {
+		case r := <-d.requests:
+			d.commit(d.gather(r))
+		case <-d.closing:
+			return
+		}
+	}
+}
+
+// gather takes the requests that wait already.
+func (d *Directory) gather(first *request) []*request {
+	batch := []*request{first}
+	for len(batch) < maxBatch {
+		select {
+		case r := <-d.requests:
+			batch = append(batch, r)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit applies requests to a copy of the tree, makes them durable together,
+// publishes the copy, and answers. A request that is refused changes nothing;
+// when the disk refuses, nothing is published.
+func (d *Directory) commit(requests []*request) {
+	b := newBatch(d.snap.Load(), d.suffix, d.facts)
+	results := make([]error, len(requests))
+	for i, r := range requests {
+		results[i] = r.apply(b)
+	}
+	if err := d.store(b); err != nil {
+		d.opt.Logger.Error("the directory could not be written", "dir", d.opt.Dir, "err", err)
+		for i, result := range results {
+			if result == nil {
+				results[i] = ldap.Errorf(ldap.Unavailable, "the directory could not be written: see the server's log")
+			}
+		}
+	}
+	for i, r := range requests {
+		r.done <- results[i]
+	}
+}
+
+// store makes a batch durable and publishes it.
+func (d *Directory) store(b *batch) error {
+	if len(b.changes.put) == 0 && len(b.changes.removed) == 0 {
+		return nil
+	}
+	if err := d.disk.commit(b.changes); err != nil {
+		return fmt.Errorf("writing %d entries: %w", len(b.changes.put)+len(b.changes.removed), err)
+	}
+	d.snap.Store(&b.snapshot)
+	return nil
+}
+
+// batch is a snapshot in the making. Of the snapshot it started from it changes
+// copies only.
+type batch struct {
+	snapshot
+	suffixDN ldap.DN
+	edit     *edit
+	changes  changes
+	facts    *facts
+}
+
+func newBatch(s *snapshot, suffix ldap.DN, f *facts) *batch {
+	return &batch{
+		snapshot: *s, suffixDN: suffix, edit: &edit{}, facts: f,
+		changes: changes{names: map[uint32]string{}, put: map[uint32]*node{}, removed: map[uint32]bool{}},
+	}
+}
+
+// pack makes the stored form of an entry, numbering descriptions that are new.
+func (b *batch) pack(e *ldap.Entry) []byte {
+	var fresh []string
+	for _, a := range e.Attributes {
+		if _, ok := b.dict.byName[a.Desc]; !ok && !slices.Contains(fresh, a.Desc) {
+			b.changes.names[uint32(len(b.dict.descs)+len(fresh))] = a.Desc
+			fresh = append(fresh, a.Desc)
+		}
+	}
+	if fresh != nil {
+		b.dict = newDictionary(b.dict.schema, b.dict.access, append(b.dict.names(), fresh...))
+	}
+	return pack(e.DN[0], e.Attributes, b.dict)
+}
+
+// put stores an entry: a new one where old is nil.
+func (b *batch) put(old *node, parent uint32, e *ldap.Entry) {
+	n := &node{parent: parent}
+	if old != nil {
+		n.id = old.id
+		b.unindex(old)
+	} else {
+		b.lastID++
+		n.id = b.lastID
+		b.count++
+		if parent == 0 {
+			b.suffix = n.id
+		}
+	}
+	n.data = b.pack(e)
+	n.attrs = rdnLength(n.data)
+	b.nodes.set(b.edit, n.id, n)
+	b.enter(n)
+	b.changes.put[n.id] = n
+}
+
+// drop removes an entry.
+func (b *batch) drop(n *node) {
+	b.unindex(n)
+	b.nodes.set(b.edit, n.id, nil)
+	b.count--
+	if n.parent == 0 {
+		b.suffix = 0
+	}
+	delete(b.changes.put, n.id)
+	b.changes.removed[n.id] = true
+}
+
+// enter and unindex put an entry into the indexes and take it out.
+func (b *batch) enter(n *node) {
+	for _, it := range b.itemsOf(n) {
+		b.index.insert(b.edit, it)
+	}
+	for _, t := range b.facts.terms {
+		b.terms.set(b.edit, t, b.terms.get(t).add(b.edit, n.id))
+	}
+}
+
+func (b *batch) unindex(n *node) {
+	for _, it := range b.itemsOf(n) {
+		b.index.remove(b.edit, it)
+	}
+	for _, t := range b.facts.terms {
+		b.terms.set(b.edit, t, b.terms.get(t).remove(b.edit, n.id))
+	}
+}
+
+// itemsOf returns an entry's items of the sorted index, and fills in its terms.
+func (b *batch) itemsOf(n *node) []item {
+	items := b.treeItems(n, b.suffixDN)
+	b.facts.of(n, b.dict, func(attr uint32, key []byte) { items = append(items, item{string(key), attr, n.id}) })
+	return items
+}
+
+// rdnLength returns where the attributes start in a packed entry.
+func rdnLength(data []byte) int {
+	r := reader{b: data}
+	for range 2 * r.count() {
+		r.bytes()
+	}
+	return len(data) - len(r.b)
+}
