@@ -8,6 +8,8 @@ func (a *app) subcommands() []*cobra.Command {
 		serveCommand(a),
 		accountCommand(a),
 		checkCommand(a),
+		galCommand(a),
+		sampleCommand(a),
 		manCommand(a),
 		versionCommand(a),
 	}

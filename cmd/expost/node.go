@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"expost/internal/config"
+	"expost/internal/control"
+	"expost/internal/delivery"
+	"expost/internal/directory"
+	"expost/internal/imapserver"
+	"expost/internal/ldapserver"
+	"expost/internal/listener"
+	"expost/internal/mail"
+	"expost/internal/pop3server"
+	"expost/internal/smtpserver"
+	"expost/internal/store"
+	"expost/internal/store/sqlite"
+)
+
+// node is an open data folder: the store and the directory.
+type node struct {
+	Config    config.Config
+	Store     *store.Store
+	Directory directory.Directory
+	Log       *slog.Logger
+}
+
+// openNode opens the data folder, making it at the first start.
+func openNode(ctx context.Context, c config.Config, log *slog.Logger) (*node, error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data folder: %w", err)
+	}
+	engine, err := sqlite.New(filepath.Join(c.Data, "accounts"), sqlite.Options{IdleConns: c.Store.OpenAccounts, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	st := store.New(engine, store.Options{IdleAccounts: c.Store.OpenAccounts, Log: log})
+	dir, err := openDirectory(ctx, c, log)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return &node{Config: c, Store: st, Directory: dir, Log: log}, nil
+}
+
+// Close closes the store and the directory.
+func (n *node) Close() error { return errors.Join(n.Store.Close(), n.Directory.Close()) }
+
+// handle carries out a command for a caller of the control socket.
+func (n *node) handle(ctx context.Context, req control.Request, who control.Caller) int {
+	a := &app{
+		stdin: who.Stdin, stdout: who.Stdout, stderr: who.Stderr, password: who.Password,
+		dir: req.Dir, terminal: req.Terminal, width: req.Width, live: n,
+	}
+	return a.run(ctx, req.Args)
+}
+
+// service is what answers on a listener.
+type service struct {
+	tls   *tls.Config // from the first byte; nil: none
+	serve func(ctx context.Context, l net.Listener) error
+}
+
+// services returns what answers, by its name in the configuration.
+func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
+	c := n.Config
+	agent := delivery.New(delivery.Config{
+		Hostname: c.Hostname, Domains: c.Domains, Separator: c.SMTP.Separator, CatchAll: "catchall", Postmaster: mail.Address(c.SMTP.Postmaster),
+	}, n.Directory, n.Store, n.Log)
+	auth := listener.PlaintextAuth(c.TLS.PlaintextAuth)
+	smtp := func(mode smtpserver.Mode) *smtpserver.Server {
+		return smtpserver.New(smtpserver.Config{
+			Mode: mode, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: smtpserver.PlaintextAuth(auth),
+			Directory: n.Directory, Delivery: agent, Logger: n.Log,
+			Limits: smtpserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
+		})
+	}
+	imap := imapserver.New(imapserver.Config{
+		Store: n.Store, Directory: n.Directory, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: imapserver.PlaintextAuth(auth), Version: versionText(), Logger: n.Log,
+		Limits: imapserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
+	})
+	pop3 := pop3server.New(pop3server.Config{
+		Store: n.Store, Directory: n.Directory, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth, Logger: n.Log,
+		Limits: pop3server.Limits{Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
+	})
+	ldap := ldapserver.New(ldapserver.Config{
+		Directory: n.Directory, TLSConfig: tlsConfig, PlaintextAuth: ldapserver.PlaintextAuth(auth), AllowV2: c.Directory.AllowV2, Version: versionText(), Logger: n.Log,
+		Limits: ldapserver.Limits{Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
+	})
+	submission := smtp(smtpserver.Submission)
+	return map[string]service{
+		"smtp":       {nil, smtp(smtpserver.Receive).Serve},
+		"lmtp":       {nil, smtp(smtpserver.LMTP).Serve},
+		"submission": {nil, submission.Serve}, "submissions": {tlsConfig, submission.Serve},
+		"imap": {nil, imap.Serve}, "imaps": {tlsConfig, imap.Serve},
+		"pop3": {nil, pop3.Serve}, "pop3s": {tlsConfig, pop3.Serve},
+		"ldap": {nil, ldap.Serve}, "ldaps": {tlsConfig, ldap.Serve},
+	}, nil
+}
