@@ -2,6 +2,7 @@ package gal
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -25,7 +26,6 @@ type tree struct {
 	dns    map[*Recipient]ldap.DN
 	index  index
 	infos  map[Field]fieldInfo
-	out    []*ldap.Entry
 }
 
 // Entries turns recipients into entries below a base: people, contacts and
@@ -33,6 +33,17 @@ type tree struct {
 // goes to its description, and is reported. The result is taken by a server
 // with OpenLDAP's core, cosine and inetorgperson schemas.
 func Entries(list []*Recipient, opts TreeOptions) []*ldap.Entry {
+	return slices.Collect(AllEntries(list, opts))
+}
+
+// AllEntries is Entries for a list whose entries need not be in memory
+// together.
+func AllEntries(list []*Recipient, opts TreeOptions) iter.Seq[*ldap.Entry] {
+	return func(yield func(*ldap.Entry) bool) { newTree(opts).walk(list, yield) }
+}
+
+// newTree returns an empty tree.
+func newTree(opts TreeOptions) *tree {
 	if opts.Report == nil {
 		opts.Report = func(Issue) {}
 	}
@@ -40,8 +51,17 @@ func Entries(list []*Recipient, opts TreeOptions) []*ldap.Entry {
 	for _, f := range fields() {
 		t.infos[f.field] = f
 	}
-	if opts.Containers {
-		t.out = append(t.out, t.containers()...)
+	return t
+}
+
+// walk yields the entries of a list: the containers, everybody, the groups.
+func (t *tree) walk(list []*Recipient, yield func(*ldap.Entry) bool) {
+	if t.opts.Containers {
+		for _, e := range t.containers() {
+			if !yield(e) {
+				return
+			}
+		}
 	}
 	list = t.withMembers(list)
 	for _, r := range list {
@@ -50,15 +70,18 @@ func Entries(list []*Recipient, opts TreeOptions) []*ldap.Entry {
 	t.index = newIndex(list)
 	groups := t.groups(list)
 	for _, r := range list {
-		if r.Kind != Group {
-			t.out = append(t.out, t.person(r))
+		if r.Kind != Group && !yield(t.person(r)) {
+			return
 		}
 	}
-	t.out = append(t.out, groups...)
-	return t.out
+	for _, e := range groups {
+		if !yield(e) {
+			return
+		}
+	}
 }
 
-// Containers returns the entries of a DN itself and of those above it: the
+// containers returns the entries of a DN itself and of those above it: the
 // run of dc's as one dcObject, then organizationalUnits.
 func (t *tree) containers() []*ldap.Entry {
 	base := t.opts.Base
@@ -81,7 +104,7 @@ func (t *tree) containers() []*ldap.Entry {
 	return out
 }
 
-// Container returns the entry of a dc, o, ou, c or l.
+// container returns the entry of a dc, o, ou, c or l.
 func container(dn ldap.DN) (*ldap.Entry, bool) {
 	ava := dn[0][0]
 	e := &ldap.Entry{DN: dn}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"expost/internal/directory"
 	"expost/internal/ldap"
 	"expost/internal/mail"
@@ -95,16 +97,45 @@ func Import(ctx context.Context, dir directory.Directory, entries []*ldap.Entry,
 		if err := im.plan(ctx, s); err != nil {
 			return im.sum, err
 		}
-		if !opts.DryRun {
-			im.apply(ctx, s)
-			if ctx.Err() != nil {
-				return im.sum, ctx.Err()
-			}
-		}
-		im.count(s)
-		im.opts.Step(s)
 	}
-	return im.sum, nil
+	return im.sum, im.run(ctx)
+}
+
+// parallel is how many people are written at a time: a password is slow to
+// hash, and the directory and the store make several changes durable at once.
+const parallel = 32
+
+// run applies the steps in order: containers and groups one by one, since
+// they refer to others, runs of people side by side.
+func (im *importer) run(ctx context.Context) error {
+	for rest := im.steps; len(rest) > 0; {
+		n := 0
+		for n < len(rest) && n < 8*parallel && hasClass(rest[n].Entry, "person") {
+			n++
+		}
+		n = max(n, 1)
+		group := errgroup.Group{}
+		group.SetLimit(parallel)
+		for _, s := range rest[:n] {
+			if im.opts.DryRun || ctx.Err() != nil {
+				break
+			}
+			group.Go(func() error {
+				im.apply(ctx, s)
+				return nil
+			})
+		}
+		_ = group.Wait() // each step keeps its own error
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for _, s := range rest[:n] {
+			im.count(s)
+			im.opts.Step(s)
+		}
+		rest = rest[n:]
+	}
+	return nil
 }
 
 // root is who an import works as.
@@ -166,7 +197,9 @@ func (im *importer) match(ctx context.Context, e *ldap.Entry) (*Step, error) {
 			s.Before = owner(found)
 		case len(found) > 1:
 			s.Action = ActionConflict
-			s.Reason = fmt.Sprintf("its addresses belong to %d entries: %s and %s", len(found), found[0].DN, found[1].DN)
+			names := []string{found[0].DN.String(), found[1].DN.String()}
+			slices.Sort(names)
+			s.Reason = fmt.Sprintf("its addresses belong to %d entries: %s", len(found), strings.Join(names, " and "))
 			return s, nil
 		case len(found) == 1:
 			s.Before = found[0]

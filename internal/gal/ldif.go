@@ -6,13 +6,18 @@ import (
 	"io"
 	"strings"
 
+	"expost/internal/codepage"
 	"expost/internal/ldap"
 	"expost/internal/ldif"
 )
 
 // readLDIF reads Netscape's LDIF, ldifde's, slapcat's.
 func (rd *reader) readLDIF(r io.Reader) error {
-	lr := ldif.NewReader(r, ldif.Options{File: rd.opts.File, Lenient: true, Page: rd.page, Report: func(i ldif.Issue) {
+	page := rd.page
+	if page.Name == codepage.UTF8.Name { // what is not UTF-8 after all is the usual one
+		page = codepage.Windows1252
+	}
+	lr := ldif.NewReader(r, ldif.Options{File: rd.opts.File, Lenient: true, Page: page, Report: func(i ldif.Issue) {
 		rd.issue(i.Line, Warning, i.Attr, i.What, i.Did)
 	}})
 	for {
