@@ -79,7 +79,7 @@ func newFaultyNode(t *testing.T, cfg Config) (*node, *faulty) {
 		f.Engine = e
 		return f
 	})
-	return newNodeOn(t, cfg, st), f
+	return newNodeWith(t, cfg, st, sameDirectory), f
 }
 
 func diskFull() error {
@@ -253,7 +253,7 @@ func TestFullDisk(t *testing.T) {
 			t.Logf("closing the store on a full disk: %v", err)
 		}
 	})
-	n := newNodeOn(t, Config{}, st)
+	n := newNodeWith(t, Config{}, st, sameDirectory)
 	body := make([]byte, 0, 40<<10)
 	x := uint32(7)
 	for len(body) < 30<<10 {

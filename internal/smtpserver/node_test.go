@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +22,7 @@ import (
 // node is a server with a store and a directory.
 type node struct {
 	addr      string
+	server    *Server
 	store     *store.Store
 	directory *deliverytest.Directory
 	log       *lockedBuffer
@@ -93,18 +93,25 @@ func newStore(tb testing.TB, wrap func(store.Engine) store.Engine) *store.Store 
 // without certificates stands for no TLS.
 func newNode(tb testing.TB, cfg Config) *node {
 	tb.Helper()
-	return newNodeOn(tb, cfg, newStore(tb, func(e store.Engine) store.Engine { return e }))
+	return newNodeWith(tb, cfg, newStore(tb, plainEngine), sameDirectory)
 }
 
-func newNodeOn(tb testing.TB, cfg Config, st *store.Store) *node {
+// sameDirectory leaves a directory as it is.
+func sameDirectory(d directory.Directory) directory.Directory { return d }
+
+// plainEngine leaves an engine as it is.
+func plainEngine(e store.Engine) store.Engine { return e }
+
+// newNodeWith is newNode on a store and with what wrap makes of the directory.
+func newNodeWith(tb testing.TB, cfg Config, st *store.Store, wrap func(directory.Directory) directory.Directory) *node {
 	tb.Helper()
 	n := &node{store: st, directory: deliverytest.New(accounts()...), log: &lockedBuffer{}, stopped: make(chan error, 1)}
 	cfg.Hostname = "mail.example.org"
-	cfg.Directory = n.directory
+	cfg.Directory = wrap(n.directory)
 	cfg.Logger = slog.New(slog.NewTextHandler(n.log, nil))
 	cfg.Delivery = delivery.New(delivery.Config{
 		Hostname: cfg.Hostname, Domains: []string{"example.org"}, Separator: "+", CatchAll: "catchall", Postmaster: "admin@example.org",
-	}, n.directory, n.store, cfg.Logger)
+	}, cfg.Directory, n.store, cfg.Logger)
 	switch {
 	case cfg.TLSConfig == nil:
 		cfg.TLSConfig = testTLS(tb)
@@ -121,7 +128,8 @@ func newNodeOn(tb testing.TB, cfg Config, st *store.Store) *node {
 	n.addr = ln.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	n.stop = cancel
-	go func() { n.stopped <- New(cfg).Serve(ctx, ln) }()
+	n.server = New(cfg)
+	go func() { n.stopped <- n.server.Serve(ctx, ln) }()
 	tb.Cleanup(n.shutdown)
 	return n
 }
@@ -201,10 +209,4 @@ func (n *node) makeBox(tb testing.TB, name, box string, use mail.SpecialUse) {
 	if _, err := acct.CreateMailbox(context.Background(), box, store.CreateOptions{SpecialUse: use}); err != nil {
 		tb.Fatal(err)
 	}
-}
-
-// body returns what stands behind the first empty line of a message.
-func bodyOf(msg []byte) string {
-	_, body, _ := strings.Cut(string(msg), "\r\n\r\n")
-	return body
 }
