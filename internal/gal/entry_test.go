@@ -177,7 +177,7 @@ func TestPhones(t *testing.T) {
 func TestContainers(t *testing.T) {
 	t.Parallel()
 	got, _ := convert(t, "Name,E-mail Address\nA,a@b.c\n", TreeOptions{Containers: true, Base: mustDN(t, "ou=people,ou=addressbook,dc=linuxforu,dc=com")})
-	want := "version: 1\n\ndn: dc=linuxforu,dc=com\nobjectClass: top\nobjectClass: dcObject\nobjectClass: organization\no: linuxforu.com\ndc: linuxforu\n\n" +
+	want := "dn: dc=linuxforu,dc=com\nobjectClass: top\nobjectClass: dcObject\nobjectClass: organization\no: linuxforu.com\ndc: linuxforu\n\n" +
 		"dn: ou=addressbook,dc=linuxforu,dc=com\nobjectClass: top\nobjectClass: organizationalUnit\nou: addressbook\n\ndn: ou=people,ou=addressbook"
 	if !strings.HasPrefix(got, want) {
 		t.Errorf("got\n%s", got)

@@ -16,17 +16,16 @@ const foldAt = 76
 
 // Writer writes records. It keeps the first error, which Flush returns.
 type Writer struct {
-	w       *bufio.Writer
-	started bool
-	buf     []byte
+	w   *bufio.Writer
+	buf []byte
 }
 
-// NewWriter returns a Writer to w. Call Flush at the end.
+// NewWriter returns a Writer to w. Call Flush at the end. No version line is
+// written: slapadd takes one for a broken entry, and every reader does without.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: bufio.NewWriterSize(w, 64<<10)} }
 
 // Comment writes text as comment lines.
 func (w *Writer) Comment(text string) {
-	w.start()
 	for l := range strings.Lines(text) {
 		_, _ = w.w.WriteString("# " + strings.TrimRight(l, "\r\n") + "\n") // bufio keeps the error
 	}
@@ -34,7 +33,6 @@ func (w *Writer) Comment(text string) {
 
 // Entry writes an entry as a content record.
 func (w *Writer) Entry(e *ldap.Entry) {
-	w.start()
 	w.value("dn", []byte(e.DN.String()))
 	for _, a := range e.Attributes {
 		for _, v := range a.Values {
@@ -46,7 +44,6 @@ func (w *Writer) Entry(e *ldap.Entry) {
 
 // Record writes a record of any kind.
 func (w *Writer) Record(r *Record) {
-	w.start()
 	w.value("dn", []byte(r.DN))
 	for _, c := range r.Controls {
 		w.control(c)
@@ -114,14 +111,6 @@ func (w *Writer) control(c Control) {
 		w.buf = base64.StdEncoding.AppendEncode(w.buf, c.Value)
 	}
 	w.fold()
-}
-
-// start writes the version line before anything else.
-func (w *Writer) start() {
-	if !w.started {
-		w.started = true
-		_, _ = w.w.WriteString("version: 1\n\n")
-	}
 }
 
 // end writes the blank line behind a record.
