@@ -99,8 +99,8 @@ func (p *Parser) endHeader(off int64) {
 	case part.IsMessage() && !deep && len(p.msg.Parts) < p.lim.Parts:
 		part.Envelope = &Envelope{}
 		p.begin(e.part, off, part.Envelope)
-	case !part.IsMultipart() && p.text.wants(part):
-		p.leaf = p.text.content(part)
+	default:
+		p.leaf = p.text.begin(part)
 	}
 }
 

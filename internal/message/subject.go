@@ -5,39 +5,20 @@ import "strings"
 // BaseSubject returns the base subject of a Subject's raw or decoded value,
 // what SORT and THREAD compare (RFC 5256 §2.1), in lower case.
 func BaseSubject(s string) string {
-	base, _ := baseSubject(s)
-	return base
-}
-
-// IsReply tells whether a Subject says that the message answers or forwards
-// another (RFC 5256 §2.1).
-func IsReply(s string) bool {
-	_, reply := baseSubject(s)
-	return reply
-}
-
-func baseSubject(s string) (base string, reply bool) {
 	s = strings.ToLower(strings.Join(strings.Fields(DecodeHeader(s)), " ")) // (1)
 	for {
-		for { // (2)
-			rest, ok := strings.CutSuffix(s, "(fwd)")
-			if !ok {
-				break
-			}
-			s, reply = strings.TrimRight(rest, " "), true
+		for ok := true; ok; { // (2)
+			s, ok = strings.CutSuffix(s, "(fwd)")
+			s = strings.TrimRight(s, " ")
 		}
-		for { // (3) to (5)
-			rest, isReply := cutLeaders(s)
-			if s = rest; !isReply {
-				break
-			}
-			reply = true
+		for ok := true; ok; { // (3) to (5)
+			s, ok = cutLeaders(s)
 		}
 		rest, ok := strings.CutPrefix(s, "[fwd:") // (6)
 		if !ok || !strings.HasSuffix(rest, "]") {
-			return s, reply
+			return s
 		}
-		s, reply = strings.TrimSpace(rest[:len(rest)-1]), true
+		s = strings.TrimSpace(rest[:len(rest)-1])
 	}
 }
 

@@ -32,19 +32,18 @@ func newTextOut(w io.Writer) textOut {
 }
 
 // wanted tells whether text of bodies is still of use.
-func (t *textOut) wanted() bool { return t.w != nil || t.preview.open() }
+func (t *textOut) wanted() bool { return t.w != nil || !t.preview.done }
 
-// wants tells whether the text of part is of use.
-func (t *textOut) wants(part *Part) bool {
+// begin returns what takes the body of part; nil where its text is of no use.
+func (t *textOut) begin(part *Part) *content {
 	if part.Type != "text" {
-		return false
+		return nil
 	}
-	t.preview.skip = part.Disposition == "attachment" || part.Subtype != "plain" && part.Subtype != "html" && part.Subtype != "enriched"
-	return t.wanted() && (t.w != nil || !t.preview.skip)
-}
-
-// content returns what takes the body of part.
-func (t *textOut) content(part *Part) *content {
+	readable := part.Subtype == "plain" || part.Subtype == "html" || part.Subtype == "enriched"
+	t.preview.skip = !readable || part.Disposition == "attachment"
+	if t.w == nil && (t.preview.done || t.preview.skip) {
+		return nil
+	}
 	t.body.reset(t, part)
 	return &t.body
 }
@@ -176,9 +175,6 @@ type preview struct {
 }
 
 const previewLength = 256 // RFC 8970 §3.2
-
-// open tells whether more text is of use.
-func (p *preview) open() bool { return !p.done }
 
 // write takes text of whole characters.
 func (p *preview) write(b []byte) {
