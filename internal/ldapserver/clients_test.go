@@ -149,6 +149,12 @@ func TestLDAPUtils(t *testing.T) {
 		{"ldapmodify", append(manager, "-f", file(t, "dn: cn=New,"+bookDN+"\nchangetype: modify\nreplace: title\ntitle: Clerk\n-\nadd: mobile\nmobile: +91 1\nmobile: +91 2\n")), 0, "modifying entry"},
 		{"ldapcompare", append(manager, "cn=New,"+bookDN, "mobile:+912"), 6, "TRUE"},
 		{"ldapmodify", append(manager, "-f", file(t, "dn: cn=New,"+bookDN+"\nchangetype: modify\ndelete: sn\n")), 65, "requires attribute 'sn'"},
+		{"ldapmodrdn", append(manager, "-r", "cn=New,"+bookDN, "cn=Renamed"), 0, ""},
+		{"ldapmodrdn", append(manager, "-s", "ou=branch,"+bookDN, "cn=Renamed,"+bookDN, "cn=New"), 0, ""},
+		{"ldapcompare", append(manager, "cn=New,ou=branch,"+bookDN, "cn:Renamed"), 6, "TRUE"},
+		{"ldapmodrdn", append(manager, "cn=nobody,"+bookDN, "cn=New"), 32, "No such object"},
+		{"ldapmodrdn", append(manager, "cn=Ajay,"+bookDN, "cn=Anup Sharma"), 68, "Already exists"},
+		{"ldapmodrdn", append(manager, "-s", bookDN, "cn=New,ou=branch,"+bookDN, "cn=New"), 0, ""},
 		{"ldapdelete", append(manager, "ou=branch,"+bookDN), 66, "not allowed on non-leaf"},
 		{"ldapdelete", append(manager, "cn=New,"+bookDN), 0, ""},
 		{"ldapdelete", append(manager, "cn=New,"+bookDN), 32, "No such object"},
@@ -187,14 +193,17 @@ func TestGoLDAP(t *testing.T) {
 	modify := goldap.NewModifyRequest(dn, nil)
 	modify.Replace("mail", []string{"go@linuxforu.com", "gopher@linuxforu.com"})
 	modify.Add("title", []string{"Gopher"})
-	for name, err := range map[string]error{
-		"StartTLS": c.StartTLS(&tls.Config{InsecureSkipVerify: true}),
-		"bind":     c.Bind(managerDN, "secret"),
-		"add":      c.Add(add),
-		"modify":   c.Modify(modify),
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"StartTLS", func() error { return c.StartTLS(&tls.Config{InsecureSkipVerify: true}) }},
+		{"bind", func() error { return c.Bind(managerDN, "secret") }},
+		{"add", func() error { return c.Add(add) }},
+		{"modify", func() error { return c.Modify(modify) }},
 	} {
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
 		}
 	}
 	who, err := c.WhoAmI(nil)

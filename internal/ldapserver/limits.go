@@ -14,7 +14,7 @@ type Limits struct {
 	Operations    int           // at once on one connection: 16
 	Connections   int           // at once: 20,000
 	PerHost       int           // at once from one address (IPv6: /64); loopback is not counted: 100
-	SearchTime    time.Duration // for one search, beside what the client asks: 1 h
+	SearchTime    time.Duration // for one search, in whole seconds, if the client asks for no less: 1 h
 	IdleTime      time.Duration // without a request: 15 min
 	ReadTime      time.Duration // for the rest of a request that has begun, and for a TLS handshake: 1 min
 	WriteTime     time.Duration // for a client to take 64 KiB: 1 min

@@ -11,12 +11,9 @@ import (
 // search is the search operation (RFC 4511 §4.5). Entries go out as they are
 // found; a client that reads slowly slows the search down.
 func (o *operation) search(ctx context.Context, r *ldap.SearchRequest) error {
-	limit := o.c.srv.cfg.Limits.SearchTime
-	if asked := time.Duration(r.TimeLimit) * time.Second; asked > 0 && asked < limit {
-		limit = asked
+	if limit := int(o.c.srv.cfg.Limits.SearchTime / time.Second); r.TimeLimit == 0 || r.TimeLimit > limit {
+		r.TimeLimit = limit
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	return o.c.searchAny(ctx, r, func(e *ldap.Entry) error {
 		if o.abandoned.Load() {
 			return context.Canceled

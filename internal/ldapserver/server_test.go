@@ -464,13 +464,24 @@ func TestBindWaitsForOperations(t *testing.T) {
 
 func TestTimeLimit(t *testing.T) {
 	t.Parallel()
-	started := make(chan struct{}, 1)
-	addr, _ := start(t, Config{Directory: &scripted{search: untilCancelled(started)}})
+	asked := make(chan int, 1)
+	addr, _ := start(t, Config{
+		Directory: &scripted{search: func(_ context.Context, req *ldap.SearchRequest, _ func(*ldap.Entry) error) error {
+			asked <- req.TimeLimit
+			return nil
+		}},
+		Limits: Limits{SearchTime: 90 * time.Second},
+	})
 	c := dial(t, addr)
-	req := anySearch(t)
-	req.TimeLimit = 1
-	c.send(1, req)
-	c.expect(1, ldap.TimeLimitExceeded)
+	for limit, want := range map[int]int{0: 90, 60: 60, 90: 90, 1000: 90} {
+		req := anySearch(t)
+		req.TimeLimit = limit
+		c.send(1, req)
+		c.expect(1, ldap.Success)
+		if got := <-asked; got != want {
+			t.Errorf("a client that asks for %d s gets %d s, want %d s", limit, got, want)
+		}
+	}
 }
 
 func TestAClientThatDoesNotReadIsCut(t *testing.T) {

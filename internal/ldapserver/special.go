@@ -50,8 +50,12 @@ func (s *specialEntries) rootDSE(c *conn) *ldap.Entry {
 		ldap.NewAttribute("subschemaSubentry", s.subschema.DN.String()),
 		ldap.NewAttribute("supportedControl", supportedControls()...),
 		ldap.NewAttribute("supportedFeatures",
+			"1.3.6.1.1.14",            // increment, RFC 4525
 			"1.3.6.1.4.1.4203.1.5.1",  // "+" asks for all operational attributes, RFC 3673
-			"1.3.6.1.4.1.4203.1.5.3"), // true and false filters, RFC 4526
+			"1.3.6.1.4.1.4203.1.5.2",  // "@class" asks for a class's attributes, RFC 4529
+			"1.3.6.1.4.1.4203.1.5.3",  // true and false filters, RFC 4526
+			"1.3.6.1.4.1.4203.1.5.4",  // language tags, RFC 3866
+			"1.3.6.1.4.1.4203.1.5.5"), // language ranges
 		ldap.NewAttribute("vendorName", "Expost"),
 	}}
 	add := func(desc string, values ...string) {
