@@ -187,6 +187,7 @@ func TestContentType(t *testing.T) {
 		{"text/plain; charset=utf-8 format=flowed", "text/plain [{charset utf-8} {format flowed}]"},
 		{"text/plain; charset = \"utf-8\"; ; x", "text/plain [{charset utf-8}]"},
 		{"application/pdf; name=My file.pdf; x=y", "application/pdf [{name My file.pdf} {x y}]"},
+		{"multipart/mixed; boundary=a b; x=y", "multipart/mixed [{boundary a} {x y}]"},
 		{"application/pdf; name=\"C:\\dir\\a.pdf\"", "application/pdf [{name C:\\dir\\a.pdf}]"},
 		{"application/pdf; name=\"a\\\"b.pdf", "application/pdf [{name a\"b.pdf}]"},
 		{"application/x; name*0=a; name*1=\"b c\"; name*2=d", "application/x [{name ab cd}]"},

@@ -150,7 +150,7 @@ func nextParam(v string, i int) (name, value string, next int) {
 	if i < len(v) && v[i] == '"' {
 		value, i = quotedString(v, i)
 	} else {
-		value, i = bareValue(v, i)
+		value, i = bareValue(v, i, name == "name" || name == "filename")
 	}
 	return name, value, i
 }
@@ -173,15 +173,18 @@ func quotedString(v string, i int) (string, int) {
 	return b.String(), min(i+1, len(v))
 }
 
-// bareValue returns the unquoted value at v[i:] and the index behind it. Words
-// behind the first belong to it ("name=My file.pdf") unless they look like the
-// next parameter or a comment.
-func bareValue(v string, i int) (string, int) {
+// bareValue returns the unquoted value at v[i:] and the index behind it. Where
+// words are allowed ("name=My file.pdf") those behind the first belong to it
+// unless they look like the next parameter or a comment.
+func bareValue(v string, i int, words bool) (string, int) {
 	start := i
 	for i < len(v) && strings.IndexByte(paramSpace, v[i]) < 0 {
 		i++
 	}
 	end := i
+	if !words {
+		return v[start:end], end
+	}
 	for i < len(v) && v[i] != ';' && v[i] != '=' {
 		i++
 	}
