@@ -11,7 +11,7 @@ type vector[T any] struct {
 	chunks []*chunk[T]
 }
 
-const chunkBits = 9
+const chunkBits = 7
 
 type chunk[T any] struct {
 	edit  *edit
@@ -72,7 +72,58 @@ type idSet struct {
 	edit *edit
 	high uint32   // the ids' upper 16 bits
 	low  []uint16 // sorted; nil where bits is not
-	bits []uint64
+	bits *bitmap
+}
+
+// bitmap is 65,536 bits in parts, so that a change copies one of them.
+type bitmap [64]*bitmapPart
+
+type bitmapPart struct {
+	edit  *edit
+	words [16]uint64
+}
+
+// part returns the part of an id and the place of its bit in it.
+func (b *bitmap) part(low uint16) (p **bitmapPart, word, bit uint16) {
+	return &b[low>>10], low >> 6 & 15, low & 63
+}
+
+func (b *bitmap) has(low uint16) bool {
+	p, word, bit := b.part(low)
+	return *p != nil && (*p).words[word]>>bit&1 == 1
+}
+
+// put sets or clears a bit. The bitmap must be e's own.
+func (b *bitmap) put(e *edit, low uint16, on bool) {
+	p, word, bit := b.part(low)
+	switch {
+	case *p == nil:
+		*p = &bitmapPart{edit: e}
+	case (*p).edit != e:
+		*p = &bitmapPart{edit: e, words: (*p).words}
+	}
+	if on {
+		(*p).words[word] |= 1 << bit
+	} else {
+		(*p).words[word] &^= 1 << bit
+	}
+}
+
+// all calls yield with the bits that are set, until it returns false.
+func (b *bitmap) all(yield func(low uint32) bool) bool {
+	for i, p := range b {
+		if p == nil {
+			continue
+		}
+		for w, word := range p.words {
+			for ; word != 0; word &= word - 1 {
+				if !yield(uint32(i<<10 | w<<6 | bits.TrailingZeros64(word))) {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // maxList is the length from which a list takes more room than a bitmap.
@@ -91,7 +142,7 @@ func (p *postings) contains(id uint32) bool {
 
 func (s *idSet) contains(low uint16) bool {
 	if s.bits != nil {
-		return s.bits[low>>6]>>(low&63)&1 == 1
+		return s.bits.has(low)
 	}
 	_, ok := slices.BinarySearch(s.low, low)
 	return ok
@@ -112,8 +163,11 @@ func (s *idSet) mutable(e *edit) *idSet {
 	if s.edit == e {
 		return s
 	}
-	c := &idSet{edit: e, high: s.high, bits: slices.Clone(s.bits)}
-	if s.low != nil {
+	c := &idSet{edit: e, high: s.high}
+	if s.bits != nil {
+		b := *s.bits
+		c.bits = &b
+	} else {
 		c.low = append(make([]uint16, 0, len(s.low)+4), s.low...)
 	}
 	return c
@@ -131,13 +185,13 @@ func (p *postings) add(e *edit, id uint32) *postings {
 	s := p.sets[i].mutable(e)
 	p.sets[i] = s
 	p.count++
-	s.add(uint16(id))
+	s.add(e, uint16(id))
 	return p
 }
 
-func (s *idSet) add(low uint16) {
+func (s *idSet) add(e *edit, low uint16) {
 	if s.bits != nil {
-		s.bits[low>>6] |= 1 << (low & 63)
+		s.bits.put(e, low, true)
 		return
 	}
 	if n := len(s.low); n == 0 || s.low[n-1] < low {
@@ -147,9 +201,9 @@ func (s *idSet) add(low uint16) {
 		s.low = slices.Insert(s.low, i, low)
 	}
 	if len(s.low) > maxList {
-		s.bits = make([]uint64, 1<<16/64)
+		s.bits = &bitmap{}
 		for _, v := range s.low {
-			s.bits[v>>6] |= 1 << (v & 63)
+			s.bits.put(e, v, true)
 		}
 		s.low = nil
 	}
@@ -169,7 +223,7 @@ func (p *postings) remove(e *edit, id uint32) *postings {
 	p.sets[i] = s
 	low := uint16(id)
 	if s.bits != nil {
-		s.bits[low>>6] &^= 1 << (low & 63)
+		s.bits.put(e, low, false)
 		return p
 	}
 	j, _ := slices.BinarySearch(s.low, low)
@@ -198,12 +252,8 @@ func (p *postings) all(yield func(uint32) bool) {
 				return
 			}
 		}
-		for w, word := range s.bits {
-			for ; word != 0; word &= word - 1 {
-				if !yield(s.high<<16 | uint32(w<<6|bits.TrailingZeros64(word))) {
-					return
-				}
-			}
+		if s.bits != nil && !s.bits.all(func(low uint32) bool { return yield(s.high<<16 | low) }) {
+			return
 		}
 	}
 }
