@@ -21,3 +21,13 @@ func TestStore(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, open)
 }
+
+func BenchmarkStore(b *testing.B) {
+	storetest.Benchmark(b, func(tb testing.TB, dir string) store.Engine {
+		e, err := sqlite.New(dir, sqlite.Options{})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return e
+	})
+}
