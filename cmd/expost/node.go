@@ -76,7 +76,7 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 	auth := listener.PlaintextAuth(c.TLS.PlaintextAuth)
 	smtp := func(mode smtpserver.Mode) *smtpserver.Server {
 		return smtpserver.New(smtpserver.Config{
-			Mode: mode, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: smtpserver.PlaintextAuth(auth),
+			Mode: mode, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth,
 			Directory: n.Directory, Delivery: agent, Logger: n.Log,
 			Limits: smtpserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 		})

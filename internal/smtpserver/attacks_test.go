@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"expost/internal/delivery/deliverytest"
+	"expost/internal/listener"
 	"expost/internal/mail"
 )
 
@@ -87,7 +88,7 @@ func TestRelaying(t *testing.T) {
 // TestSpoofing logs in as ann, or fails to, and sends as somebody else.
 func TestSpoofing(t *testing.T) {
 	t.Parallel()
-	n := newNode(t, Config{Mode: Submission, PlaintextAuth: PlaintextAlways, Limits: Limits{Errors: 1000, Logins: 1000}})
+	n := newNode(t, Config{Mode: Submission, PlaintextAuth: listener.PlaintextAlways, Limits: Limits{Errors: 1000, Logins: 1000}})
 	c := newClient(t, n)
 	c.expect("220")
 	c.send("EHLO laptop")

@@ -13,13 +13,7 @@ import (
 
 // passwordsAllowed tells whether a password may come over this connection.
 func (c *conn) passwordsAllowed() bool {
-	switch {
-	case c.tls != nil, c.cfg.PlaintextAuth == PlaintextAlways:
-		return true
-	case c.cfg.PlaintextAuth == PlaintextLoopback:
-		return c.remote.IsLoopback()
-	}
-	return false
+	return c.cfg.PlaintextAuth.Allows(c.remote, c.tls != nil)
 }
 
 // auth is AUTH (RFC 4954) with PLAIN (RFC 4616) and LOGIN.
@@ -53,6 +47,7 @@ func (c *conn) mechanism(ctx context.Context, name string) sasl.Server {
 			return err
 		}
 		c.account = acct
+		c.trust()
 		return nil
 	}
 	switch name {

@@ -13,11 +13,14 @@ import (
 
 	"expost/internal/delivery"
 	"expost/internal/directory"
+	"expost/internal/listener"
 )
 
 // conn is one session.
 type conn struct {
 	cfg    *Config
+	shared *buffers
+	trust  func() // the connection does not count against its host any more
 	wire   *wire
 	remote netip.Addr
 	local  netip.Addr
@@ -35,36 +38,46 @@ type conn struct {
 	logins   int // failed ones
 }
 
-func newConn(s *Server, nc net.Conn) *conn {
+func newConn(s *Server, nc net.Conn, trust func()) *conn {
 	c := &conn{
-		cfg: &s.cfg, wire: newWire(nc, &s.cfg.Limits, s.buffers),
+		cfg: &s.cfg, shared: s.buffers, trust: trust, wire: newWire(nc, &s.cfg.Limits, s.buffers),
 		remote: ipOf(nc.RemoteAddr()), local: ipOf(nc.LocalAddr()),
 	}
-	c.log = s.log.With(slog.String("client", c.remote.String()))
+	c.log = s.cfg.Logger.With(slog.String("client", c.remote.String()))
 	c.strict = s.cfg.BareNewline == BareReject ||
 		s.cfg.BareNewline == "" && s.cfg.Mode == Receive && !c.remote.IsLoopback()
 	return c
 }
 
-// ipOf returns the address of a TCP end; those of other sockets are this host's.
+// ipOf returns the address of an end; a socket without one is on this host.
 func ipOf(a net.Addr) netip.Addr {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort().Addr().Unmap()
+	if ip := listener.AddrOf(a); ip.IsValid() {
+		return ip
 	}
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
-// turnAway tells the client why it is not served.
-func (c *conn) turnAway(reason string) {
-	c.log.Info("connection refused", slog.String("reason", reason))
+// Refuse tells the client why it is not served.
+func (c *conn) Refuse(why listener.Refusal) {
+	defer c.wire.release(c.shared)
+	status := "4.3.2"
+	if why == listener.TooManyFromHost {
+		status = "4.7.0"
+	}
+	c.log.Info("connection refused", slog.String("reason", why.String()))
 	if c.wire.implicitTLS() == nil {
-		c.write(reply{code: 421, text: reason})
+		c.write(reply{code: 421, status: status, text: why.String() + ", try again later"})
 		_ = c.wire.out.Flush()
 	}
 }
 
-// run is the session loop.
-func (c *conn) run(ctx context.Context) {
+// Stop makes the session end before its next command.
+func (c *conn) Stop() { c.wire.interrupt() }
+
+// Run is the session loop. A client that goes away does not end ctx, so it does
+// not stop a delivery half way.
+func (c *conn) Run(ctx context.Context) {
+	defer c.wire.release(c.shared)
 	defer func() {
 		if p := recover(); p != nil {
 			c.log.Error("panic in a session", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"expost/internal/listener"
 )
 
 // TestDialogues plays testdata/*.txt against a server over loopback and a real
@@ -86,7 +88,7 @@ func modeConfig(t *testing.T, words string) Config {
 		case "reject", "mend":
 			cfg.BareNewline = BareNewline(w)
 		case "never", "loopback", "always":
-			cfg.PlaintextAuth = PlaintextAuth(w)
+			cfg.PlaintextAuth = listener.PlaintextAuth(w)
 		case "notls":
 			cfg.TLSConfig = &tls.Config{}
 		default:

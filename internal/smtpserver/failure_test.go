@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"expost/internal/listener"
 	"expost/internal/mail"
 	"expost/internal/store"
 	"expost/internal/store/sqlite"
@@ -280,7 +281,7 @@ func TestFullDisk(t *testing.T) {
 
 func TestDirectoryAway(t *testing.T) {
 	t.Parallel()
-	n := newNode(t, Config{Mode: Submission, PlaintextAuth: PlaintextAlways})
+	n := newNode(t, Config{Mode: Submission, PlaintextAuth: listener.PlaintextAlways})
 	c := newClient(t, n)
 	c.expect("220")
 	c.send("EHLO c.example")

@@ -193,20 +193,3 @@ func (n *node) messages(tb testing.TB, name, box string) [][]byte {
 	}
 	return out
 }
-
-// makeBox makes a mailbox of name@example.org.
-func (n *node) makeBox(tb testing.TB, name, box string, use mail.SpecialUse) {
-	tb.Helper()
-	id := mail.AccountID("example.org/" + name)
-	if err := n.store.Create(context.Background(), id); err != nil {
-		tb.Fatal(err)
-	}
-	acct, err := n.store.Open(context.Background(), id)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer acct.Release()
-	if _, err := acct.CreateMailbox(context.Background(), box, store.CreateOptions{SpecialUse: use}); err != nil {
-		tb.Fatal(err)
-	}
-}

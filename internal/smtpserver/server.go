@@ -22,14 +22,12 @@ package smtpserver
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
-	"sync"
-	"time"
 
 	"expost/internal/delivery"
 	"expost/internal/directory"
+	"expost/internal/listener"
 )
 
 // Mode is whom a server serves.
@@ -40,16 +38,6 @@ const (
 	Receive    Mode = iota // other hosts: mail for our domains, no AUTH
 	Submission             // our users: AUTH first, and a sender address of their own
 	LMTP                   // another mail server in front of us
-)
-
-// PlaintextAuth says where a password may come in clear text.
-type PlaintextAuth string
-
-// The values of PlaintextAuth; the empty one is PlaintextNever.
-const (
-	PlaintextNever    PlaintextAuth = "never"
-	PlaintextLoopback PlaintextAuth = "loopback"
-	PlaintextAlways   PlaintextAuth = "always"
 )
 
 // BareNewline says what becomes of a message with a bare LF or a bare CR.
@@ -67,7 +55,7 @@ type Config struct {
 	Mode          Mode
 	Hostname      string
 	TLSConfig     *tls.Config // for STARTTLS; nil: none
-	PlaintextAuth PlaintextAuth
+	PlaintextAuth listener.PlaintextAuth
 	BareNewline   BareNewline
 	Limits        Limits
 	Directory     directory.Directory
@@ -78,73 +66,27 @@ type Config struct {
 // Server serves any number of listeners.
 type Server struct {
 	cfg     Config
-	log     *slog.Logger
-	conns   *registry
+	group   *listener.Group
 	buffers *buffers
 }
 
 // New returns a Server.
 func New(cfg Config) *Server {
 	cfg.Limits = cfg.Limits.withDefaults()
-	return &Server{cfg: cfg, log: cfg.Logger, conns: newRegistry(cfg.Limits), buffers: newBuffers()}
+	l := cfg.Limits
+	return &Server{
+		cfg:     cfg,
+		group:   listener.NewGroup(listener.Limits{Connections: l.Connections, PerHost: l.PerHost, ShutdownTime: l.ShutdownTime}, cfg.Logger),
+		buffers: newBuffers(),
+	}
 }
 
 // Serve accepts connections until ctx ends; those of a [tls.NewListener] speak
-// TLS from the first byte (RFC 8314). When ctx ends Serve stops accepting, says 421 to those that wait for a
-// command, lets messages in transfer end for Limits.ShutdownTime, cuts the rest
-// and returns nil. Any other end is an error.
+// TLS from the first byte (RFC 8314). When ctx ends Serve stops accepting, says
+// 421 to those that wait for a command, lets messages in transfer end for
+// Limits.ShutdownTime, cuts the rest and returns nil. Any other end is an error.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
-	defer stop()
-	var wg sync.WaitGroup
-	err := s.accept(ctx, ln, &wg)
-	s.conns.shutdown(ln)
-	ended := make(chan struct{})
-	go func() { wg.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(s.cfg.Limits.ShutdownTime):
-		s.conns.cut(ln)
-		<-ended
-	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
-}
-
-// accept starts a goroutine for each connection. It waits where the process has
-// no descriptors left, and ends with the listener.
-func (s *Server) accept(ctx context.Context, ln net.Listener, wg *sync.WaitGroup) error {
-	for {
-		nc, err := ln.Accept()
-		if err == nil {
-			wg.Go(func() { s.serve(ctx, ln, nc) })
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-			_ = ln.Close()
-			return err
-		}
-		s.log.Warn("accepting a connection", slog.String("listener", ln.Addr().String()), slog.Any("error", err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// serve is the life of one connection.
-func (s *Server) serve(ctx context.Context, ln net.Listener, nc net.Conn) {
-	defer func() { _ = nc.Close() }()
-	c := newConn(s, nc)
-	defer c.wire.release(s.buffers)
-	refusal, leave := s.conns.enter(ln, c)
-	if refusal != "" {
-		c.turnAway(refusal)
-		return
-	}
-	defer leave()
-	// A client that goes away, or our own shutdown, must not stop a delivery half way.
-	c.run(context.WithoutCancel(ctx))
+	return s.group.Serve(ctx, ln, func(nc net.Conn, _ uint64, trust func()) listener.Session {
+		return newConn(s, nc, trust)
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"expost/internal/directory"
+	"expost/internal/listener"
 	"expost/internal/mail"
 )
 
@@ -78,7 +79,7 @@ func TestPanicEndsOneSession(t *testing.T) {
 
 func TestMailLog(t *testing.T) {
 	t.Parallel()
-	n := newNode(t, Config{Mode: Submission, PlaintextAuth: PlaintextAlways})
+	n := newNode(t, Config{Mode: Submission, PlaintextAuth: listener.PlaintextAlways})
 	c := newClient(t, n)
 	c.expect("220")
 	c.send("EHLO laptop")

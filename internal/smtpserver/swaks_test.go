@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"expost/internal/delivery/deliverytest"
+	"expost/internal/listener"
 	"expost/internal/mail"
 )
 
@@ -44,7 +45,7 @@ func TestSwaks(t *testing.T) {
 		"receive, pipelined":   {Config{}, append(both, "--pipeline"), true, "ESMTP"},
 		"submission, PLAIN":    {Config{Mode: Submission}, append(append(both, "--tls"), auth("PLAIN")...), true, "ESMTPSA"},
 		"submission, LOGIN":    {Config{Mode: Submission}, append(append(both, "--tls"), auth("LOGIN")...), true, "ESMTPSA"},
-		"submission, loopback": {Config{Mode: Submission, PlaintextAuth: PlaintextLoopback}, append(both, auth("LOGIN")...), true, "ESMTPA"},
+		"submission, loopback": {Config{Mode: Submission, PlaintextAuth: listener.PlaintextLoopback}, append(both, auth("LOGIN")...), true, "ESMTPA"},
 		"submission, no TLS":   {Config{Mode: Submission}, append(both, auth("PLAIN")...), false, ""},
 		"submission, no AUTH":  {Config{Mode: Submission}, append(both, "--tls"), false, ""},
 		"LMTP":                 {Config{Mode: LMTP}, append(both, "--protocol", "LMTP"), true, "LMTP"},

@@ -27,7 +27,6 @@ var (
 	errLineTooLong = errors.New("line too long")
 	errBareNewline = errors.New("bare LF or CR")
 	errStopping    = errors.New("server is shutting down")
-	errInterrupted = errors.New("cut by shutdown")
 )
 
 // wire is the connection as bytes: buffered both ways, with a deadline for
@@ -45,7 +44,6 @@ type wire struct {
 	nc      net.Conn // raw, or TLS over it
 	stop    bool     // the server shuts down
 	waiting bool     // for a command
-	gone    bool     // cut
 }
 
 // buffers are the buffers of connections that have ended, for the next ones.
@@ -145,10 +143,7 @@ func (w *wire) afterRead(n int, err error) error {
 	defer w.mu.Unlock()
 	interrupted := w.waiting && w.stop
 	w.waiting = false
-	switch {
-	case w.gone:
-		return errInterrupted
-	case err != nil && interrupted:
+	if err != nil && interrupted {
 		return errStopping
 	}
 	return err
@@ -162,14 +157,6 @@ func (w *wire) interrupt() {
 	if w.waiting {
 		_ = w.nc.SetReadDeadline(time.Unix(1, 0))
 	}
-}
-
-// cut closes the connection whatever it does.
-func (w *wire) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stop, w.gone = true, true
-	_ = w.raw.Close()
 }
 
 // linger ends the output and reads on for a moment, so that a client that is
