@@ -85,7 +85,7 @@ func TestFromDovecot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range verified {
-		if v.Err != nil || len(v.Problems) > 0 || v.Newer > 0 {
+		if v.Error != "" || len(v.Problems) > 0 || v.Newer > 0 {
 			t.Errorf("verify: %+v", v)
 		}
 	}

@@ -113,6 +113,9 @@ func (p *pass) fetch(ctx context.Context, w *folderWalk, items []Item) error {
 				return rerr
 			}
 			j.body = body
+			if j.item.Date == (mail.Date{}) { // the server gave none that can be read
+				j.item.Date, _ = HeaderDate(body.start())
+			}
 		}
 		if err := p.memory.Acquire(ctx, j.weight()); err != nil {
 			j.weightless = true

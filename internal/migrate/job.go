@@ -112,6 +112,9 @@ func (b *body) spill(r io.Reader, dir string) error {
 	return err
 }
 
+// start returns the first bytes, up to bodyMemory of them.
+func (b *body) start() []byte { return b.buf.Bytes() }
+
 // open returns the bytes from the start.
 func (b *body) open() (io.Reader, error) {
 	if b.file == nil {

@@ -35,6 +35,7 @@ type FolderPreview struct {
 // Preview looks at both sides of the accounts and changes neither. It keeps
 // what it finds of the source's folders in the ledger.
 func (e *Engine) Preview(ctx context.Context, users []User) ([]Preview, error) {
+	e.opt.Progress.Accounts(len(users))
 	out := make([]Preview, len(users))
 	err := each(ctx, e.opt.Workers, len(users), func(ctx context.Context, i int) error {
 		u := users[i]

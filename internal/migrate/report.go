@@ -176,15 +176,3 @@ func (s Sums) String() string {
 	}
 	return text
 }
-
-// printer writes lines until an error.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) line(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
-	}
-}

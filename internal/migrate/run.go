@@ -90,6 +90,7 @@ type Result struct {
 // wrong with one account or item is in the results and the ledger and stops
 // nothing else; the error is that of the ledger, or of ctx.
 func (e *Engine) Run(ctx context.Context, users []User) ([]Result, error) {
+	e.opt.Progress.Accounts(len(users))
 	e.spools = make(chan *job)
 	var spoolers errgroup.Group
 	for range runtime.GOMAXPROCS(0) {
@@ -226,6 +227,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // Progress is told how a run goes, from many goroutines.
 type Progress interface {
+	// Accounts tells how many accounts there are, first of all.
+	Accounts(n int)
 	// Start tells how many items there are to look at in an account. It is called
 	// again, and counting starts again, where the account is tried again.
 	Start(u User, items int)
@@ -238,6 +241,7 @@ type Progress interface {
 // silent is the Progress of nobody.
 type silent struct{}
 
+func (silent) Accounts(int)          {}
 func (silent) Start(User, int)       {}
 func (silent) Step(User, int, int64) {}
 func (silent) Done(User, Result)     {}

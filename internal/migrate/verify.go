@@ -13,19 +13,22 @@ import (
 
 // Verification is what Verify found out about one account.
 type Verification struct {
-	User     User
-	Folders  int
-	Items    int // compared and found equal
-	Newer    int // at the source since the last pass
-	Aside    int // set aside: at the source only
-	Problems []Problem
-	Err      error // why it could not be verified to its end
+	User     User      `json:"-"`
+	Source   string    `json:"source"`
+	Target   string    `json:"target"`
+	Folders  int       `json:"folders"`
+	Items    int       `json:"equal"`      // compared and found equal
+	Newer    int       `json:"not_copied"` // at the source since the last pass
+	Aside    int       `json:"set_aside"`  // at the source only
+	Problems []Problem `json:"differences"`
+	Error    string    `json:"error,omitempty"` // why it could not be verified to its end
 }
 
 // Problem is one difference. Where Item is empty it is one of the folder.
 type Problem struct {
-	Folder, Item string
-	What         string
+	Folder string `json:"folder"`
+	Item   string `json:"item,omitempty"`
+	What   string `json:"what"`
 }
 
 // maxProblems bounds the problems that are kept of one account.
@@ -36,17 +39,21 @@ const maxProblems = 1000
 // is not at the target as it should be counts as seen again: the next run
 // copies it.
 func (e *Engine) Verify(ctx context.Context, users []User) ([]Verification, error) {
+	e.opt.Progress.Accounts(len(users))
 	out := make([]Verification, len(users))
 	turns := byTarget(users)
 	err := each(ctx, e.opt.Workers, len(turns), func(ctx context.Context, n int) error {
 		for _, i := range turns[n] {
-			out[i].User = users[i]
+			out[i] = Verification{User: users[i], Source: users[i].Source, Target: string(users[i].Target), Problems: []Problem{}}
 			v := &verifier{Engine: e, user: users[i], out: &out[i]}
-			out[i].Err = v.account(ctx)
+			err := v.account(ctx)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			e.opt.Progress.Done(users[i], Result{User: users[i], Err: out[i].Err})
+			if err != nil {
+				out[i].Error = err.Error()
+			}
+			e.opt.Progress.Done(users[i], Result{User: users[i], Err: err})
 		}
 		return nil
 	})

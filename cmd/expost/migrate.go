@@ -1,0 +1,432 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"expost/internal/mail"
+	"expost/internal/migrate"
+	"expost/internal/migrate/imapclient"
+	"expost/internal/migrate/source/files"
+	"expost/internal/migrate/source/imap"
+	targetstore "expost/internal/migrate/target/store"
+)
+
+// migration is what the migrate commands share.
+type migration struct {
+	*app
+	planFile   string // --file
+	ledgerFile string // --ledger
+	users      []string
+	workers    int
+}
+
+// migrateCommand moves mailboxes by a plan.
+func migrateCommand(a *app) *cobra.Command {
+	m := &migration{app: a}
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "Move mailboxes here from another server or from files, by a plan",
+		Long: `Move mailboxes here by a plan, in passes that can be stopped (Ctrl-C, kill -9,
+power loss) and run again: the same command goes on where the last one stopped,
+and copies nothing twice. Between passes users keep working on the old server;
+later passes bring over what is new, changed flags and deletions.
+
+  expost migrate plan   -f migration.toml   look at both sides, change nothing
+  expost migrate run    -f migration.toml   a pass: copy
+  expost migrate status -f migration.toml   how far it is, also while it runs
+  expost migrate verify -f migration.toml   fetch both sides again and compare
+  expost migrate report -f migration.toml   every account, every sum, what was set aside
+
+The old server is only read (EXAMINE, BODY.PEEK): a login that may not write is
+enough. UIDVALIDITY, UIDs, dates, flags, keywords, subscriptions and the roles of
+folders are kept, so that mail programs do not download everything again.
+
+The plan is a file like this (paths in it are relative to its folder):
+
+  [source]
+  kind = "imap"                        # or "files": Maildir, mbox, EML
+  address = "exchange.example.org:993"
+  login = 'EXAMPLE\admin\{local}'      # {address} {local} {domain}; default {address}
+  password-file = "admin.password"     # or a password for each user
+  # tls = "implicit"                   # implicit | starttls | none; default by port
+  # tls-ca = "exchange.pem"            # trust this certificate
+  # authzid = "{address}"              # SASL: login acts for this account
+
+  [[user]]
+  source = "ajay@example.org"          # for files: path = "ajay.maildir"
+  target = "ajay@example.org"
+
+  # instead of [[user]], at the top: users-file = "users.csv" (source,target[,password])
+
+The memory of the migration, its ledger, is a file beside the plan
+(migration.ledger). What cannot be copied is set aside, with the reason, in
+migration.ledger.aside.`,
+		Example: `  expost migrate plan -f migration.toml
+  expost migrate run -f migration.toml --user ajay@example.org
+  expost migrate run -f migration.toml --workers 16 --json > run.json`,
+	}
+	f := cmd.PersistentFlags()
+	f.StringVarP(&m.planFile, "file", "f", "migration.toml", "the plan (`file`)")
+	f.StringVar(&m.ledgerFile, "ledger", "", "the ledger (`file`), instead of the one beside the plan")
+	f.StringSliceVar(&m.users, "user", nil, "only the accounts with this source or target `address` (repeatable)")
+	cmd.AddCommand(m.planCommand(), m.runCommand(), m.statusCommand(), m.verifyCommand(), m.reportCommand())
+	return cmd
+}
+
+// needsNodeMark marks a command as one that works on the data folder.
+func needsNodeMark() map[string]string { return map[string]string{needsNode: "yes"} }
+
+func (m *migration) planCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "plan",
+		Short: "Look at both sides and say what a run would do",
+		Long: `Log in to every account of the plan, list its folders, count its messages, and
+look what stands in the way at the target. Nothing is copied. What was found is
+kept in the ledger.`,
+		Args:        cobra.NoArgs,
+		Annotations: needsNodeMark(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var previews []migrate.Preview
+			err := m.withEngine(cmd.Context(), migrate.Options{}, func(e *migrate.Engine, users []migrate.User) (err error) {
+				previews, err = e.Preview(cmd.Context(), users)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return m.printPreviews(previews)
+		},
+	}
+}
+
+func (m *migration) runCommand() *cobra.Command {
+	removals := "guarded"
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Copy what the source has and the target has not",
+		Long: `Make one pass over the accounts, several at a time: copy new messages, bring
+over changed flags, and remove copies of messages that were removed at the
+source (guarded: never half of a folder or more at once).
+
+An account or a message that makes trouble stops nothing else. The exit status
+is 1 where an account could not be finished; run again and it goes on.`,
+		Args:        cobra.NoArgs,
+		Annotations: needsNodeMark(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opt := migrate.Options{Workers: m.workers}
+			how := map[string]migrate.Removals{"guarded": migrate.RemoveGuarded, "all": migrate.RemoveAll, "none": migrate.RemoveNone}
+			var ok bool
+			if opt.Removals, ok = how[removals]; !ok {
+				return usageError{fmt.Errorf("--removals is guarded, all or none, not %q", removals)}
+			}
+			var results []migrate.Result
+			err := m.withEngine(cmd.Context(), opt, func(e *migrate.Engine, users []migrate.User) (err error) {
+				results, err = e.Run(cmd.Context(), users)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return m.printResults(results)
+		},
+	}
+	cmd.Flags().IntVar(&m.workers, "workers", 0, "accounts at once (default: the plan's run.workers, else 8)")
+	cmd.Flags().StringVar(&removals, "removals", removals, "copies of messages that vanished at the source: `guarded`, all (remove), none (keep)")
+	return cmd
+}
+
+func (m *migration) verifyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Fetch both sides again and compare them",
+		Long: `Fetch every message again from the source and from the target and compare the
+bytes (SHA-256), UIDs, flags, keywords, dates, folders, subscriptions and roles.
+What differs is printed; a message that is missing or damaged at the target is
+copied by the next run. The exit status is 1 where anything differs.`,
+		Args:        cobra.NoArgs,
+		Annotations: needsNodeMark(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var verified []migrate.Verification
+			err := m.withEngine(cmd.Context(), migrate.Options{Workers: m.workers}, func(e *migrate.Engine, users []migrate.User) (err error) {
+				verified, err = e.Verify(cmd.Context(), users)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return m.printVerified(verified)
+		},
+	}
+	cmd.Flags().IntVar(&m.workers, "workers", 0, "accounts at once")
+	return cmd
+}
+
+func (m *migration) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Say how far every account is, also while a run goes on",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := m.report(cmd.Context())
+			if err != nil {
+				return err
+			}
+			for i := range r.Accounts {
+				r.Accounts[i].Folders = nil
+			}
+			if m.json {
+				return m.printJSON(r)
+			}
+			return r.WriteStatus(m.stdout)
+		},
+	}
+}
+
+func (m *migration) reportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "report",
+		Short: "Print every account, folder and sum, and what was set aside and why",
+		Long: `Print what the ledger knows: for every folder of every account what the source
+holds and what became of it (copied, already there, set aside, waiting), so that
+the sums add up, and each item that was set aside with its reason and the file
+of its bytes.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := m.report(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if m.json {
+				return m.printJSON(r)
+			}
+			return r.WriteText(m.stdout)
+		},
+	}
+}
+
+// ledgerPath returns where the ledger lies. No plan has to be read for it.
+func (m *migration) ledgerPath() string {
+	if m.ledgerFile != "" {
+		return m.path(m.ledgerFile)
+	}
+	p := migrate.Plan{File: m.path(m.planFile)}
+	return p.LedgerPath()
+}
+
+// report reads the ledger.
+func (m *migration) report(ctx context.Context) (migrate.Report, error) {
+	l, err := migrate.ReadLedger(m.ledgerPath())
+	if err != nil {
+		return migrate.Report{}, err
+	}
+	r, err := l.Report(ctx)
+	r.Accounts = slices.DeleteFunc(r.Accounts, func(a migrate.AccountReport) bool { return !m.chosen(a.Source, a.Target) })
+	return r, errors.Join(err, l.Close())
+}
+
+// chosen tells whether an account is among those of --user.
+func (m *migration) chosen(source, target string) bool {
+	return len(m.users) == 0 || slices.ContainsFunc(m.users, func(u string) bool {
+		return strings.EqualFold(u, source) || strings.EqualFold(u, target)
+	})
+}
+
+// withEngine reads the plan, opens the ledger, the source and the target, and
+// calls fn with the engine and the chosen accounts.
+func (m *migration) withEngine(ctx context.Context, opt migrate.Options, fn func(*migrate.Engine, []migrate.User) error) error {
+	plan, err := migrate.LoadPlan(m.path(m.planFile))
+	if err != nil {
+		return err
+	}
+	users := slices.DeleteFunc(plan.Accounts(), func(u migrate.User) bool { return !m.chosen(u.Source, string(u.Target)) })
+	if len(users) == 0 {
+		return mail.Errorf(mail.KindNotExist, "the plan has no account %s", strings.Join(m.users, ", "))
+	}
+	n, err := m.node(ctx)
+	if err != nil {
+		return err
+	}
+	source, err := openSource(plan, n)
+	if err != nil {
+		return err
+	}
+	if opt.Workers == 0 {
+		opt.Workers = plan.Run.Workers
+	}
+	return m.runEngine(ctx, source, m.ledgerPath(), opt, func(e *migrate.Engine) error { return fn(e, users) })
+}
+
+// runEngine calls fn with an engine that copies into this node and shows its
+// progress.
+func (a *app) runEngine(ctx context.Context, source migrate.Source, ledger string, opt migrate.Options, fn func(*migrate.Engine) error) (err error) {
+	n, err := a.node(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := migrate.OpenLedger(ledger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	shown := newProgress(a)
+	defer shown.Close()
+	opt.Progress, opt.Log = shown, n.Log
+	return fn(migrate.NewEngine(source, targetstore.New(n.Store, accountOf(n), 0), l, opt))
+}
+
+// accountOf finds accounts in the directory.
+func accountOf(n *node) targetstore.Accounts {
+	return func(ctx context.Context, addr mail.Address) (mail.AccountID, error) {
+		acct, err := n.Directory.Resolve(ctx, addr)
+		if mail.KindOf(err) == mail.KindNotExist {
+			return "", mail.Errorf(mail.KindNotExist, "there is no account %s here (make it with: expost account add %s)", addr, addr)
+		}
+		if err != nil {
+			return "", err
+		}
+		return acct.ID, nil
+	}
+}
+
+// openSource makes the source of a plan.
+func openSource(plan migrate.Plan, n *node) (migrate.Source, error) {
+	if plan.Source.Kind == "files" {
+		return files.New(), nil
+	}
+	address, security, err := imapAddress(plan.Source)
+	if err != nil {
+		return nil, err
+	}
+	trust := &tls.Config{MinVersion: tls.VersionTLS10} // Exchange 2007 knows nothing newer
+	if plan.Source.TLSVerify != nil && !*plan.Source.TLSVerify {
+		trust.InsecureSkipVerify = true
+	}
+	if ca := plan.Source.TLSCA; ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, mail.WrapError(mail.KindInvalid, err, "%s: source.tls-ca", plan.File)
+		}
+		trust.RootCAs = x509.NewCertPool()
+		if !trust.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, mail.Errorf(mail.KindInvalid, "%s: source.tls-ca: %s holds no certificate in PEM form", plan.File, ca)
+		}
+	}
+	return imap.New(imap.Config{
+		Address: address, Login: plan.Source.Login, Authzid: plan.Source.Authzid, Password: plan.Source.Password,
+		Client: imapclient.Options{Security: security, TLSConfig: trust}, Log: n.Log,
+	}), nil
+}
+
+// imapAddress returns the address with its port and how to protect the
+// connection. Clear text has to be asked for, or lead to this machine.
+func imapAddress(s migrate.SourcePlan) (string, imapclient.Security, error) {
+	host, port, err := net.SplitHostPort(s.Address)
+	if err != nil {
+		host, port = strings.Trim(s.Address, "[]"), "993"
+		if s.TLS == "starttls" || s.TLS == "none" {
+			port = "143"
+		}
+	}
+	if host == "" {
+		return "", 0, mail.Errorf(mail.KindInvalid, "source.address %q names no host", s.Address)
+	}
+	address := net.JoinHostPort(host, port)
+	switch {
+	case s.TLS == "none":
+		return address, imapclient.Plain, nil
+	case s.TLS == "starttls" || s.TLS == "" && port == "143":
+		return address, imapclient.StartTLS, nil
+	}
+	return address, imapclient.TLS, nil
+}
+
+// printPreviews prints what a plan found.
+func (m *migration) printPreviews(previews []migrate.Preview) error {
+	failed := 0
+	for _, p := range previews {
+		if p.Problem != "" {
+			failed++
+		}
+	}
+	if m.json {
+		if err := m.printJSON(previews); err != nil {
+			return err
+		}
+	} else if err := migrate.WritePreviews(m.stdout, previews); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d accounts cannot be moved as the plan says", failed, len(previews))
+	}
+	return nil
+}
+
+// printResults prints what a pass did.
+func (m *migration) printResults(results []migrate.Result) error {
+	failed := 0
+	for _, r := range results {
+		if r.Err != nil {
+			failed++
+		}
+	}
+	if m.json {
+		if err := m.printJSON(migrate.Summary(results)); err != nil {
+			return err
+		}
+	} else if err := migrate.WriteSummary(m.stdout, results); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d accounts are not finished: run the same command again", failed, len(results))
+	}
+	return nil
+}
+
+// printVerified prints what a verification found.
+func (m *migration) printVerified(verified []migrate.Verification) error {
+	wrong := 0
+	for _, v := range verified {
+		if v.Error != "" || len(v.Problems) > 0 {
+			wrong++
+		}
+	}
+	if m.json {
+		if err := m.printJSON(verified); err != nil {
+			return err
+		}
+	} else if err := migrate.WriteVerifications(m.stdout, verified); err != nil {
+		return err
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%d of %d accounts differ: run again, then verify again", wrong, len(verified))
+	}
+	return nil
+}
+
+// isPST tells whether a file is an Outlook data file.
+func isPST(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	magic := make([]byte, 4)
+	_, err = f.Read(magic)
+	return err == nil && string(magic) == "!BDN"
+}
+
+// importLedger returns the ledger of imports into an account.
+func importLedger(data string, id mail.AccountID) string {
+	return filepath.Join(data, "imports", strings.ReplaceAll(string(id), "/", "_")+".ledger")
+}
