@@ -408,19 +408,20 @@ func isAtom(w string) bool {
 // open implements box. A file that was renamed since the scan, because its
 // flags changed, is looked for again.
 func (m *maildir) open(it migrate.Item) (io.ReadCloser, error) {
-	f, err := os.Open(filepath.Join(m.dir, m.names[it.Key]))
-	if !errors.Is(err, fs.ErrNotExist) {
-		return f, err
+	if name, ok := m.names[it.Key]; ok {
+		f, err := os.Open(filepath.Join(m.dir, name))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
 	}
-	files, lerr := m.files()
-	if lerr != nil {
-		return nil, lerr
+	files, err := m.files()
+	if err != nil {
+		return nil, err
 	}
 	for _, file := range files {
 		if b, _ := base(filepath.Base(file)); b == it.Key {
-			m.names[it.Key] = file
 			return os.Open(filepath.Join(m.dir, file))
 		}
 	}
-	return nil, err
+	return nil, fmt.Errorf("message %s of %s: %w", it.Key, m.dir, fs.ErrNotExist)
 }

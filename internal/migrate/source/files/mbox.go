@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"strconv"
@@ -78,11 +79,19 @@ func (m *mbox) scan() (migrate.State, []migrate.Item, error) {
 
 // open implements box.
 func (m *mbox) open(it migrate.Item) (io.ReadCloser, error) {
+	if m.spans == nil {
+		if _, _, err := m.scan(); err != nil {
+			return nil, err
+		}
+	}
+	s, ok := m.spans[it.Key]
+	if !ok {
+		return nil, fmt.Errorf("message %s of %s: %w", it.Key, m.path, fs.ErrNotExist)
+	}
 	f, err := os.Open(m.path)
 	if err != nil {
 		return nil, err
 	}
-	s := m.spans[it.Key]
 	return &mboxReader{
 		f: f, unquote: s.unquote, header: true,
 		r: bufio.NewReaderSize(io.NewSectionReader(f, s.from, s.to-s.from), 64<<10),
