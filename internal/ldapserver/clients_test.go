@@ -132,6 +132,7 @@ func TestLDAPUtils(t *testing.T) {
 		{"ldapwhoami", []string{"-x", "-H", url}, 0, "anonymous"},
 		{"ldapwhoami", manager, 0, "dn:" + managerDN},
 		{"ldapwhoami", []string{"-x", "-ZZ", "-H", url, "-D", readerDN, "-w", "letmein"}, 0, "dn:" + readerDN},
+		{"ldapwhoami", []string{"-Q", "-Y", "PLAIN", "-ZZ", "-O", "none", "-H", url, "-U", "dn:" + readerDN, "-w", "letmein"}, 0, "dn:" + readerDN},
 		{"ldapwhoami", []string{"-x", "-H", url, "-D", readerDN, "-w", "wrong"}, 49, "Invalid credentials"},
 		{"ldapwhoami", []string{"-x", "-H", url, "-D", "uid=nobody," + suffixDN, "-w", "wrong"}, 49, "Invalid credentials"},
 		{"ldapwhoami", []string{"-x", "-H", url, "-D", "a,b=", "-w", "wrong"}, 34, "Invalid DN syntax"},

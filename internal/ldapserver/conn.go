@@ -175,7 +175,6 @@ func (c *conn) awaitRequest() error {
 		case err == nil && c.in.Complete():
 			return nil
 		case err == nil:
-			c.deadline = time.Time{}
 			return c.readWithin(c.srv.cfg.Limits.ReadTime)
 		case !errors.Is(err, os.ErrDeadlineExceeded) || c.stopping.Load() || len(c.slots) == 0:
 			return err
@@ -183,8 +182,8 @@ func (c *conn) awaitRequest() error {
 	}
 }
 
-// readWithin gives reads until d from now; exactly where the deadline was
-// zero, else within an eighth.
+// readWithin gives reads until d from now, or up to an eighth less: moving the
+// deadline costs a lock in the poller.
 func (c *conn) readWithin(d time.Duration) error {
 	now := time.Now()
 	if left := c.deadline.Sub(now); left > d-d/8 && left <= d {
@@ -304,9 +303,21 @@ func (c *conn) tellWhy(reason error) {
 	switch {
 	case isSyntax:
 		c.disconnect(ldap.ProtocolError, syntax.Error())
+		c.linger()
 	case isTooBig:
 		c.disconnect(ldap.ProtocolError, tooBig.Error())
+		c.linger()
 	case errors.Is(reason, os.ErrDeadlineExceeded):
 		c.disconnect(ldap.Unavailable, "the connection was idle for too long")
 	}
+}
+
+// linger reads a little more, since closing with something unread would reset
+// the connection before the client has read the notice.
+func (c *conn) linger() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.raw.SetReadDeadline(time.Now().Add(time.Second)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.nc, 1<<20)
 }

@@ -16,7 +16,7 @@ type Limits struct {
 	PerHost       int           // at once from one address (IPv6: /64); loopback is not counted: 100
 	SearchTime    time.Duration // for one search, in whole seconds, if the client asks for no less: 1 h
 	IdleTime      time.Duration // without a request: 15 min
-	ReadTime      time.Duration // for the rest of a request that has begun, and for a TLS handshake: 1 min
+	ReadTime      time.Duration // for the rest of a request that has begun, and for a TLS handshake: 5 min
 	WriteTime     time.Duration // for a client to take 64 KiB: 1 min
 	ShutdownTime  time.Duration // for operations under way: 5 s
 }
@@ -29,7 +29,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.PerHost, 100)
 	setDefault(&l.SearchTime, time.Hour)
 	setDefault(&l.IdleTime, 15*time.Minute)
-	setDefault(&l.ReadTime, time.Minute)
+	setDefault(&l.ReadTime, 5*time.Minute)
 	setDefault(&l.WriteTime, time.Minute)
 	setDefault(&l.ShutdownTime, 5*time.Second)
 	return l

@@ -346,6 +346,22 @@ func TestMalformedRequestsEndInANotice(t *testing.T) {
 	c.expectNotice(ldap.Unavailable) // the rest never comes
 }
 
+func TestWhoHasBoundMaySendMore(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, Config{Directory: &scripted{}})
+	photo := &ldapwire.AddRequest{Entry: ldap.Entry{Attributes: []ldap.Attribute{ldap.NewAttribute("jpegPhoto", strings.Repeat("x", 300<<10))}}}
+	c := dial(t, addr)
+	c.send(1, simpleBind("cn=manager", "secret"))
+	c.expect(1, ldap.Success)
+	c.send(2, photo)
+	c.expect(2, ldap.Other) // from the directory
+	c.send(3, simpleBind("", ""))
+	c.expect(3, ldap.Success)
+	b := (&ldapwire.Message{ID: 4, Op: photo}).Append(nil)
+	go func() { _, _ = c.nc.Write(b) }()
+	c.expectNotice(ldap.ProtocolError)
+}
+
 func TestRefusedRequestsKeepTheConnection(t *testing.T) {
 	t.Parallel()
 	addr, _ := start(t, Config{Directory: &scripted{search: entries(1)}})

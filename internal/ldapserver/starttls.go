@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"time"
 
 	"expost/internal/ldap"
 	"expost/internal/ldapwire"
@@ -36,7 +35,6 @@ func (c *conn) startTLS(ctx context.Context, m *ldapwire.Message) error {
 
 // handshake makes the connection secure.
 func (c *conn) handshake(ctx context.Context, tc *tls.Conn) error {
-	c.deadline = time.Time{}
 	if err := c.readWithin(c.srv.cfg.Limits.ReadTime); err != nil {
 		return err
 	}
