@@ -114,8 +114,13 @@ func TestIdleClientIsTold(t *testing.T) {
 	s.start()
 	s.addAccounts("ajay@linuxforu.com")
 	told := idler(t, s, "ajay@linuxforu.com")
+	c, err := smtp.Dial(s.addr["smtp"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	for n := range uint32(5) {
-		if err := smtp.SendMail(s.addr["smtp"], nil, "anup@example.org", []string{"ajay@linuxforu.com"}, strings.NewReader(text("idle"))); err != nil {
+		if err := c.SendMail("anup@example.org", []string{"ajay@linuxforu.com"}, strings.NewReader(text("idle"))); err != nil {
 			t.Fatal(err)
 		}
 		select {

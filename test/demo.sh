@@ -57,15 +57,15 @@ step "The address list: read, repaired, put into the directory; an account for e
 run gal import "$dir/exchange/addressbook.csv" --base ou=addressbook,dc=linuxforu,dc=com --accounts --passwords "$dir/passwords.csv"
 
 step "The mailboxes: every folder, flag and date"
-run migrate plan -f "$dir/exchange/migration.toml"
+run migrate plan -f "$dir/exchange/migration.toml" --user biswajit@linuxforu.com
 run migrate run -f "$dir/exchange/migration.toml"
 run migrate verify -f "$dir/exchange/migration.toml"
 
 user=biswajit@linuxforu.com
-pass=$(awk -F, -v u="$user" '$1 == u { print $2 }' "$dir/passwords.csv")
+pass=$(awk -F, -v u="$user" '$1 == u { print $3 }' "$dir/passwords.csv")
 
 step "A message to a colleague arrives at once"
-printf 'From: Ajay <ajay@linuxforu.com>\r\nTo: Biswajit <%s>\r\nSubject: We have moved\r\n\r\nNobody noticed.\r\n' "$user" > "$dir/hello.eml"
+printf 'From: Ajay <ajay@linuxforu.com>\r\nTo: Biswajit <%s>\r\nSubject: We have moved\r\nDate: %s\r\nMessage-ID: <moved@linuxforu.com>\r\n\r\nNobody noticed.\r\n' "$user" "$(date -R)" > "$dir/hello.eml"
 curl -sS "smtp://$(port 25)" --mail-from ajay@linuxforu.com --mail-rcpt "$user" --upload-file "$dir/hello.eml"
 curl -sS --user "$user:$pass" "imap://$(port 143)/INBOX" -X 'SEARCH SUBJECT "We have moved"'
 

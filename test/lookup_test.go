@@ -71,11 +71,14 @@ func TestConvertedAddressListLoadsIntoSlapd(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	add := exec.Command("slapadd", "-f", conf)
-	add.Stdin = strings.NewReader("dn: dc=linuxforu,dc=com\nobjectClass: dcObject\nobjectClass: organization\ndc: linuxforu\no: linuxforu\n\n" +
-		"dn: ou=addressbook,dc=linuxforu,dc=com\nobjectClass: organizationalUnit\nou: addressbook\n\n" + out)
-	if b, err := add.CombinedOutput(); err != nil {
-		t.Fatalf("slapadd: %v\n%s\n%s", err, b, out)
+	containers := "dn: dc=linuxforu,dc=com\nobjectClass: dcObject\nobjectClass: organization\ndc: linuxforu\no: linuxforu\n\n" +
+		"dn: ou=addressbook,dc=linuxforu,dc=com\nobjectClass: organizationalUnit\nou: addressbook\n"
+	for _, ldif := range []string{containers, out} {
+		add := exec.Command("slapadd", "-f", conf)
+		add.Stdin = strings.NewReader(ldif)
+		if b, err := add.CombinedOutput(); err != nil {
+			t.Fatalf("slapadd: %v\n%s\n%s", err, b, ldif)
+		}
 	}
 	cat, err := exec.Command("slapcat", "-f", conf).Output()
 	if err != nil {

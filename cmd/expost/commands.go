@@ -9,6 +9,8 @@ func (a *app) subcommands() []*cobra.Command {
 		accountCommand(a),
 		checkCommand(a),
 		galCommand(a),
+		migrateCommand(a),
+		importCommand(a),
 		sampleCommand(a),
 		manCommand(a),
 		versionCommand(a),
