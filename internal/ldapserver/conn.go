@@ -86,10 +86,10 @@ func ipOf(a net.Addr) netip.Addr {
 }
 
 // turnAway tells the client why it is not served.
-func (c *conn) turnAway(why string) {
-	c.srv.log.Info("connection refused", slog.String("remote", c.remote.String()), slog.String("reason", why))
+func (c *conn) turnAway(why *ldap.Error) {
+	c.srv.log.Info("connection refused", slog.String("remote", c.remote.String()), slog.String("reason", why.Text))
 	if _, ok := c.nc.(*tls.Conn); !ok {
-		c.disconnect(ldap.Busy, why)
+		c.disconnect(why.Code, why.Text)
 	}
 }
 
@@ -284,7 +284,7 @@ func (c *conn) goodbye(cancel context.CancelFunc, reason error) {
 	switch {
 	case c.stopping.Load():
 		c.under.Wait() // until the server cuts them
-		c.disconnect(ldap.Unavailable, "server is shutting down")
+		c.disconnect(ldap.Unavailable, shuttingDown)
 	case errors.Is(reason, errUnbind), errors.Is(reason, io.EOF):
 		cancel()
 		_ = c.nc.Close() // wakes operations that wait for the client to read

@@ -5,7 +5,12 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"expost/internal/ldap"
 )
+
+// shuttingDown is what clients are told at the end.
+const shuttingDown = "server is shutting down"
 
 // Limits bound what a client may cost. Zero means the default named beside a field.
 type Limits struct {
@@ -58,18 +63,18 @@ func newRegistry(l Limits) *registry {
 
 // enter notes and numbers a connection, or returns why it is refused. Call
 // leave at its end.
-func (r *registry) enter(ln net.Listener, c *conn) (refusal string, leave func()) {
+func (r *registry) enter(ln net.Listener, c *conn) (leave func(), refusal *ldap.Error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	host := hostOf(c.remote)
 	counted := !c.remote.IsLoopback()
 	switch {
 	case r.closed[ln]:
-		return "server is shutting down", nil
+		return nil, ldap.Errorf(ldap.Unavailable, shuttingDown)
 	case len(r.conns) >= r.limits.Connections:
-		return "too many connections", nil
+		return nil, ldap.Errorf(ldap.Busy, "too many connections")
 	case counted && r.hosts[host] >= r.limits.PerHost:
-		return "too many connections from your address", nil
+		return nil, ldap.Errorf(ldap.Busy, "too many connections from your address")
 	}
 	r.last++
 	c.number = r.last
@@ -77,7 +82,7 @@ func (r *registry) enter(ln net.Listener, c *conn) (refusal string, leave func()
 	if counted {
 		r.hosts[host]++
 	}
-	return "", func() {
+	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		delete(r.conns, c)
@@ -86,7 +91,7 @@ func (r *registry) enter(ln net.Listener, c *conn) (refusal string, leave func()
 				delete(r.hosts, host)
 			}
 		}
-	}
+	}, nil
 }
 
 // hostOf returns the network that counts as one host.

@@ -120,8 +120,8 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, start func(net.Con
 func (s *Server) serve(ctx context.Context, ln net.Listener, nc net.Conn) {
 	defer func() { _ = nc.Close() }()
 	c := newConn(s, nc)
-	refusal, leave := s.conns.enter(ln, c)
-	if refusal != "" {
+	leave, refusal := s.conns.enter(ln, c)
+	if refusal != nil {
 		c.turnAway(refusal)
 		return
 	}
