@@ -47,7 +47,9 @@ func TestGoIMAP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(boxes, func(b *imap.ListData) bool { return b.Mailbox == "Übung/日本" && b.Status != nil && *b.Status.NumMessages == 0 }) {
+	if !slices.ContainsFunc(boxes, func(b *imap.ListData) bool {
+		return b.Mailbox == "Übung/日本" && b.Status != nil && *b.Status.NumMessages == 0
+	}) {
 		t.Errorf("LIST gives %+v", boxes)
 	}
 	date := time.Date(1994, 2, 1, 21, 52, 25, 0, time.FixedZone("", -8*3600))

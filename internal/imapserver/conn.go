@@ -66,6 +66,7 @@ type selection struct {
 	recent   mail.UID    // messages from here on are \Recent
 	keywords int         // how many keywords the client was told of
 	saved    mail.UIDSet // the saved search result (RFC 5182)
+	cards    *boxCards
 }
 
 // newConn returns a connection that has not been greeted yet.

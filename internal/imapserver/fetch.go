@@ -38,6 +38,7 @@ type fetching struct {
 	modSeq    bool // MODSEQ is among the items
 	utf8      bool // strings may be UTF-8
 	fields    []byte
+	want      part // where not 0, cards answer all that the index does not
 	gone      bool // a message was expunged meanwhile
 	batch     []fetched
 	emails    []mail.EmailID
@@ -48,6 +49,8 @@ type fetched struct {
 	seq     int
 	m       mail.Message
 	newSeen bool // \Seen was set by this FETCH
+	card    card
+	gone    bool // there is no such message any more
 }
 
 // fetchBatch is how many messages are read from the store at once.
@@ -104,6 +107,7 @@ func (c *conn) newFetching(cmd *imapwire.FetchCommand, uids bool) *fetching {
 		f.body = f.body || it.Kind >= imapwire.FetchSection
 		f.seen = f.seen || it.SetsSeen() && !c.sel.readOnly
 	}
+	f.want = f.cardParts()
 	return f
 }
 
@@ -141,13 +145,20 @@ func (f *fetching) run(ctx context.Context, spans []span, cmd *imapwire.FetchCom
 			continue
 		}
 		if !f.structure && !f.body {
-			if err := f.append(&source{seq: seq, m: m}); err != nil {
+			if err := f.respond(source{seq: seq, m: m}); err != nil {
 				return err
 			}
-			f.c.out.Spill()
 			continue
 		}
-		f.batch = append(f.batch, fetched{seq: seq, m: *m})
+		if f.want != 0 {
+			if k := f.c.sel.cards.get(m.Email); len(f.batch) > 0 || k.lacks(f.want) != 0 {
+				f.batch = append(f.batch, fetched{seq: seq, m: *m, card: k})
+			} else if err := f.respond(source{seq: seq, m: m, card: &k}); err != nil {
+				return err
+			}
+		} else {
+			f.batch = append(f.batch, fetched{seq: seq, m: *m})
+		}
 		if len(f.batch) == fetchBatch {
 			if err := f.flushBatch(ctx); err != nil {
 				return err
@@ -167,9 +178,11 @@ func (f *fetching) flushBatch(ctx context.Context) error {
 			return err
 		}
 	}
-	err := f.answer(ctx)
-	f.batch = f.batch[:0]
-	return err
+	defer func() { f.batch = f.batch[:0] }()
+	if f.want != 0 {
+		return f.answerFromCards(ctx)
+	}
+	return f.answer(ctx)
 }
 
 // markSeen sets \Seen before the bodies are sent, so that the same response
@@ -207,7 +220,7 @@ var errFull = errors.New("output is full")
 func (f *fetching) answer(ctx context.Context) error {
 	if !f.structure {
 		for i := range f.batch {
-			if err := f.respond(ctx, &f.batch[i], nil); err != nil {
+			if err := f.readAndRespond(ctx, &f.batch[i], nil); err != nil {
 				return err
 			}
 		}
@@ -232,7 +245,7 @@ func (f *fetching) answer(ctx context.Context) error {
 			return err
 		}
 		for i, m := range parsed {
-			if err := f.respond(ctx, &f.batch[first+i], m); err != nil {
+			if err := f.readAndRespond(ctx, &f.batch[first+i], m); err != nil {
 				return err
 			}
 		}
@@ -262,8 +275,8 @@ func (f *fetching) describe(b *fetched, m *message.Message) error {
 	return nil
 }
 
-// respond writes the response of a message whose bytes are needed.
-func (f *fetching) respond(ctx context.Context, b *fetched, m *message.Message) error {
+// readAndRespond writes the response of a message whose bytes are needed.
+func (f *fetching) readAndRespond(ctx context.Context, b *fetched, m *message.Message) error {
 	if f.structure && m == nil {
 		f.gone = true
 		return nil
@@ -277,7 +290,12 @@ func (f *fetching) respond(ctx context.Context, b *fetched, m *message.Message) 
 		return err
 	}
 	defer func() { _ = body.Close() }()
-	if err := f.append(&source{seq: b.seq, m: &b.m, parsed: m, body: body, newSeen: b.newSeen}); err != nil {
+	return f.respond(source{seq: b.seq, m: &b.m, parsed: m, body: body, newSeen: b.newSeen})
+}
+
+// respond writes the response of a message.
+func (f *fetching) respond(src source) error {
+	if err := f.append(&src); err != nil {
 		return err
 	}
 	f.c.out.Spill()

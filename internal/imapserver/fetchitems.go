@@ -17,8 +17,9 @@ type source struct {
 	m       *mail.Message
 	parsed  *message.Message // nil where no item needs it
 	body    *store.Body      // nil where no item needs it
+	card    *card            // instead of parsed and body
 	newSeen bool             // \Seen was set by this FETCH: FLAGS must be told
-	header  []byte           // the header read last, and where from
+	header  string           // the header read last, and where from
 	at      extent
 }
 
@@ -55,7 +56,7 @@ func (f *fetching) appendItem(it *imapwire.FetchItem, src *source) error {
 	case it.Kind >= imapwire.FetchSection:
 		return f.appendBytes(it, src)
 	case it.Kind >= imapwire.FetchEnvelope:
-		f.appendStructure(it, src.parsed)
+		f.appendStructure(it, src)
 	default:
 		f.appendIndexed(it, src.m)
 	}
@@ -93,17 +94,25 @@ func (f *fetching) appendIndexed(it *imapwire.FetchItem, m *mail.Message) {
 }
 
 // appendStructure appends an item that the parsed structure knows.
-func (f *fetching) appendStructure(it *imapwire.FetchItem, m *message.Message) {
-	o := &f.c.out
+func (f *fetching) appendStructure(it *imapwire.FetchItem, src *source) {
+	o, m := &f.c.out, src.parsed
 	switch it.Kind {
 	case imapwire.FetchEnvelope:
 		o.Text("ENVELOPE ")
+		if src.card != nil {
+			o.Text(src.card.envelope)
+			return
+		}
 		o.b = imapwire.AppendEnvelope(o.b, &m.Envelope, f.utf8)
 	case imapwire.FetchBody:
 		o.Text("BODY ")
 		o.b = imapwire.AppendBodyStructure(o.b, m, imapwire.StructureStyle{UTF8: f.utf8})
 	case imapwire.FetchBodyStructure:
 		o.Text("BODYSTRUCTURE ")
+		if src.card != nil {
+			o.Text(src.card.structure)
+			return
+		}
 		o.b = imapwire.AppendBodyStructure(o.b, m, imapwire.StructureStyle{Extended: true, UTF8: f.utf8})
 	case imapwire.FetchPreview:
 		o.Text("PREVIEW ")
@@ -130,9 +139,14 @@ func (f *fetching) appendBytes(it *imapwire.FetchItem, src *source) error {
 		o.Text("BODY")
 		o.b = append(imapwire.AppendSection(o.b, &section, it.Partial), ' ')
 	}
-	e, found := whole(src.body.Size()), true
-	if src.parsed != nil {
+	e, found := extent{}, true
+	switch {
+	case src.card != nil:
+		e = whole(int64(len(src.card.header)))
+	case src.parsed != nil:
 		e, found = locate(src.parsed, &section)
+	default:
+		e = whole(src.body.Size())
 	}
 	if !found {
 		o.Text("NIL")
@@ -142,12 +156,19 @@ func (f *fetching) appendBytes(it *imapwire.FetchItem, src *source) error {
 		return f.appendFields(it, src, e)
 	}
 	e = e.cut(it.Partial)
+	if src.card != nil {
+		o.b = imapwire.AppendLiteral(o.b, e.to-e.from)
+		o.Text(src.card.header[e.from:e.to])
+		return nil
+	}
 	return o.Literal(src.body, e.from, e.to)
 }
 
 // appendFields appends some of the fields of the header at e.
 func (f *fetching) appendFields(it *imapwire.FetchItem, src *source, e extent) error {
-	if src.header == nil || src.at != e {
+	if src.card != nil {
+		src.header = src.card.header
+	} else if src.header == "" || src.at != e {
 		var err error
 		if src.header, err = readHeader(src.body, e, f.c.srv.cfg.Limits.Header); err != nil {
 			return err

@@ -56,12 +56,6 @@ func appendFoldedRunes(dst, s []byte) []byte {
 // fold returns a text as appendFolded makes it.
 func fold(s string) []byte { return appendFolded(nil, []byte(s)) }
 
-// containsFold tells whether s, folded into buf, contains the folded needle.
-func containsFold(buf *[]byte, s string, needle []byte) bool {
-	*buf = appendFolded((*buf)[:0], []byte(s))
-	return bytes.Contains(*buf, needle)
-}
-
 // errFound ends the reading of a text when everything looked for is found.
 var errFound = errors.New("found")
 

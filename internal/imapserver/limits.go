@@ -13,6 +13,7 @@ import (
 type Limits struct {
 	MessageSize  int64           // bytes of an APPEND: 100 MiB
 	Header       int64           // bytes of a header that HEADER.FIELDS and SEARCH look at: 1 MiB
+	Cards        int64           // bytes of ENVELOPEs, headers and the like that are kept for all mailboxes: 64 MiB
 	Errors       int             // BAD commands of a connection: 50; before login 5
 	Logins       int             // failed logins of a connection: 3
 	Connections  int             // at once: 50,000
@@ -28,6 +29,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.MessageSize, 100<<20)
 	setDefault(&l.Header, 1<<20)
+	setDefault(&l.Cards, 64<<20)
 	setDefault(&l.Errors, 50)
 	setDefault(&l.Logins, 3)
 	setDefault(&l.Connections, 50000)

@@ -19,13 +19,15 @@ type searching struct {
 	snap      *store.Snapshot
 	now       time.Time
 	root      test
+	words     bool // a test needs the words of the card
 	structure bool // a test needs the parsed structure
 	header    bool // a test needs the header's bytes
 	scan      scan
 	hits      []hit
 	batch     []candidate
 	emails    []mail.EmailID
-	buf, text []byte
+	read      []int // what of the batch is read from the store
+	buf       []byte
 }
 
 // newSearching plans a search in the selected mailbox.
@@ -34,7 +36,7 @@ func (c *conn) newSearching(k *imapwire.SearchKey) (*searching, error) {
 	s.scan.body = &finder{}
 	var err error
 	s.root, err = s.compile(k)
-	s.structure, s.header = s.root.has(fromStructure), s.root.has(fromHeader)
+	s.words, s.structure, s.header = s.root.has(fromWords), s.root.has(fromStructure), s.root.has(fromHeader)
 	return s, err
 }
 
@@ -46,12 +48,20 @@ func (t *test) has(c cost) bool {
 // run returns the messages that match, in order.
 func (s *searching) run(ctx context.Context) ([]hit, error) {
 	for seq, m := range s.snap.Range(1, s.snap.Len()) {
-		switch c := (candidate{seq: seq, m: m}); s.eval(&s.root, &c) {
+		c := candidate{seq: seq, m: m}
+		result := s.eval(&s.root, &c)
+		if result == unknown && s.words {
+			k := s.c.sel.cards.get(m.Email)
+			c.words = k.words
+			result = s.eval(&s.root, &c)
+		}
+		switch result {
 		case yes:
 			s.hit(&c)
 		case unknown:
 			own := *m // m is valid until the next one
-			s.batch = append(s.batch, candidate{seq: seq, m: &own})
+			c.m = &own
+			s.batch = append(s.batch, c)
 		}
 		if len(s.batch) == fetchBatch {
 			if err := s.decide(ctx); err != nil {
@@ -75,7 +85,7 @@ func (s *searching) decide(ctx context.Context) error {
 	if len(s.batch) == 0 {
 		return nil
 	}
-	if s.structure {
+	if s.words || s.structure {
 		if err := s.readStructures(ctx); err != nil {
 			return err
 		}
@@ -98,15 +108,26 @@ func (s *searching) decide(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// readStructures reads the structures of the batch.
+// readStructures reads the structures of those messages of the batch that need
+// one, and makes cards of them.
 func (s *searching) readStructures(ctx context.Context) error {
-	s.emails = s.emails[:0]
+	s.emails, s.read = s.emails[:0], s.read[:0]
 	for i := range s.batch {
-		s.emails = append(s.emails, s.batch[i].m.Email)
+		if s.structure || s.batch[i].words == "" {
+			s.emails, s.read = append(s.emails, s.batch[i].m.Email), append(s.read, i)
+		}
 	}
 	return s.c.account.Details(ctx, s.emails, func(i int, m *message.Message) error {
-		if s.batch[i].parsed = m; m == nil {
-			s.batch[i].m = nil
+		c := &s.batch[s.read[i]]
+		if m == nil {
+			c.m = nil
+			return nil
+		}
+		if c.parsed = m; s.words && c.words == "" {
+			k := s.c.sel.cards.get(c.m.Email)
+			s.buf = k.make(cardWords, m, s.buf)
+			s.c.sel.cards.put(c.m.Email, k)
+			c.words = k.words
 		}
 		return nil
 	})

@@ -1,7 +1,6 @@
 package imapserver
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
@@ -32,6 +31,7 @@ type cost uint8
 
 const (
 	fromIndex     cost = iota // nothing
+	fromWords                 // the words of its card
 	fromStructure             // the parsed structure
 	fromHeader                // the header's bytes
 	fromBody                  // all bytes
@@ -47,7 +47,8 @@ type test struct {
 	num    int64
 	day    imapwire.Day
 	field  string // header field name in lower case
-	word   string // keyword or id
+	column int    // of the card's words
+	word   string // keyword, id, or the needle in the card's words
 	needle []byte // folded
 	index  int    // of needle among those looked for in the bytes
 }
@@ -56,6 +57,7 @@ type test struct {
 type candidate struct {
 	seq    int
 	m      *mail.Message
+	words  string           // of its card; empty: not made
 	parsed *message.Message // nil: not read
 	bytes  cost             // fromHeader or fromBody: what of its bytes was scanned
 }
@@ -110,15 +112,14 @@ func (s *searching) compileSet(t *test, k *imapwire.SearchKey) error {
 	return err
 }
 
-// compileHeader prepares a search in a header field: out of the envelope where
-// that has the field.
+// compileHeader prepares a search in a header field: out of the card where that
+// has the field.
 func (s *searching) compileHeader(t *test, k *imapwire.SearchKey) {
 	t.field, t.needle = strings.ToLower(k.Field), fold(k.Text)
-	switch t.field {
-	case "from", "sender", "reply-to", "to", "cc", "bcc", "subject", "message-id", "in-reply-to":
-		if t.cost = fromStructure; len(t.needle) > 0 {
-			return
-		}
+	columns := map[string]int{"subject": wordsSubject, "from": wordsFrom, "to": wordsTo, "cc": wordsCc, "bcc": wordsBcc}
+	if column, ok := columns[t.field]; ok && len(t.needle) > 0 {
+		t.cost, t.column, t.word = fromWords, column, string(t.needle)
+		return
 	}
 	t.cost, t.index = fromHeader, s.scan.addField(t.field, t.needle)
 }
@@ -156,11 +157,16 @@ func (s *searching) eval(t *test, c *candidate) answer {
 	switch t.cost {
 	case fromIndex:
 		return answerOf(s.evalIndex(t, c))
+	case fromWords:
+		if c.words == "" {
+			return unknown
+		}
+		return answerOf(inWords(c.words, t.column, t.word))
 	case fromStructure:
 		if c.parsed == nil {
 			return unknown
 		}
-		return answerOf(s.evalStructure(t, c.parsed))
+		return answerOf(sentOn(t, c.parsed))
 	}
 	return s.evalBytes(t, c)
 }
@@ -230,30 +236,9 @@ func (s *searching) evalDay(t *test, m *mail.Message) bool {
 	return day >= t.day
 }
 
-// evalStructure answers a test from the parsed structure.
-func (s *searching) evalStructure(t *test, m *message.Message) bool {
-	e := &m.Envelope
-	switch t.field {
-	case "subject":
-		return containsFold(&s.buf, message.DecodeHeader(e.Subject), t.needle)
-	case "message-id":
-		return containsFold(&s.buf, e.MessageID, t.needle)
-	case "in-reply-to":
-		return containsFold(&s.buf, e.InReplyTo, t.needle)
-	case "from":
-		return s.inAddresses(e.From, t.needle)
-	case "sender":
-		return s.inAddresses(e.Sender, t.needle)
-	case "reply-to":
-		return s.inAddresses(e.ReplyTo, t.needle)
-	case "to":
-		return s.inAddresses(e.To, t.needle)
-	case "cc":
-		return s.inAddresses(e.Cc, t.needle)
-	case "bcc":
-		return s.inAddresses(e.Bcc, t.needle)
-	}
-	sent, err := message.ParseDate(e.Date)
+// sentOn answers a test of the Date field.
+func sentOn(t *test, m *message.Message) bool {
+	sent, err := message.ParseDate(m.Envelope.Date)
 	if err != nil {
 		return false
 	}
@@ -265,22 +250,6 @@ func (s *searching) evalStructure(t *test, m *message.Message) bool {
 		return day == t.day
 	}
 	return day >= t.day
-}
-
-// inAddresses tells whether an address list, written as in a header, holds the
-// needle.
-func (s *searching) inAddresses(list []message.Address, needle []byte) bool {
-	for i := range list {
-		a := &list[i]
-		s.text = append(s.text[:0], message.DecodeHeader(a.Name)...)
-		s.text = append(append(s.text, " <"...), a.Mailbox...)
-		s.text = append(append(append(s.text, '@'), a.Host...), '>')
-		s.buf = appendFolded(s.buf[:0], s.text)
-		if bytes.Contains(s.buf, needle) {
-			return true
-		}
-	}
-	return false
 }
 
 // evalBytes answers a test from what was read of the bytes.

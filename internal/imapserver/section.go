@@ -1,7 +1,6 @@
 package imapserver
 
 import (
-	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -68,31 +67,34 @@ func cutBytes(b []byte, p imapwire.Partial) []byte {
 }
 
 // readHeader reads a header, at most limit bytes of it.
-func readHeader(r io.ReaderAt, e extent, limit int64) ([]byte, error) {
+func readHeader(r io.ReaderAt, e extent, limit int64) (string, error) {
 	b := make([]byte, min(e.to-e.from, limit))
 	n, err := r.ReadAt(b, e.from)
 	if n == len(b) {
 		err = nil
 	}
-	return b[:n], err
+	return string(b[:n]), err
 }
 
 // selectFields appends the fields of a header whose names are (or, with not,
 // are not) among names, as they stand there, and an empty line.
-func selectFields(dst, header []byte, names []string, not bool) []byte {
+func selectFields(dst []byte, header string, names []string, not bool) []byte {
 	keep := false
-	for len(header) > 0 {
+	for header != "" {
 		line := header
-		if i := bytes.IndexByte(header, '\n'); i >= 0 {
+		if i := strings.IndexByte(header, '\n'); i >= 0 {
 			line = header[:i+1]
 		}
 		header = header[len(line):]
-		if len(bytes.TrimRight(line, "\r\n")) == 0 {
-			break
-		}
-		if line[0] != ' ' && line[0] != '\t' {
-			name, _, isField := bytes.Cut(line, []byte(":"))
-			keep = isField && not != hasName(names, bytes.TrimRight(name, " \t"))
+		switch line[0] {
+		case '\r', '\n':
+			if strings.TrimRight(line, "\r\n") == "" {
+				return append(dst, "\r\n"...)
+			}
+		case ' ', '\t': // goes on with the field before
+		default:
+			name, _, isField := strings.Cut(line, ":")
+			keep = isField && not != hasName(names, strings.TrimRight(name, " \t"))
 		}
 		if keep {
 			dst = append(dst, line...)
@@ -102,6 +104,6 @@ func selectFields(dst, header []byte, names []string, not bool) []byte {
 }
 
 // hasName tells whether a field name is among names, in any case.
-func hasName(names []string, name []byte) bool {
-	return slices.ContainsFunc(names, func(n string) bool { return len(n) == len(name) && strings.EqualFold(n, string(name)) })
+func hasName(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 }

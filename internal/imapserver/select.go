@@ -66,7 +66,10 @@ func (c *conn) selectMailbox(ctx context.Context, readOnly bool) (reply, error) 
 	}
 	box := view.Snapshot().Mailbox()
 	c.features, c.state = features, selected
-	c.sel = &selection{view: view, id: box.ID, readOnly: readOnly, recent: view.Recent()}
+	c.sel = &selection{
+		view: view, id: box.ID, readOnly: readOnly, recent: view.Recent(),
+		cards: c.srv.cards.open(boxKey{c.account.ID(), box.ID, box.UIDValidity}),
+	}
 	c.describe(&box)
 	if known.given && known.uidValidity == box.UIDValidity {
 		if err := c.resync(ctx, &known); err != nil {

@@ -59,6 +59,7 @@ type Server struct {
 	log      *slog.Logger
 	conns    *registry
 	buffers  *buffers
+	cards    *cardIndex
 	commands map[string]command
 }
 
@@ -68,7 +69,7 @@ func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{cfg: cfg, log: cfg.Logger, conns: newRegistry(cfg.Limits), buffers: newBuffers(), commands: commandTable()}
+	return &Server{cfg: cfg, log: cfg.Logger, conns: newRegistry(cfg.Limits), buffers: newBuffers(), cards: newCardIndex(cfg.Limits.Cards), commands: commandTable()}
 }
 
 // Serve accepts connections until ctx ends. Then it stops accepting, says BYE to

@@ -1,0 +1,84 @@
+package imapserver
+
+import (
+	"context"
+	"strings"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+	"expost/internal/message"
+)
+
+// make fills in the wanted parts of a card, but for the header, out of the
+// parsed structure.
+func (k *card) make(want part, m *message.Message, buf []byte) []byte {
+	want = k.lacks(want)
+	if want&cardEnvelope != 0 {
+		buf = imapwire.AppendEnvelope(buf[:0], &m.Envelope, false)
+		k.envelope = string(buf)
+	}
+	if want&cardStructure != 0 {
+		buf = imapwire.AppendBodyStructure(buf[:0], m, imapwire.StructureStyle{Extended: true})
+		k.structure = string(buf)
+	}
+	if want&cardWords != 0 {
+		buf = appendWords(buf[:0], &m.Envelope)
+		k.words = string(buf)
+	}
+	return buf
+}
+
+// The fields of card.words, each behind a NUL.
+const (
+	wordsSubject = iota
+	wordsFrom
+	wordsTo
+	wordsCc
+	wordsBcc
+)
+
+// appendWords appends the fields of an envelope that people search, folded.
+func appendWords(dst []byte, e *message.Envelope) []byte {
+	dst = append(dst, 0)
+	dst = appendFolded(dst, []byte(message.DecodeHeader(e.Subject)))
+	for _, list := range [...][]message.Address{e.From, e.To, e.Cc, e.Bcc} {
+		dst = append(dst, 0)
+		for i := range list {
+			dst = appendAddress(dst, &list[i])
+		}
+	}
+	return dst
+}
+
+// appendAddress appends an address as a header has it, folded, and a line end,
+// over which no needle reaches.
+func appendAddress(dst []byte, a *message.Address) []byte {
+	dst = appendFolded(dst, []byte(message.DecodeHeader(a.Name)))
+	dst = appendFolded(append(dst, " <"...), []byte(a.Mailbox))
+	dst = appendFolded(append(dst, '@'), []byte(a.Host))
+	return append(dst, ">\n"...)
+}
+
+// inWords tells whether a field of words holds the needle.
+func inWords(words string, field int, needle string) bool {
+	for range field + 1 {
+		words = words[strings.IndexByte(words, 0)+1:]
+	}
+	if end := strings.IndexByte(words, 0); end >= 0 {
+		words = words[:end]
+	}
+	return strings.Contains(words, needle)
+}
+
+// readHeader fills in the header of a card, which is at e.
+func (k *card) readHeader(ctx context.Context, c *conn, id mail.EmailID, e extent) error {
+	body, err := c.account.Body(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	if k.header, err = readHeader(body, e, c.srv.cfg.Limits.Header); k.header == "" {
+		k.header = "\r\n" // of a message without a header
+	}
+	return err
+}

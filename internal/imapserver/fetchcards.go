@@ -1,0 +1,84 @@
+package imapserver
+
+import (
+	"context"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+	"expost/internal/message"
+)
+
+// cardParts returns the parts of a card that answer every item that the index
+// does not, and 0 where there is an item that no card answers.
+func (f *fetching) cardParts() part {
+	if f.utf8 || f.seen {
+		return 0
+	}
+	want := part(0)
+	for i := range f.items {
+		switch it := &f.items[i]; {
+		case it.Kind < imapwire.FetchEnvelope:
+		case it.Kind == imapwire.FetchEnvelope:
+			want |= cardEnvelope
+		case it.Kind == imapwire.FetchBodyStructure:
+			want |= cardStructure
+		case it.Kind == imapwire.FetchRFC822Header || it.Kind == imapwire.FetchSection && isTopHeader(&it.Section):
+			want |= cardHeader
+		default:
+			return 0
+		}
+	}
+	return want
+}
+
+// isTopHeader tells whether a section is made of the outermost header alone.
+func isTopHeader(s *imapwire.Section) bool {
+	return len(s.Part) == 0 && (s.Text == imapwire.SectionHeader || s.Text == imapwire.SectionHeaderFields || s.Text == imapwire.SectionHeaderFieldsNot)
+}
+
+// answerFromCards makes what the cards of the batch lack and writes the
+// responses.
+func (f *fetching) answerFromCards(ctx context.Context) error {
+	lacking := make([]*fetched, 0, len(f.batch))
+	f.emails = f.emails[:0]
+	for i := range f.batch {
+		if b := &f.batch[i]; b.card.lacks(f.want) != 0 {
+			lacking = append(lacking, b)
+			f.emails = append(f.emails, b.m.Email)
+		}
+	}
+	headers := make([]extent, len(lacking))
+	var buf []byte
+	err := f.c.account.Details(ctx, f.emails, func(i int, m *message.Message) error {
+		if m == nil {
+			lacking[i].gone = true
+			return nil
+		}
+		buf = lacking[i].card.make(f.want, m, buf)
+		headers[i], _ = locate(m, &imapwire.Section{Text: imapwire.SectionHeader})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, b := range lacking {
+		if !b.gone && b.card.lacks(f.want) != 0 {
+			err := b.card.readHeader(ctx, f.c, b.m.Email, headers[i])
+			if b.gone = err != nil && mail.KindOf(err) == mail.KindNotExist; err != nil && !b.gone {
+				return err
+			}
+		}
+		if !b.gone {
+			f.c.sel.cards.put(b.m.Email, b.card)
+		}
+	}
+	for i := range f.batch {
+		b := &f.batch[i]
+		if b.gone {
+			f.gone = true
+		} else if err := f.respond(source{seq: b.seq, m: &b.m, card: &b.card}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
