@@ -27,7 +27,7 @@ type Account struct {
 	DN         ldap.DN
 	ID         mail.AccountID // mailMessageStore
 	Address    mail.Address   // mail, the primary one
-	Aliases    []mail.Address // mailAlternateAddress
+	Aliases    []mail.Address // mailAlternateAddress, and the smtp: ones of proxyAddresses
 	Forward    []mail.Address // mailForwardingAddress
 	Name       string         // displayName, else cn
 	Host       string         // mailHost in lower case; empty: this node
@@ -65,7 +65,7 @@ type Directory interface {
 	Modify(ctx context.Context, who Identity, dn ldap.DN, changes []ldap.Change) error
 	Delete(ctx context.Context, who Identity, dn ldap.DN) error
 
-	// Resolve returns the account whose mail or mailAlternateAddress is addr,
+	// Resolve returns the account that owns addr (its Address or an Alias),
 	// exactly; sub-addresses and catch-all are delivery's business.
 	// mail.KindNotExist; mail.KindUnavailable while the directory is away.
 	Resolve(ctx context.Context, addr mail.Address) (*Account, error)

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"expost/internal/ldap"
 )
@@ -27,14 +28,9 @@ func (s *Schema) Assert(t *AttributeType, f *ldap.Filter) (*Assertion, bool) {
 	switch f.Op {
 	case ldap.FilterSubstrings:
 		a.Rule = t.Substrings
-		if a.Rule == nil && t.Equality != nil {
-			a.Rule = s.substringsOf(t.Equality)
-		}
-		return a, a.Rule != nil && a.setPieces(f)
+		return a, a.Rule != nil && isReadable(a.Rule, f) && a.setPieces(f)
 	case ldap.FilterGreaterOrEqual, ldap.FilterLessOrEqual:
-		if a.Rule = t.Ordering; a.Rule == nil {
-			a.Rule = t.Equality // slapd does the same
-		}
+		a.Rule = t.Ordering
 	case ldap.FilterExtensible:
 		a.Rule = t.Equality
 		if f.Rule != "" {
@@ -47,7 +43,7 @@ func (s *Schema) Assert(t *AttributeType, f *ldap.Filter) (*Assertion, bool) {
 			return a, a.class != nil
 		}
 	}
-	if a.Rule == nil || a.Rule.kind == substringsRule {
+	if a.Rule == nil || a.Rule.kind == substringsRule || !isReadable(a.Rule, f) {
 		return a, false
 	}
 	var ok bool
@@ -58,20 +54,18 @@ func (s *Schema) Assert(t *AttributeType, f *ldap.Filter) (*Assertion, bool) {
 // objectClassOID is the attribute whose values match their superclasses too.
 const objectClassOID = "2.5.4.0"
 
-// substringsOf returns the substrings rule that goes with an equality rule,
-// for the many attributes whose definition names none.
-func (s *Schema) substringsOf(equality *MatchingRule) *MatchingRule {
-	switch equality.Name {
-	case "caseIgnoreMatch", "caseIgnoreIA5Match", "caseIgnoreListMatch":
-		return s.Rule("caseIgnoreSubstringsMatch")
-	case "caseExactMatch", "caseExactIA5Match":
-		return s.Rule("caseExactSubstringsMatch")
-	case "telephoneNumberMatch":
-		return s.Rule("telephoneNumberSubstringsMatch")
-	case "numericStringMatch":
-		return s.Rule("numericStringSubstringsMatch")
+// isReadable tells whether the values of a filter are text where the rule
+// compares text: bytes that are not UTF-8 make an assertion Undefined.
+func isReadable(r *MatchingRule, f *ldap.Filter) bool {
+	if r.form.family() != ignoreForm {
+		return true
 	}
-	return nil
+	for _, v := range append([][]byte{f.Value, f.Initial, f.Final}, f.Any...) {
+		if !utf8.Valid(v) {
+			return false
+		}
+	}
+	return true
 }
 
 // setPieces makes the pieces of a substrings assertion ready. A piece that
@@ -122,9 +116,7 @@ func (a *Assertion) setPieces(f *ldap.Filter) bool {
 func (a *Assertion) Class() *ObjectClass { return a.class }
 
 // Orders tells whether the assertion is one of order.
-func (a *Assertion) Orders() bool {
-	return a.Op == ldap.FilterGreaterOrEqual || a.Op == ldap.FilterLessOrEqual
-}
+func (a *Assertion) Orders() bool { return a.Rule.kind == orderingRule }
 
 // SameForm tells whether the assertion compares the normal forms of an
 // equality rule by their bytes, so that an index of those forms answers it.
@@ -191,6 +183,9 @@ func (a *Assertion) Match(value []byte, scratch *[]byte) bool {
 		return a.Rule.Compare(norm, a.Value) >= 0
 	case ldap.FilterLessOrEqual:
 		return a.Rule.Compare(norm, a.Value) <= 0
+	}
+	if a.Rule.kind == orderingRule {
+		return a.Rule.Compare(norm, a.Value) < 0 // RFC 4517 §4.2: of an extensible assertion
 	}
 	return a.Rule.matches(norm, a.Value)
 }

@@ -138,8 +138,10 @@ func TestMatch(t *testing.T) {
 		{"(cn=ﬁn)", "FIN", "true"},
 		{"(cn=e\u0301)", "É", "true"},
 		{"(cn=a\u00adb)", "ab", "true"},
-		{"(cn>=b)", "C", "true"},
-		{"(cn<=b)", "C", "false"},
+		{"(cn>=b)", "C", "undefined"},
+		{"(cn:caseIgnoreOrderingMatch:=d)", "C", "true"},
+		{"(cn:caseIgnoreOrderingMatch:=c)", "C", "false"},
+		{"(cn:caseIgnoreSubstringsMatch:=c)", "C", "undefined"},
 		{"(telephoneNumber=+91-11 2465)", "+91112465", "true"},
 		{"(telephoneNumber=-*)", "+91112465", "undefined"},
 		{"(telephoneNumber=*2465*)", "+91 11 24-65", "true"},
@@ -166,8 +168,10 @@ func TestMatch(t *testing.T) {
 		{"(entryUUID=B6F1F2A0-5c1e-4d53-9a37-65787073742e)", "b6f1f2a0-5c1e-4d53-9a37-65787073742e", "true"},
 		{"(jpegPhoto=x)", "x", "undefined"},
 		{"(mailMessageStore=A)", "a", "false"},
-		{"(labeledURI=*B*)", "aBc", "true"},
-		{"(labeledURI=*b*)", "aBc", "false"},
+		{"(labeledURI=*B*)", "aBc", "undefined"},
+		{"(deliveryProgramPath=*B*)", "abc", "true"},
+		{`(cn=*\c3*)`, "ü", "undefined"},
+		{`(cn=\ff)`, "ü", "undefined"},
 	} {
 		f, err := ldap.ParseFilter(c.filter)
 		if err != nil {

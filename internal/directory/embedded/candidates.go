@@ -99,7 +99,10 @@ func (s *snapshot) candidatesOfItem(c *condition, limit int) ([]uint32, bool) {
 // isSortedHere tells whether the sorted index answers a condition: all that it
 // is about is in it, in the normal form of its rule.
 func (s *snapshot) isSortedHere(c *condition) bool {
-	return isSorted(c.typ) && c.typ.Equality != nil && c.assertion.SameForm(c.typ.Equality) &&
+	if c.op == ldap.FilterExtensible && c.assertion.Orders() {
+		return false
+	}
+	return isSorted(c.typ) && c.assertion.SameForm(c.typ.Equality) &&
 		!slices.ContainsFunc(s.dict.byType[c.typ.ID], func(id uint32) bool { return s.dict.descs[id].Type != c.typ })
 }
 

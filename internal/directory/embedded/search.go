@@ -26,7 +26,11 @@ func (d *Directory) Search(ctx context.Context, who directory.Identity, req *lda
 	if err != nil {
 		return err
 	}
-	q.condition = s.compile(req.Filter, q.who)
+	filter := req.Filter
+	if filter == nil {
+		filter = &ldap.Filter{Op: ldap.FilterAnd} // RFC 4526: true
+	}
+	q.condition = s.compile(filter, q.who)
 	return q.run(base)
 }
 
