@@ -192,6 +192,11 @@ func packChunk(messages []mail.Message) []byte {
 		}
 		before = m.UID
 	}
+	return seal(b)
+}
+
+// seal writes the checksum into a packed chunk.
+func seal(b []byte) []byte {
 	binary.LittleEndian.PutUint32(b[1:], crc32.Checksum(b[5:], crcTable))
 	return b
 }

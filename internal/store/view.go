@@ -23,7 +23,13 @@ type live struct {
 
 	// Under Account.mu.
 	views  int
-	missed [][]chunkEdit // published while it was read
+	missed []missed // published while it was read
+}
+
+// missed is a change of a mailbox that was published while it was read.
+type missed struct {
+	modseq mail.ModSeq
+	edits  []chunkEdit
 }
 
 // publish moves the mailbox on by what e changed and returns the channel to
@@ -35,7 +41,7 @@ func (l *live) publish(a *Account, e *mailboxEdit) chan struct{} {
 		l.gone.Store(true)
 		a.dropLive(l)
 	case old == nil:
-		l.missed = append(l.missed, sortedEdits(e.puts))
+		l.missed = append(l.missed, missed{e.row.HighestModSeq, sortedEdits(e.puts)})
 		return nil
 	default:
 		l.current.Store(&Snapshot{
@@ -120,20 +126,23 @@ func (s *Store) retain(a *Account) {
 	a.retainLocked()
 }
 
-// loadLive reads a mailbox. What is committed meanwhile is applied to what was
-// read; that it may hold some of it already does no harm, because edits put
-// whole chunks.
+// loadLive reads a mailbox. What was published meanwhile is applied to what was
+// read, unless that holds it already: a change is in the database a moment
+// before it is published.
 func (a *Account) loadLive(ctx context.Context, l *live) {
 	var chunks []*chunk
+	var row MailboxRow
 	err := a.db.View(ctx, func(tx ReadTx) (err error) {
-		chunks, err = readChunks(tx, l.id)
+		if row, err = tx.Mailbox(l.id); err == nil {
+			chunks, err = readChunks(tx, l.id)
+		}
 		return err
 	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	defer close(l.ready)
-	row := a.mailboxes[l.id]
-	if err == nil && (row == nil || l.gone.Load()) {
+	published := a.mailboxes[l.id]
+	if err == nil && (published == nil || l.gone.Load()) {
 		err = mail.Errorf(mail.KindNotExist, "the mailbox is gone")
 	}
 	if err != nil {
@@ -142,11 +151,16 @@ func (a *Account) loadLive(ctx context.Context, l *live) {
 		return
 	}
 	ix := newIndex(chunks)
-	for _, edits := range l.missed {
-		ix = ix.apply(edits)
+	for _, m := range l.missed {
+		if m.modseq > row.HighestModSeq {
+			ix = ix.apply(m.edits)
+		}
 	}
 	l.missed = nil
-	l.current.Store(&Snapshot{mailbox: a.mailboxLocked(row), index: ix, changed: make(chan struct{})})
+	if published.HighestModSeq >= row.HighestModSeq {
+		row = *published
+	}
+	l.current.Store(&Snapshot{mailbox: a.mailboxLocked(&row), index: ix, changed: make(chan struct{})})
 }
 
 // claimRecent notes that a session sees the messages of the view's state.
