@@ -94,8 +94,12 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 		}
 		a.noteSkipped(env, &r)
 	}
-	if Reply(results) != nil || len(done) > 0 {
+	accepted := Reply(results) == nil
+	if !accepted || len(done) > 0 {
 		a.unfinished.set(s.key, reached(env, results, outcome), now)
+	}
+	if accepted || env.PerReply {
+		a.report(ctx, env, s, results)
 	}
 	return results
 }
