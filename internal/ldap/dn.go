@@ -23,9 +23,10 @@ func ParseDN(s string) (DN, error) {
 	if p.done() {
 		return DN{}, nil
 	}
-	dn := make(DN, 0, 1+strings.Count(s, ",")+strings.Count(s, ";"))
+	most := 1 + strings.Count(s, ",") + strings.Count(s, ";")
+	dn, avas := make(DN, 0, most), make([]AVA, most)
 	for {
-		rdn := p.rdn()
+		rdn := p.rdn(avas[len(dn) : len(dn) : len(dn)+1])
 		if p.bad != "" {
 			return nil, Errorf(InvalidDNSyntax, "invalid DN %q: %s at byte %d", s, p.bad, p.i)
 		}
@@ -59,9 +60,8 @@ func (p *dnParser) space() {
 	}
 }
 
-// rdn reads AVAs joined by "+" and stops at "," or ";" or the end.
-func (p *dnParser) rdn() RDN {
-	var rdn RDN
+// rdn reads AVAs joined by "+" into rdn and stops at "," or ";" or the end.
+func (p *dnParser) rdn(rdn RDN) RDN {
 	for {
 		typ := p.attributeType()
 		p.space()
@@ -189,8 +189,8 @@ func (p *dnParser) endOfValue() {
 // plainValue reads an unquoted value; spaces at its end belong to it only if
 // escaped.
 func (p *dnParser) plainValue() string {
-	if n := strings.IndexAny(p.s[p.i:], ",;+\"\\\x00"); n < 0 || strings.IndexByte(",;+", p.s[p.i+n]) >= 0 {
-		return p.verbatimValue(n)
+	if v, ok := p.verbatimValue(); ok {
+		return v
 	}
 	var b strings.Builder
 	keep := 0
@@ -214,15 +214,22 @@ func (p *dnParser) plainValue() string {
 	return b.String()[:keep]
 }
 
-// verbatimValue takes the next n bytes, or the rest where n is negative, as a
-// value that nothing is escaped in.
-func (p *dnParser) verbatimValue(n int) string {
-	if n < 0 {
-		n = len(p.s) - p.i
+// verbatimValue reads a value that nothing is escaped in, as most are: a part
+// of the text. It is false, and reads nothing, where the value is another.
+func (p *dnParser) verbatimValue() (string, bool) {
+	end := p.i
+scan:
+	for ; end < len(p.s); end++ {
+		switch p.s[end] {
+		case ',', ';', '+':
+			break scan
+		case '"', '\\', 0:
+			return "", false
+		}
 	}
-	v := p.s[p.i : p.i+n]
-	p.i += n
-	return strings.TrimRight(v, " \t\r\n")
+	v := strings.TrimRight(p.s[p.i:end], " \t\r\n")
+	p.i = end
+	return v, true
 }
 
 // escape reads a backslash with two hex digits or one character behind it, and
