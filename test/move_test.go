@@ -15,102 +15,28 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"expost/internal/migrate/migratetest"
 	"expost/internal/sample"
 )
 
 // oldServer is a Dovecot that serves the sample's mailboxes.
 type oldServer struct {
-	addr string
-	org  *sample.Org
+	addr, password string
+	org            *sample.Org
 }
 
 // newOldServer writes the mailboxes and starts a Dovecot over them.
 func newOldServer(t *testing.T, opt sample.Options) *oldServer {
 	t.Helper()
-	needs(t, "dovecot")
-	dir := t.TempDir()
 	org := sample.New(opt)
-	for i, p := range org.People {
-		home := filepath.Join(dir, "mail", p.Address.Local())
-		if err := os.MkdirAll(filepath.Dir(home), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := sample.WriteMaildir(home, org.Mailbox(i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return &oldServer{addr: startDovecot(t, dir), org: org}
-}
-
-// startDovecot serves DIR/mail/USER as Maildir++ over IMAP on a free port, as
-// the user who runs the test, until the test ends.
-func startDovecot(t *testing.T, dir string) (addr string) {
-	t.Helper()
-	port := freePort(t)
-	conf := fmt.Sprintf(`
-base_dir = %[1]s/run
-state_dir = %[1]s/run
-log_path = %[1]s/log
-protocols = imap
-listen = 127.0.0.1
-ssl = no
-disable_plaintext_auth = no
-default_internal_user = %[3]s
-default_login_user = %[3]s
-first_valid_uid = 0
-mail_location = maildir:%[1]s/mail/%%n
-mail_uid = %[4]d
-mail_gid = %[5]d
-service anvil {
-  chroot =
-}
-service imap-login {
-  chroot =
-  inet_listener imap {
-    port = %[2]d
-  }
-  inet_listener imaps {
-    port = 0
-  }
-}
-service imap {
-  process_limit = 200
-}
-mail_max_userip_connections = 0
-passdb {
-  driver = static
-  args = password=%[6]s
-}
-userdb {
-  driver = static
-  args = uid=%[4]d gid=%[5]d home=%[1]s/mail/%%n
-}
-namespace inbox {
-  inbox = yes
-  separator = .
-}
-`, dir, port, userName(t), os.Getuid(), os.Getgid(), `"`+password+`"`)
-	file := filepath.Join(dir, "dovecot.conf")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out := new(syncBuffer)
-	cmd := exec.Command("dovecot", "-F", "-c", file)
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(os.Interrupt)
-		cmd.Wait()
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
-			t.Logf("Dovecot: %s%s", out, log)
+	d := migratetest.StartDovecot(t, func(dir string) {
+		for i, p := range org.People {
+			if err := sample.WriteMaildir(filepath.Join(dir, p.Address.Local(), "Maildir"), org.Mailbox(i)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
-	addr = fmt.Sprintf("127.0.0.1:%d", port)
-	waitForPort(t, addr)
-	return addr
+	return &oldServer{addr: d.Address, password: d.Password, org: org}
 }
 
 // plan writes migration.toml for everyone.
@@ -121,7 +47,7 @@ func (o *oldServer) plan(t *testing.T, s *server) {
 	for _, p := range o.org.People {
 		fmt.Fprintf(&b, "[[user]]\nsource = %q\ntarget = %q\n", p.Address, p.Address)
 	}
-	for name, text := range map[string]string{"migration.toml": b.String(), "old.password": password + "\n"} {
+	for name, text := range map[string]string{"migration.toml": b.String(), "old.password": o.password + "\n"} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +62,7 @@ type held struct {
 }
 
 // mailboxesOf reads all that a login has, by folder and UID.
-func mailboxesOf(t *testing.T, addr, login string) map[string]map[imap.UID]held {
+func mailboxesOf(t *testing.T, addr, login, password string) map[string]map[imap.UID]held {
 	t.Helper()
 	c, err := imapclient.DialInsecure(addr, nil)
 	if err != nil {
@@ -187,8 +113,8 @@ func mailboxesOf(t *testing.T, addr, login string) map[string]map[imap.UID]held 
 func (o *oldServer) compare(t *testing.T, s *server) {
 	t.Helper()
 	for _, p := range o.org.People {
-		old := mailboxesOf(t, o.addr, p.Address.Local())
-		now := mailboxesOf(t, s.addr["imap"], string(p.Address))
+		old := mailboxesOf(t, o.addr, p.Address.Local(), o.password)
+		now := mailboxesOf(t, s.addr["imap"], string(p.Address), password)
 		for name, msgs := range old {
 			for uid, want := range msgs {
 				got, ok := now[name][uid]
@@ -222,7 +148,7 @@ func TestMoveFromDovecot(t *testing.T) {
 		s.addAccounts(string(p.Address))
 	}
 	began := time.Now()
-	killed := runKilled(t, s, 10)
+	killed := runKilled(t, s, 10, people*messages/10)
 	out := s.run("migrate", "run", "-f", "migration.toml")
 	t.Logf("moved with %d kills in %v:\n%s", killed, time.Since(began).Round(time.Millisecond), out)
 	if again := s.run("migrate", "run", "-f", "migration.toml", "--json"); !strings.Contains(strings.ReplaceAll(again, " ", ""), `"copied":0`) {
@@ -237,14 +163,14 @@ func TestMoveFromDovecot(t *testing.T) {
 	mbsyncAgrees(t, old, s)
 }
 
-// runKilled starts the run and kills it at random moments.
-func runKilled(t *testing.T, s *server, times int) (killed int) {
+// runKilled starts the run and kills it at random moments, spread over so many ms.
+func runKilled(t *testing.T, s *server, times, spread int) (killed int) {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 3))
 	for range times {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(100+rnd.IntN(500))*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(20+rnd.IntN(spread))*time.Millisecond)
 		if _, _, err := s.try(ctx, "", "migrate", "run", "-f", "migration.toml"); err != nil {
 			killed++
 		}
@@ -258,7 +184,7 @@ func mbsyncAgrees(t *testing.T, old *oldServer, s *server) {
 	t.Helper()
 	needs(t, "mbsync")
 	p := old.org.People[0]
-	pull := func(name, addr, login, delimiter string) map[string]int {
+	pull := func(name, addr, login, password, delimiter string) map[string]int {
 		dir := t.TempDir()
 		host, port, _ := strings.Cut(addr, ":")
 		rc := fmt.Sprintf("IMAPAccount a\nHost %s\nPort %s\nUser %q\nPass %q\nSSLType None\nAuthMechs LOGIN\n\nIMAPStore far\nAccount a\nPathDelimiter %s\n\n"+
@@ -276,8 +202,8 @@ func mbsyncAgrees(t *testing.T, old *oldServer, s *server) {
 		}
 		return mailIn(t, filepath.Join(dir, "mail"))
 	}
-	want := pull("old", old.addr, p.Address.Local(), ".")
-	got := pull("new", s.addr["imap"], string(p.Address), "/")
+	want := pull("old", old.addr, p.Address.Local(), old.password, ".")
+	got := pull("new", s.addr["imap"], string(p.Address), password, "/")
 	if len(want) < 20 {
 		t.Fatalf("mbsync found only %d messages at the old server", len(want))
 	}
