@@ -63,13 +63,14 @@ func (s *Store) spool(ctx context.Context, prefix []byte, r io.Reader, limit int
 		return err
 	}
 	err := take(prefix)
-	buf := make([]byte, spoolBuffer)
+	buf := s.buffers.Get().(*[spoolBuffer]byte)
+	defer s.buffers.Put(buf)
 	for err == nil {
 		if err = ctx.Err(); err != nil {
 			break
 		}
 		var n int
-		n, err = r.Read(buf)
+		n, err = r.Read(buf[:])
 		if failed := take(buf[:n]); failed != nil {
 			err = failed
 		}

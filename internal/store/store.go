@@ -68,9 +68,10 @@ type DefaultMailbox struct {
 
 // Store is all accounts of one node.
 type Store struct {
-	engine Engine
-	opt    Options
-	codec  *blob.Codec
+	engine  Engine
+	opt     Options
+	codec   *blob.Codec
+	buffers sync.Pool // *[spoolBuffer]byte
 
 	mu       sync.Mutex
 	accounts map[mail.AccountID]*Account
@@ -104,6 +105,7 @@ func New(engine Engine, opt Options) *Store {
 	}
 	return &Store{
 		engine: engine, opt: opt, codec: blob.NewCodec(),
+		buffers:  sync.Pool{New: func() any { return new([spoolBuffer]byte) }},
 		accounts: make(map[mail.AccountID]*Account), idle: list.New(),
 	}
 }

@@ -31,6 +31,12 @@ func Benchmark(b *testing.B, open Open) {
 		{"Deliver/1MiB/accounts=16/callers=16", func(b *testing.B, s *bench) { s.deliverAll(b, 1<<20, 16, 16) }},
 		{"Bulk/4KiB/1000", func(b *testing.B, s *bench) { s.bulk(b, 4<<10, 1000) }},
 		{"Mailbox/500000", func(b *testing.B, s *bench) { s.mailbox(b, 500_000) }},
+		{"Body/16KiB/inline", func(b *testing.B, s *bench) { s.bodies(b, 16<<10, 1<<20) }},
+		{"Body/16KiB/file", func(b *testing.B, s *bench) { s.bodies(b, 16<<10, 1) }},
+		{"Body/64KiB/inline", func(b *testing.B, s *bench) { s.bodies(b, 64<<10, 1<<20) }},
+		{"Body/64KiB/file", func(b *testing.B, s *bench) { s.bodies(b, 64<<10, 1) }},
+		{"Body/256KiB/inline", func(b *testing.B, s *bench) { s.bodies(b, 250<<10, 1<<20) }},
+		{"Body/256KiB/file", func(b *testing.B, s *bench) { s.bodies(b, 250<<10, 1) }},
 		{"OpenAccount", func(b *testing.B, s *bench) { s.openAccounts(b) }},
 	} {
 		b.Run(bench.name, func(b *testing.B) { bench.run(b, newBench(b, open)) })
@@ -39,17 +45,17 @@ func Benchmark(b *testing.B, open Open) {
 
 type bench struct {
 	store *store.Store
-	open  func() *store.Store
+	open  func(store.Options)
 }
 
 func newBench(b *testing.B, open Open) *bench {
 	dir := b.TempDir()
 	s := &bench{}
-	s.open = func() *store.Store {
-		s.store = store.New(open(b, dir), store.Options{Log: slog.New(slog.DiscardHandler)})
-		return s.store
+	s.open = func(opt store.Options) {
+		opt.Log = slog.New(slog.DiscardHandler)
+		s.store = store.New(open(b, dir), opt)
 	}
-	s.open()
+	s.open(store.Options{})
 	b.Cleanup(func() { s.store.Close() })
 	return s
 }
@@ -96,6 +102,14 @@ func (s *bench) spoolAll(b *testing.B, size int) {
 
 // deliverAll spools and appends b.N messages, from callers at the same time.
 func (s *bench) deliverAll(b *testing.B, size, accounts, callers int) {
+	var texts []string
+	for i := range 64 {
+		texts = append(texts, letter(i, size))
+	}
+	s.deliverTexts(b, texts, accounts, callers)
+}
+
+func (s *bench) deliverTexts(b *testing.B, texts []string, accounts, callers int) {
 	ctx := context.Background()
 	type place struct {
 		a  *store.Account
@@ -110,16 +124,12 @@ func (s *bench) deliverAll(b *testing.B, size, accounts, callers int) {
 		}
 		places = append(places, place{a, box.ID})
 	}
-	var texts []string
-	for i := range 64 {
-		texts = append(texts, letter(i, size))
-	}
 	b.ResetTimer()
 	var wg sync.WaitGroup
 	for c := range callers {
 		wg.Go(func() {
 			for i := c; i < b.N; i += callers {
-				in, err := s.store.Spool(ctx, fmt.Appendf(nil, "X-Number: %d\r\n", i), strings.NewReader(texts[i%64]), 0)
+				in, err := s.store.Spool(ctx, fmt.Appendf(nil, "X-Number: %d\r\n", i), strings.NewReader(texts[i%len(texts)]), 0)
 				if err == nil {
 					p := places[i%accounts]
 					_, err = p.a.Append(ctx, p.id, in, store.AppendOptions{})
@@ -133,6 +143,18 @@ func (s *bench) deliverAll(b *testing.B, size, accounts, callers int) {
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+}
+
+// bodies delivers messages that do not compress, to measure from which size on
+// a file of its own is better.
+func (s *bench) bodies(b *testing.B, size, inlineMax int) {
+	s.store.Close()
+	s.open(store.Options{InlineMax: inlineMax})
+	var texts []string
+	for i := range 16 {
+		texts = append(texts, text(i)+noise(size, uint64(i)))
+	}
+	s.deliverTexts(b, texts, 16, 16)
 }
 
 func (s *bench) bulk(b *testing.B, size, n int) {
