@@ -7,7 +7,7 @@ import "context"
 func capabilityCommand() command {
 	return command{
 		name: "CAPABILITY", in: anyState,
-		caps: caps("IMAP4rev1", "LITERAL+"),
+		caps: caps("IMAP4rev1", "IMAP4rev2", "LITERAL+"),
 		run: func(_ context.Context, c *conn) (reply, error) {
 			if c.dec.End(); c.dec.Err() != nil {
 				return reply{}, c.dec.Err()

@@ -51,7 +51,8 @@ func allCommands() []command {
 		subscribeCommand(), unsubscribeCommand(), listCommand(), lsubCommand(), namespaceCommand(), statusCommand(),
 		appendCommand(), idleCommand(), checkCommand(), closeCommand(), unselectCommand(), expungeCommand(), uidExpungeCommand(),
 		searchCommand(), uidSearchCommand(), fetchCommand(), uidFetchCommand(), storeCommand(), uidStoreCommand(),
-		copyCommand(), uidCopyCommand(), moveCommand(), uidMoveCommand(),
+		copyCommand(), uidCopyCommand(), moveCommand(), uidMoveCommand(), getQuotaCommand(), getQuotaRootCommand(),
+		unauthenticateCommand(),
 	}
 }
 

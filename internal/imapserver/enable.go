@@ -19,9 +19,9 @@ func enableCommand() command {
 			}
 			c.out.Text("* ENABLED")
 			for _, w := range words {
-				if c.enable(w) {
+				if known := c.enable(w); known != "" {
 					c.out.Text(" ")
-					c.out.Text(w)
+					c.out.Text(known)
 				}
 			}
 			c.out.Line()
@@ -30,8 +30,9 @@ func enableCommand() command {
 	}
 }
 
-// enable switches on what word names and tells whether there is such a thing.
-func (c *conn) enable(word string) bool {
+// enable switches on what word (upper case) names and returns its name; empty
+// where there is no such thing.
+func (c *conn) enable(word string) string {
 	switch word {
 	case "CONDSTORE":
 		c.features |= condstore
@@ -41,8 +42,9 @@ func (c *conn) enable(word string) bool {
 		c.features |= utf8Names
 	case "IMAP4REV2":
 		c.features |= rev2
+		return "IMAP4rev2"
 	default:
-		return false
+		return ""
 	}
-	return true
+	return word
 }

@@ -40,6 +40,7 @@ type fetching struct {
 	fields    []byte
 	want      part // where not 0, cards answer all that the index does not
 	gone      bool // a message was expunged meanwhile
+	unknown   bool // a transfer encoding that nobody knows is in the way of BINARY
 	batch     []fetched
 	emails    []mail.EmailID
 }
@@ -79,6 +80,9 @@ func (c *conn) fetch(ctx context.Context, uids bool) (reply, error) {
 	}
 	if err := f.run(ctx, spans, &cmd); err != nil {
 		return reply{}, err
+	}
+	if f.unknown {
+		return reply{}, no("UNKNOWN-CTE", "the transfer encoding of a part is not known")
 	}
 	if f.gone {
 		return ok("EXPUNGEISSUED", "some of the messages are gone"), nil
@@ -279,6 +283,10 @@ func (f *fetching) describe(b *fetched, m *message.Message) error {
 func (f *fetching) readAndRespond(ctx context.Context, b *fetched, m *message.Message) error {
 	if f.structure && m == nil {
 		f.gone = true
+		return nil
+	}
+	if f.structure && !f.canDecode(m) {
+		f.unknown = true
 		return nil
 	}
 	body, err := f.c.account.Body(ctx, b.m.Email)

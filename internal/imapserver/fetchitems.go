@@ -214,22 +214,37 @@ func (f *fetching) appendBinary(it *imapwire.FetchItem, src *source) error {
 	return o.Copy(r, e.to-e.from)
 }
 
-// decodedPart returns what opens a part's bytes without their transfer
-// encoding; an unknown encoding is left as it is.
+// canDecode tells whether the transfer encoding of every part that BINARY asks
+// for is known.
+func (f *fetching) canDecode(m *message.Message) bool {
+	for i := range f.items {
+		if it := &f.items[i]; it.Kind == imapwire.FetchBinary || it.Kind == imapwire.FetchBinarySize {
+			if _, known := message.NewTransferReader(nil, encodingOf(m, &it.Section)); !known {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// encodingOf returns the transfer encoding of what a section names; a whole
+// message and a multipart have none.
+func encodingOf(m *message.Message, s *imapwire.Section) string {
+	if i, ok := m.Find(s.Part); ok && len(s.Part) > 0 && !m.Parts[i].IsMultipart() {
+		return m.Parts[i].Encoding
+	}
+	return ""
+}
+
+// decodedPart returns what opens a part's bytes without their transfer encoding.
 func decodedPart(src *source, s *imapwire.Section) (open func() io.Reader, found bool) {
 	e, found := locate(src.parsed, s)
 	if !found {
 		return nil, false
 	}
-	encoding := ""
-	if i, ok := src.parsed.Find(s.Part); ok && len(s.Part) > 0 && !src.parsed.Parts[i].IsMultipart() {
-		encoding = src.parsed.Parts[i].Encoding
-	}
+	encoding := encodingOf(src.parsed, s)
 	return func() io.Reader {
-		raw := src.body.Section(e.from, e.to)
-		if r, known := message.NewTransferReader(raw, encoding); known {
-			return r
-		}
-		return raw
+		r, _ := message.NewTransferReader(src.body.Section(e.from, e.to), encoding)
+		return r
 	}, true
 }

@@ -34,7 +34,9 @@ func listCommand() command {
 			for i := range tree {
 				n := &tree[i]
 				if slices.ContainsFunc(patterns, func(p pattern) bool { return p.match(n.name) }) {
-					c.listNode(n, &cmd)
+					if err := c.listNode(ctx, n, &cmd); err != nil {
+						return reply{}, err
+					}
 				}
 			}
 			if cmd.Return.Status&imapwire.StatusHighestModSeq != 0 {
@@ -125,10 +127,10 @@ func (n *node) selected(s imapwire.ListSelect) (yes, childInfo bool) {
 
 // listNode writes the LIST response of a node that the selection options take,
 // and its STATUS.
-func (c *conn) listNode(n *node, cmd *imapwire.ListCommand) {
+func (c *conn) listNode(ctx context.Context, n *node, cmd *imapwire.ListCommand) error {
 	yes, childInfo := n.selected(cmd.Select)
 	if !yes {
-		return
+		return nil
 	}
 	c.out.Text("* LIST (")
 	c.out.Text(n.attributes(cmd))
@@ -139,8 +141,9 @@ func (c *conn) listNode(n *node, cmd *imapwire.ListCommand) {
 	}
 	c.out.Line()
 	if cmd.Return.Status != 0 && n.box != nil {
-		c.writeStatus(n.box, cmd.Return.Status)
+		return c.writeStatus(ctx, n.box, cmd.Return.Status)
 	}
+	return nil
 }
 
 // attributes returns the name attributes of a node. Children and special uses

@@ -89,7 +89,7 @@ func (s *searching) compile(k *imapwire.SearchKey) (test, error) {
 		if t.needle = fold(k.Text); len(t.needle) == 0 {
 			return test{op: imapwire.SearchAll}, nil
 		}
-		t.cost, t.index = fromBody, s.scan.addText(t.needle)
+		t.cost, t.index = fromBody, s.scan.addText(t.needle, k.Op == imapwire.SearchText)
 	}
 	return t, nil
 }

@@ -16,6 +16,7 @@ type scan struct {
 	body     *finder // needles of BODY and TEXT
 	inHeader []bool  // by the index of a needle: it is in the header
 	fields   []fieldNeedle
+	text     bool // there is a needle of TEXT
 	buf      []byte
 	chunk    []byte
 }
@@ -27,8 +28,9 @@ type fieldNeedle struct {
 	found  bool
 }
 
-// addText makes the scan look for a needle of BODY or TEXT.
-func (s *scan) addText(needle []byte) (index int) {
+// addText makes the scan look for a needle of BODY, or with header of TEXT.
+func (s *scan) addText(needle []byte, header bool) (index int) {
+	s.text = s.text || header
 	s.body.add(needle)
 	s.inHeader = append(s.inHeader, false)
 	return len(s.inHeader) - 1
@@ -45,6 +47,9 @@ func (s *scan) Write(b []byte) (int, error) { return s.body.Write(b) }
 
 // WriteField looks at a field of the header.
 func (s *scan) WriteField(name, value string) {
+	if len(s.fields) == 0 && !s.text {
+		return // only BODY is looked for
+	}
 	s.buf = appendFolded(s.buf[:0], []byte(name))
 	s.buf = append(s.buf, ": "...)
 	start := len(s.buf)

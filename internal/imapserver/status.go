@@ -8,7 +8,7 @@ import (
 )
 
 // statusCommand is STATUS (RFC 9051 §6.3.11), with SIZE (RFC 8438),
-// HIGHESTMODSEQ (RFC 7162), MAILBOXID (RFC 8474) and APPENDLIMIT (RFC 7889).
+// HIGHESTMODSEQ (RFC 7162), DELETED-STORAGE (RFC 9208), MAILBOXID (RFC 8474) and APPENDLIMIT (RFC 7889).
 func statusCommand() command {
 	return command{
 		name: "STATUS", in: loggedIn,
@@ -28,14 +28,20 @@ func statusCommand() command {
 			if items&imapwire.StatusHighestModSeq != 0 {
 				c.features |= condstore
 			}
-			c.writeStatus(&box, items)
-			return ok("", "done"), nil
+			return ok("", "done"), c.writeStatus(ctx, &box, items)
 		},
 	}
 }
 
 // writeStatus writes a STATUS response out of a mailbox's row.
-func (c *conn) writeStatus(box *mail.Mailbox, items imapwire.StatusItems) {
+func (c *conn) writeStatus(ctx context.Context, box *mail.Mailbox, items imapwire.StatusItems) error {
+	deleted := int64(0)
+	if items&imapwire.StatusDeletedStorage != 0 {
+		var err error
+		if deleted, err = c.deletedStorage(ctx, box); err != nil {
+			return err
+		}
+	}
 	c.out.Text("* STATUS ")
 	c.out.b = imapwire.AppendMailbox(c.out.b, box.Name, c.utf8())
 	c.out.Text(" (")
@@ -59,6 +65,7 @@ func (c *conn) writeStatus(box *mail.Mailbox, items imapwire.StatusItems) {
 	number(imapwire.StatusDeleted, "DELETED ", int64(box.Deleted))
 	number(imapwire.StatusSize, "SIZE ", box.Size)
 	number(imapwire.StatusHighestModSeq, "HIGHESTMODSEQ ", int64(box.HighestModSeq))
+	number(imapwire.StatusDeletedStorage, "DELETED-STORAGE ", deleted)
 	number(imapwire.StatusAppendLimit, "APPENDLIMIT ", c.limit)
 	if items&imapwire.StatusMailboxID != 0 {
 		if !first {
@@ -67,4 +74,5 @@ func (c *conn) writeStatus(box *mail.Mailbox, items imapwire.StatusItems) {
 		c.out.Text("MAILBOXID (" + box.ID.String() + ")")
 	}
 	c.out.Line(")")
+	return nil
 }

@@ -92,7 +92,8 @@ func (d *Decoder) listReturn(r *ListReturn) {
 // StatusItems is a set of STATUS data items.
 type StatusItems uint16
 
-// The data items of STATUS (RFC 9051 §6.3.11, RFC 7162, RFC 8474, RFC 7889), in the order they are answered.
+// The data items of STATUS (RFC 9051 §6.3.11, RFC 7162, RFC 8474,
+// RFC 7889, RFC 9208), in the order they are answered.
 const (
 	StatusMessages StatusItems = 1 << iota
 	StatusRecent
@@ -104,6 +105,7 @@ const (
 	StatusHighestModSeq
 	StatusMailboxID
 	StatusAppendLimit
+	StatusDeletedStorage
 )
 
 // StatusItems reads the list of STATUS.
@@ -130,6 +132,8 @@ func (d *Decoder) StatusItems() StatusItems {
 			items |= StatusHighestModSeq
 		case "MAILBOXID":
 			items |= StatusMailboxID
+		case "DELETED-STORAGE":
+			items |= StatusDeletedStorage
 		case "APPENDLIMIT":
 			items |= StatusAppendLimit
 		default:

@@ -309,7 +309,7 @@ func textKey(word string) (SearchOp, string, bool) {
 // and mean nothing here: flags have one modification sequence together.
 func (d *Decoder) modSeqKey() SearchKey {
 	if d.peek() == '"' {
-		d.String()
+		_ = d.String()
 		d.SP()
 		switch word := d.Keyword(); word {
 		case "PRIV", "SHARED", "ALL":
