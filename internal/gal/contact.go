@@ -7,7 +7,7 @@ import (
 
 // contact makes a recipient of a row of an address book.
 func (t *table) contact(r *row) error {
-	c := &Recipient{Origin: Origin{Line: r.line}}
+	c := &Recipient{Origin: Origin{Line: r.line}, Values: make([]Value, 0, r.filled())}
 	var mails [3]mailColumns
 	var born [3]string
 	for i, text := range r.cells {

@@ -39,6 +39,17 @@ func (r *row) get(i int) string {
 	return r.cells[i]
 }
 
+// filled returns the number of cells that hold something.
+func (r *row) filled() int {
+	n := 0
+	for _, c := range r.cells {
+		if c != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // readCSV reads a CSV of any program.
 func (rd *reader) readCSV(br *bufio.Reader, sample []byte) error {
 	t := &table{reader: rd, unnamed: map[int]bool{}}

@@ -23,8 +23,8 @@ type tree struct {
 	opts   TreeOptions
 	schema *schema.Schema
 	used   map[string]*Recipient // keys of the DNs taken
-	dns    map[*Recipient]ldap.DN
-	index  index
+	rdns   map[*Recipient]ldap.RDN
+	index  index // empty where nobody refers to anybody
 	infos  map[Field]fieldInfo
 }
 
@@ -47,7 +47,7 @@ func newTree(opts TreeOptions) *tree {
 	if opts.Report == nil {
 		opts.Report = func(Issue) {}
 	}
-	t := &tree{opts: opts, schema: schema.Builtin(), used: map[string]*Recipient{}, dns: map[*Recipient]ldap.DN{}, infos: map[Field]fieldInfo{}}
+	t := &tree{opts: opts, schema: schema.Builtin(), used: map[string]*Recipient{}, rdns: map[*Recipient]ldap.RDN{}, infos: map[Field]fieldInfo{}}
 	for _, f := range fields() {
 		t.infos[f.field] = f
 	}
@@ -65,9 +65,11 @@ func (t *tree) walk(list []*Recipient, yield func(*ldap.Entry) bool) {
 	}
 	list = t.withMembers(list)
 	for _, r := range list {
-		t.dns[r] = t.name(r)
+		t.rdns[r] = t.name(r)
 	}
-	t.index = newIndex(list)
+	if slices.ContainsFunc(list, (*Recipient).refers) {
+		t.index = newIndex(list)
+	}
 	groups := t.groups(list)
 	for _, r := range list {
 		if r.Kind != Group && !yield(t.person(r)) {
@@ -80,6 +82,14 @@ func (t *tree) walk(list []*Recipient, yield func(*ldap.Entry) bool) {
 		}
 	}
 }
+
+// refers tells whether a recipient names others.
+func (r *Recipient) refers() bool {
+	return len(r.Members) > 0 || r.Get(ManagerName) != "" || r.Get(AssistantName) != ""
+}
+
+// dn returns the name that a recipient was given.
+func (t *tree) dn(r *Recipient) ldap.DN { return t.opts.Base.Child(t.rdns[r]...) }
 
 // containers returns the entries of a DN itself and of those above it: the
 // run of dc's as one dcObject, then organizationalUnits.
@@ -156,9 +166,9 @@ func set(e *ldap.Entry, desc string, values ...string) {
 	e.Attributes = append(e.Attributes, a)
 }
 
-// name gives a recipient its DN: its common name, and its address beside it
+// name gives a recipient its RDN: its common name, and its address beside it
 // where another has that name already.
-func (t *tree) name(r *Recipient) ldap.DN {
+func (t *tree) name(r *Recipient) ldap.RDN {
 	cn := cleanText(r.Name())
 	try := []ldap.RDN{{{Type: "cn", Value: cn}}}
 	if a := r.Get(Email); a != "" {
@@ -188,7 +198,7 @@ func (t *tree) name(r *Recipient) ldap.DN {
 		if _, mail := splitNetscapeDN(r.DN); mail != "" {
 			t.opts.Report(r.Origin.issue(0, Info, "dn", fmt.Sprintf("%q is a name in no directory", r.DN), "becomes "+dn.String()))
 		}
-		return dn
+		return rdn
 	}
 }
 
@@ -208,7 +218,7 @@ type builder struct {
 
 // newBuilder begins the entry of a recipient.
 func (t *tree) newBuilder(r *Recipient, classes ...string) *builder {
-	b := &builder{tree: t, r: r, e: &ldap.Entry{DN: t.dns[r]}, classes: classes}
+	b := &builder{tree: t, r: r, e: &ldap.Entry{DN: t.dn(r)}, classes: classes}
 	set(b.e, "objectClass", classes...)
 	return b
 }
@@ -325,11 +335,11 @@ func lastName(full string) string {
 // copyFields puts the fields that have an attribute of their own, and
 // describes those that have none.
 func (b *builder) copyFields() {
-	done := map[Field]bool{FullName: true, FirstName: true, LastName: true, Email: true, Department: true, ManagerName: true, AssistantName: true,
-		WorkAddress: true, WorkStreet: true, HomeAddress: true, HomeStreet: true, HomeCity: true, HomeState: true, HomePostalCode: true,
-		HomeCountry: true, HomePOBox: true, HomeURL: true, Language: true, DisabledAcc: true, label: true}
 	for _, v := range b.r.Values {
-		if !done[v.Field] {
+		switch v.Field {
+		case FullName, FirstName, LastName, Email, Department, ManagerName, AssistantName, WorkAddress, WorkStreet, HomeAddress, HomeStreet, HomeCity,
+			HomeState, HomePostalCode, HomeCountry, HomePOBox, HomeURL, Language, DisabledAcc, label: // placed by others
+		default:
 			b.copyField(v)
 		}
 	}
@@ -490,7 +500,7 @@ func postal(lines []string) string {
 func (b *builder) related(f Field, attr, label string) {
 	for _, name := range b.r.All(f) {
 		if other := b.index.find(Member{Name: name, DN: name}); other != nil && other.Kind != Group {
-			b.put(attr, []byte(b.dns[other].String()))
+			b.put(attr, []byte(b.dn(other).String()))
 			continue
 		}
 		b.describe(label, name)

@@ -143,7 +143,7 @@ func TestNamesakes(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
-	if n := strings.Count(got, "\ndn: "); n != 3 {
+	if n := strings.Count("\n"+got, "\ndn: "); n != 3 {
 		t.Errorf("%d entries:\n%s", n, got)
 	}
 	want := `list:4: warning: "John Smith" has an address in common with "John Smith" of list:2 and differs: jobTitle "Clerk" and "Boss"; merged, both values kept, the first one first`

@@ -2,6 +2,7 @@ package gal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"expost/internal/ldap"
@@ -72,6 +73,9 @@ func (x index) find(m Member) *Recipient {
 // withMembers adds contacts for the members of groups that the list does not
 // have and that come with an address.
 func (t *tree) withMembers(list []*Recipient) []*Recipient {
+	if !slices.ContainsFunc(list, func(r *Recipient) bool { return len(r.Members) > 0 }) {
+		return list
+	}
 	x := newIndex(list)
 	for _, g := range list {
 		for _, m := range g.Members {
@@ -165,7 +169,7 @@ func (t *tree) group(g *Recipient, members map[*Recipient][]*Recipient) *ldap.En
 	}
 	for _, m := range members[g] {
 		if _, alive := members[m]; m.Kind != Group || alive {
-			b.put("member", []byte(t.dns[m].String()))
+			b.put("member", []byte(t.dn(m).String()))
 		}
 	}
 	ours := map[Field]string{Email: "mail", UID: "mailNickname", Proxy: "proxyAddresses", LegacyDN: "legacyExchangeDN"}
