@@ -132,65 +132,13 @@ func readChunk(key mail.UID, data []byte, buf []mail.Message) (*chunk, []mail.Me
 
 // packChunk returns the packed form of messages.
 func packChunk(messages []mail.Message) []byte {
-	top, lowest, earliest := messages[0].ModSeq, messages[0].Email, messages[0].InternalDate.Unix
-	var sets []mail.Keywords
-	var zones []int16
-	for i := range messages {
-		m := &messages[i]
-		top, lowest, earliest = max(top, m.ModSeq), min(lowest, m.Email), min(earliest, m.InternalDate.Unix)
-		if m.Keywords != (mail.Keywords{}) && !slices.Contains(sets, m.Keywords) {
-			sets = append(sets, m.Keywords)
-		}
-		if m.InternalDate.Offset != 0 && !slices.Contains(zones, m.InternalDate.Offset) {
-			zones = append(zones, m.InternalDate.Offset)
-		}
-	}
-	b := make([]byte, 5, 64+16*len(messages))
+	h := headOf(messages)
+	b := h.append(make([]byte, 5, 64+16*len(messages)))
 	b[0] = chunkVersion
-	b = binary.AppendUvarint(b, uint64(len(messages)))
-	b = binary.AppendUvarint(b, uint64(messages[0].UID))
-	b = binary.AppendUvarint(b, uint64(top))
-	b = binary.AppendUvarint(b, uint64(lowest))
-	b = binary.AppendVarint(b, earliest)
-	b = binary.AppendUvarint(b, uint64(len(sets)))
-	for _, k := range sets {
-		b = binary.AppendUvarint(b, uint64(len(k.String())))
-		b = append(b, k.String()...)
-	}
-	b = binary.AppendUvarint(b, uint64(len(zones)))
-	for _, z := range zones {
-		b = binary.AppendVarint(b, int64(z))
-	}
 	before := messages[0].UID
 	for i := range messages {
-		m := &messages[i]
-		head := byte(m.Flags)
-		if m.Keywords != (mail.Keywords{}) {
-			head |= headKeywords
-		}
-		if uint64(m.Thread) != uint64(m.Email) {
-			head |= headThread
-		}
-		if m.InternalDate.Offset != 0 {
-			head |= headZone
-		}
-		b = append(b, head)
-		b = binary.AppendUvarint(b, uint64(m.UID-before))
-		b = binary.AppendUvarint(b, uint64(top-m.ModSeq))
-		b = binary.AppendUvarint(b, uint64(m.Email-lowest))
-		b = binary.AppendUvarint(b, uint64(m.Size))
-		b = binary.AppendUvarint(b, uint64(m.InternalDate.Unix-earliest))
-		b = binary.AppendVarint(b, m.SaveDate-m.InternalDate.Unix)
-		if head&headKeywords != 0 {
-			b = binary.AppendUvarint(b, uint64(slices.Index(sets, m.Keywords)))
-		}
-		if head&headThread != 0 {
-			b = binary.AppendVarint(b, int64(m.Thread)-int64(m.Email))
-		}
-		if head&headZone != 0 {
-			b = binary.AppendUvarint(b, uint64(slices.Index(zones, m.InternalDate.Offset)))
-		}
-		before = m.UID
+		b = h.appendMessage(b, &messages[i], before)
+		before = messages[i].UID
 	}
 	return seal(b)
 }
@@ -215,6 +163,74 @@ type chunkHead struct {
 	earliest int64
 	sets     []mail.Keywords
 	zones    []int16
+}
+
+// headOf returns the head of a chunk of messages.
+func headOf(messages []mail.Message) chunkHead {
+	m := &messages[0]
+	h := chunkHead{
+		n: uint64(len(messages)), uid: uint64(m.UID), top: uint64(m.ModSeq), lowest: uint64(m.Email), earliest: m.InternalDate.Unix,
+	}
+	for i := range messages {
+		m := &messages[i]
+		h.top, h.lowest, h.earliest = max(h.top, uint64(m.ModSeq)), min(h.lowest, uint64(m.Email)), min(h.earliest, m.InternalDate.Unix)
+		if m.Keywords != (mail.Keywords{}) && !slices.Contains(h.sets, m.Keywords) {
+			h.sets = append(h.sets, m.Keywords)
+		}
+		if m.InternalDate.Offset != 0 && !slices.Contains(h.zones, m.InternalDate.Offset) {
+			h.zones = append(h.zones, m.InternalDate.Offset)
+		}
+	}
+	return h
+}
+
+// append appends the packed head.
+func (h *chunkHead) append(b []byte) []byte {
+	for _, n := range [...]uint64{h.n, h.uid, h.top, h.lowest} {
+		b = binary.AppendUvarint(b, n)
+	}
+	b = binary.AppendVarint(b, h.earliest)
+	b = binary.AppendUvarint(b, uint64(len(h.sets)))
+	for _, k := range h.sets {
+		b = binary.AppendUvarint(b, uint64(len(k.String())))
+		b = append(b, k.String()...)
+	}
+	b = binary.AppendUvarint(b, uint64(len(h.zones)))
+	for _, z := range h.zones {
+		b = binary.AppendVarint(b, int64(z))
+	}
+	return b
+}
+
+// appendMessage appends a packed message that follows the one of UID before.
+func (h *chunkHead) appendMessage(b []byte, m *mail.Message, before mail.UID) []byte {
+	head := byte(m.Flags)
+	if m.Keywords != (mail.Keywords{}) {
+		head |= headKeywords
+	}
+	if uint64(m.Thread) != uint64(m.Email) {
+		head |= headThread
+	}
+	if m.InternalDate.Offset != 0 {
+		head |= headZone
+	}
+	b = append(b, head)
+	b = binary.AppendUvarint(b, uint64(m.UID-before))
+	b = binary.AppendUvarint(b, h.top-uint64(m.ModSeq))
+	b = binary.AppendUvarint(b, uint64(m.Email)-h.lowest)
+	b = binary.AppendUvarint(b, uint64(m.Size))
+	b = binary.AppendUvarint(b, uint64(m.InternalDate.Unix-h.earliest))
+	b = binary.AppendVarint(b, m.SaveDate-m.InternalDate.Unix)
+	if head&headKeywords != 0 {
+		b = binary.AppendUvarint(b, uint64(slices.Index(h.sets, m.Keywords)))
+	}
+	if head&headThread != 0 {
+		b = binary.AppendVarint(b, int64(m.Thread)-int64(m.Email))
+	}
+	if head&headZone != 0 {
+		b = binary.AppendUvarint(b, uint64(slices.Index(h.zones, m.InternalDate.Offset)))
+	}
+	return b
 }
 
 // unpackChunk appends the messages of packed bytes to dst.

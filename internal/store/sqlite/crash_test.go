@@ -11,7 +11,7 @@ import (
 	"expost/internal/store/storetest"
 )
 
-func TestMain(m *testing.M) { storetest.Main(m, open) }
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m, open)) }
 
 // TestKill kills a process under load: 5 times, or as often as the environment
 // variable CRASH_ROUNDS says.

@@ -263,12 +263,23 @@ func (s *bench) mailbox(b *testing.B, n int) {
 		_, err := a.Append(ctx, inbox.ID, in, store.AppendOptions{})
 		return err
 	})
-	archive, _ := a.Mailbox(ctx, "Archive")
-	step("Copy100000", func() error {
-		_, err := a.Copy(ctx, inbox.ID, mail.UIDSet{{First: 1, Last: 100_000}}, archive.ID)
-		return err
-	})
+	s.copies(b, a, inbox.ID)
 	s.details(b, a, trash.Name, first)
+}
+
+// copies copies the first 100,000 messages of a mailbox.
+func (s *bench) copies(b *testing.B, a *store.Account, from mail.MailboxID) {
+	archive, err := a.Mailbox(b.Context(), "Archive")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("Copy100000", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := a.Copy(context.Background(), from, mail.UIDSet{{First: 1, Last: 100_000}}, archive.ID); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // details lists the structures of n messages.

@@ -25,15 +25,17 @@ import (
 const crashDir = "STORETEST_CRASH_DIR"
 
 // Main is the TestMain of an engine's test, which Crash runs again as the
-// process that it kills.
-func Main(m *testing.M, open Open) {
+// process that it kills. It returns the exit status.
+func Main(m *testing.M, open Open) int {
 	dir := os.Getenv(crashDir)
 	if dir == "" {
-		os.Exit(m.Run())
+		return m.Run()
 	}
 	s := store.New(open(&bareTB{}, dir), crashOptions)
-	w := newWork(s, os.Stdout, os.Getenv(crashDir+"_ROUND"))
-	w.run(context.Background(), 8)
+	if err := newWork(s, os.Stdout, os.Getenv(crashDir+"_ROUND")).run(context.Background(), 8); err != nil {
+		return 1
+	}
+	return 0
 }
 
 // bareTB is a testing.TB outside a test.
