@@ -236,7 +236,17 @@ func (s *Schema) Describe(desc string) (Description, bool) {
 	d := Description{Type: t, Options: strings.Split(strings.ToLower(options), ";")}
 	slices.Sort(d.Options)
 	d.Options = slices.Compact(d.Options)
-	return d, !slices.Contains(d.Options, "")
+	return d, !slices.ContainsFunc(d.Options, func(o string) bool { return !isOption(o) })
+}
+
+// isOption tells whether s is an option (RFC 4512 §2.5): letters, digits, hyphens.
+func isOption(s string) bool {
+	for i := range len(s) {
+		if !isAlphanumeric(s[i]) && s[i] != '-' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // NormalizeAVA makes the schema an ldap.Normalizer. A type or value that the

@@ -211,8 +211,19 @@ func (d *Directory) Modify(ctx context.Context, who directory.Identity, dn ldap.
 // it, and stores it.
 func (d *Directory) modify(b *batch, who directory.Identity, n *node, list []ldap.Change) error {
 	e := b.entry(n, b.suffixDN)
+	var touched []string
 	for _, c := range list {
-		if err := applyChange(e, c, d.schema); err != nil {
+		desc, err := applyChange(e, c, d.schema)
+		if err != nil {
+			return err
+		}
+		touched = append(touched, desc)
+	}
+	for _, a := range e.Attributes {
+		if !slices.Contains(touched, a.Desc) {
+			continue
+		}
+		if _, _, err := d.schema.CheckAttribute(a, true); err != nil {
 			return err
 		}
 	}
@@ -224,13 +235,9 @@ func (d *Directory) modify(b *batch, who directory.Identity, n *node, list []lda
 	return nil
 }
 
-// checkModified checks an entry as changes have left it.
+// checkModified checks an entry as changes have left it. Each attribute is
+// taken as checked.
 func (d *Directory) checkModified(e *ldap.Entry, n *node, b *batch) error {
-	for _, a := range e.Attributes {
-		if _, _, err := d.schema.CheckAttribute(a, true); err != nil {
-			return err
-		}
-	}
 	class, err := d.schema.CheckEntry(e)
 	if err != nil {
 		return err
@@ -248,33 +255,39 @@ func (d *Directory) checkModified(e *ldap.Entry, n *node, b *batch) error {
 	return b.checkOwner(e, n.id)
 }
 
-// applyChange makes one change to an entry (RFC 4511 §4.6), with slapd's texts.
-func applyChange(e *ldap.Entry, c ldap.Change, s *schema.Schema) error {
+// applyChange makes one change to an entry (RFC 4511 §4.6), with slapd's texts,
+// and returns the canonical description of the attribute.
+func applyChange(e *ldap.Entry, c ldap.Change, s *schema.Schema) (string, error) {
 	a, desc, err := s.CheckAttribute(c.Attribute, false)
 	if err != nil {
-		return err
+		return "", err
 	}
 	t := desc.Type
 	have := e.Attribute(a.Desc)
 	switch c.Op {
 	case ldap.ChangeAdd:
-		return addValues(e, have, a, t, s)
+		err = addValues(e, have, a, t, s)
 	case ldap.ChangeDelete:
-		return deleteValues(e, have, a, t, s)
+		err = deleteValues(e, have, a, t, s)
 	case ldap.ChangeReplace:
-		switch {
-		case len(a.Values) == 0:
-			removeAttribute(e, a.Desc)
-		case have == nil:
-			e.Attributes = append(e.Attributes, a)
-		default:
-			have.Values = a.Values
-		}
-		return nil
+		replaceValues(e, have, a)
 	case ldap.ChangeIncrement:
-		return increment(have, a, t)
+		err = increment(have, a, t)
+	default:
+		err = ldap.Errorf(ldap.ProtocolError, "unrecognized modify operation")
 	}
-	return ldap.Errorf(ldap.ProtocolError, "unrecognized modify operation")
+	return a.Desc, err
+}
+
+func replaceValues(e *ldap.Entry, have *ldap.Attribute, a ldap.Attribute) {
+	switch {
+	case len(a.Values) == 0:
+		removeAttribute(e, a.Desc)
+	case have == nil:
+		e.Attributes = append(e.Attributes, a)
+	default:
+		have.Values = a.Values
+	}
 }
 
 func addValues(e *ldap.Entry, have *ldap.Attribute, a ldap.Attribute, t *schema.AttributeType, s *schema.Schema) error {

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -126,9 +127,10 @@ func (b *batch) pack(e *ldap.Entry) []byte {
 // put stores an entry: a new one where old is nil.
 func (b *batch) put(old *node, parent uint32, e *ldap.Entry) {
 	n := &node{parent: parent}
+	var before keys
 	if old != nil {
 		n.id = old.id
-		b.unindex(old)
+		before = b.keysOf(old)
 	} else {
 		b.lastID++
 		n.id = b.lastID
@@ -140,13 +142,13 @@ func (b *batch) put(old *node, parent uint32, e *ldap.Entry) {
 	n.data = b.pack(e)
 	n.attrs = rdnLength(n.data)
 	b.nodes.set(b.edit, n.id, n)
-	b.enter(n)
+	b.reindex(n.id, before, b.keysOf(n))
 	b.changes.put[n.id] = n
 }
 
 // drop removes an entry.
 func (b *batch) drop(n *node) {
-	b.unindex(n)
+	b.reindex(n.id, b.keysOf(n), keys{})
 	b.nodes.set(b.edit, n.id, nil)
 	b.count--
 	if n.parent == 0 {
@@ -156,30 +158,54 @@ func (b *batch) drop(n *node) {
 	b.changes.removed[n.id] = true
 }
 
-// enter and unindex put an entry into the indexes and take it out.
-func (b *batch) enter(n *node) {
-	for _, it := range b.itemsOf(n) {
-		b.index.insert(b.edit, it)
-	}
-	for _, t := range b.facts.terms {
-		b.terms.set(b.edit, t, b.terms.get(t).add(b.edit, n.id))
-	}
+// keys is all that the indexes hold of one entry, sorted.
+type keys struct {
+	items []item
+	terms []uint32
 }
 
-func (b *batch) unindex(n *node) {
-	for _, it := range b.itemsOf(n) {
+// keysOf returns the keys of an entry.
+func (b *batch) keysOf(n *node) keys {
+	k := keys{items: b.treeItems(n, b.suffixDN)}
+	b.facts.of(n, b.dict, func(attr uint32, key []byte) { k.items = append(k.items, item{string(key), attr, n.id}) })
+	k.terms = slices.Clone(b.facts.terms)
+	slices.SortFunc(k.items, item.compare)
+	slices.Sort(k.terms)
+	return k
+}
+
+// reindex brings the indexes from an entry's keys before a change to those
+// after it, and touches nothing that stays: a group keeps most of its members.
+func (b *batch) reindex(id uint32, before, after keys) {
+	gone, come := difference(before.items, after.items, item.compare)
+	for _, it := range gone {
 		b.index.remove(b.edit, it)
 	}
-	for _, t := range b.facts.terms {
-		b.terms.set(b.edit, t, b.terms.get(t).remove(b.edit, n.id))
+	for _, it := range come {
+		b.index.insert(b.edit, it)
+	}
+	left, entered := difference(before.terms, after.terms, cmp.Compare[uint32])
+	for _, t := range left {
+		b.terms.set(b.edit, t, b.terms.get(t).remove(b.edit, id))
+	}
+	for _, t := range entered {
+		b.terms.set(b.edit, t, b.terms.get(t).add(b.edit, id))
 	}
 }
 
-// itemsOf returns an entry's items of the sorted index, and fills in its terms.
-func (b *batch) itemsOf(n *node) []item {
-	items := b.treeItems(n, b.suffixDN)
-	b.facts.of(n, b.dict, func(attr uint32, key []byte) { items = append(items, item{string(key), attr, n.id}) })
-	return items
+// difference returns what is only in a and what is only in b, both sorted.
+func difference[T any](a, b []T, compare func(T, T) int) (onlyA, onlyB []T) {
+	for len(a) > 0 && len(b) > 0 {
+		switch c := compare(a[0], b[0]); {
+		case c < 0:
+			onlyA, a = append(onlyA, a[0]), a[1:]
+		case c > 0:
+			onlyB, b = append(onlyB, b[0]), b[1:]
+		default:
+			a, b = a[1:], b[1:]
+		}
+	}
+	return append(onlyA, a...), append(onlyB, b...)
 }
 
 // rdnLength returns where the attributes start in a packed entry.
