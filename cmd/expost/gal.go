@@ -120,7 +120,15 @@ func (in *galInput) read(files []string) ([]*gal.Recipient, error) {
 
 // summary is the last line of a report.
 func (in *galInput) summary() string {
-	return fmt.Sprintf("%d errors, %d warnings, %d notes", in.counts[gal.Error], in.counts[gal.Warning], in.counts[gal.Info])
+	return plural(in.counts[gal.Error], "error") + ", " + plural(in.counts[gal.Warning], "warning") + ", " + plural(in.counts[gal.Info], "note")
+}
+
+// plural returns "1 error", "2 errors".
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
 }
 
 // galBase returns the container of the address list: what is given, else

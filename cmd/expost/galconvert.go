@@ -77,7 +77,7 @@ func (c *galConvert) run(files []string) error {
 	for _, i := range c.issues { // of --json, whose place the result has taken
 		fmt.Fprintln(c.app.stderr, i)
 	}
-	fmt.Fprintf(c.app.stderr, "%d entries; %s\n", len(list), c.summary())
+	fmt.Fprintf(c.app.stderr, "%d in all; %s\n", len(list), c.summary())
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,8 @@ type galImport struct {
 	dryRun, accounts        bool
 	steps                   []galStep
 	keep                    *passwordFile
+	total, done             int // entries
+	spoken                  time.Time
 }
 
 // galStep is a step of an import as JSON.
@@ -51,9 +54,10 @@ cannot be taken over is reported and does not stop the rest.
 
 With --accounts everybody with an address in a domain of this server also gets a
 mailbox. --passwords gives each a first password and writes it to a file
-(address,login,password) for handing out, which only its owner may read; without
-it they have none until "expost account passwd" sets one. Those who have a
-mailbox keep it, and their password.
+(address,login,password) for handing out, which only its owner may read; of two
+lines for an address the later one holds. Without --passwords they have none
+until "expost account passwd" sets one. Those who have a mailbox keep it, and
+their password.
 
 --dry-run shows what would be done, line by line, and does nothing.`,
 		Example: `  expost gal import gal.csv --dry-run
@@ -90,6 +94,7 @@ func (in *galImport) run(ctx context.Context, a *app, files []string) error {
 		return err
 	}
 	entries := gal.Entries(list, gal.TreeOptions{Base: base, Containers: true, Extended: true, Report: in.report})
+	in.total, in.spoken = len(entries), time.Now()
 	opts := gal.ImportOptions{DryRun: in.dryRun, Step: in.step}
 	if in.accounts {
 		opts.Accounts = &gal.AccountOptions{Domains: n.Config.Domains, DefaultDomain: in.domain, Create: n.Store.Create}
@@ -113,6 +118,9 @@ func (in *galImport) run(ctx context.Context, a *app, files []string) error {
 	return in.finish(a, sum)
 }
 
+// importSpeaks is how often an import that takes long says how far it is.
+const importSpeaks = 5 * time.Second
+
 // step reports a step.
 func (in *galImport) step(s *gal.Step) {
 	st := galStep{Action: s.Action, DN: s.DN.String(), Account: string(s.Account), Reason: s.Reason}
@@ -125,6 +133,10 @@ func (in *galImport) step(s *gal.Step) {
 	if in.app.json {
 		in.steps = append(in.steps, st)
 		return
+	}
+	if in.done++; time.Since(in.spoken) > importSpeaks {
+		in.spoken = time.Now()
+		fmt.Fprintf(in.app.stderr, "%d of %d entries\n", in.done, in.total)
 	}
 	switch {
 	case s.Err != nil:
