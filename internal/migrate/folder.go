@@ -65,7 +65,7 @@ func (p *pass) compare(ctx context.Context, w *folderWalk, items []Item) error {
 			copying = append(copying, it)
 		case !r.state.placed():
 			copying = append(copying, it)
-		case it.Flags != r.Flags || it.Keywords != r.Keywords:
+		case it.Size >= 0 && (it.Flags != r.Flags || it.Keywords != r.Keywords):
 			r.Flags, r.Keywords = it.Flags, it.Keywords
 			changed = append(changed, r.Item)
 		}

@@ -125,7 +125,7 @@ type State struct {
 type Item struct {
 	Key      string   // identifies it in its folder: the UID in decimal, a file's name
 	UID      mail.UID // 0 where the source has none that are worth keeping
-	Size     int64    // bytes; at a source a hint
+	Size     int64    // bytes; at a source a hint, and -1 where nothing but Key and UID is known
 	Flags    mail.Flags
 	Keywords mail.Keywords
 	Date     mail.Date

@@ -242,7 +242,7 @@ func (c *comparison) compare(it Item, r row, source, target Hash) {
 	if it.Flags != t.Flags || it.Keywords != t.Keywords {
 		c.problem(c.folder.Name, it.Key, "flags at the source (%s), at the target (%s)", flagText(it), flagText(t))
 	}
-	if it.Date != (mail.Date{}) && it.Date != t.Date {
+	if it.Date != (mail.Date{}) && it.Date != t.Date && r.state == Copied { // what was there before keeps its date
 		c.problem(c.folder.Name, it.Key, "internal date at the source %s, at the target %s", dateText(it.Date), dateText(t.Date))
 	}
 	if len(c.out.Problems) > problems {

@@ -23,33 +23,66 @@ type Fetched struct {
 	HasFlags, HasDate, HasSize, HasBody bool
 }
 
-// Fetch reads a FETCH response. body gets the bytes of BODY[] (nil: they are
-// skipped) with what came before them in the response; it must read to the end
-// or return an error.
-func (r *Response) Fetch(body func(f *Fetched, r io.Reader, size int64) error) (Fetched, error) {
+// BodyFunc gets the bytes of BODY[] with what came before them in the response.
+// It must read to the end or return an error. The end is reported only when the
+// rest of the response has proved to be in order: a literal that is announced
+// shorter than it is must not pass for a message.
+type BodyFunc func(f *Fetched, r io.Reader, size int64) error
+
+// Fetch reads a FETCH response. A nil body skips BODY[].
+func (r *Response) Fetch(body BodyFunc) (Fetched, error) {
 	var f Fetched
 	l := r.line
 	l.spaces()
 	if !l.accept('(') {
 		return f, l.c.garbage(l.buf)
 	}
+	return f, l.fetchItems(&f, body)
+}
+
+// fetchItems reads the items of a response up to its end.
+func (l *Line) fetchItems(f *Fetched, body BodyFunc) error {
 	for {
 		l.spaces()
 		if l.accept(')') {
-			return f, nil
+			if !l.atEnd() {
+				return l.c.garbage(l.buf)
+			}
+			return nil
 		}
 		name := l.atom()
-		if len(name) == 0 {
-			return f, l.c.garbage(l.buf)
+		if !isItemName(name) {
+			return l.c.garbage(l.buf)
 		}
-		if err := l.fetchItem(&f, name, body); err != nil {
-			return f, err
+		if is(name, "BODY[]") || is(name, "RFC822") {
+			l.spaces()
+			if l.pos == len(l.buf) && l.literal >= 0 {
+				return l.fetchLiteral(f, body)
+			}
+			if err := l.fetchText(f, body); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := l.fetchItem(f, name); err != nil {
+			return err
 		}
 	}
 }
 
+// isItemName tells whether a name may be that of a FETCH item.
+func isItemName(name []byte) bool {
+	section := bytes.IndexByte(name, '[')
+	if section < 0 {
+		section = len(name)
+	}
+	return section > 0 && !bytes.ContainsFunc(name[:section], func(r rune) bool {
+		return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune(".-_", r)
+	})
+}
+
 // fetchItem reads the value of one item.
-func (l *Line) fetchItem(f *Fetched, name []byte, body func(*Fetched, io.Reader, int64) error) (err error) {
+func (l *Line) fetchItem(f *Fetched, name []byte) (err error) {
 	l.spaces()
 	switch {
 	case is(name, "UID"):
@@ -77,8 +110,6 @@ func (l *Line) fetchItem(f *Fetched, name []byte, body func(*Fetched, io.Reader,
 		if v, err = l.Value(); err == nil && len(v.List) == 1 {
 			f.ModSeq, _ = strconv.ParseUint(v.List[0].Text, 10, 64) // 0, unknown, where it is no number
 		}
-	case is(name, "BODY[]") || is(name, "RFC822"):
-		err = l.fetchBody(f, body)
 	default:
 		_, err = l.Value()
 	}
@@ -90,32 +121,74 @@ func is(name []byte, want string) bool {
 	return len(name) == len(want) && strings.EqualFold(string(name), want)
 }
 
-// fetchBody passes the message on: a literal, or by some servers a quoted
-// string; NIL is no body.
-func (l *Line) fetchBody(f *Fetched, body func(*Fetched, io.Reader, int64) error) error {
-	if l.pos < len(l.buf) || l.literal < 0 {
-		v, err := l.Value()
-		if err != nil || v.IsNil {
-			return err
-		}
-		f.HasBody = true
-		if body == nil {
-			return nil
-		}
-		return body(f, strings.NewReader(v.Text), int64(len(v.Text)))
+// fetchText reads a message that is no literal: NIL, which is none, or by some
+// servers a quoted string.
+func (l *Line) fetchText(f *Fetched, body BodyFunc) error {
+	v, err := l.Value()
+	if err != nil || v.IsNil {
+		return err
 	}
+	f.HasBody = true
+	if body == nil {
+		return nil
+	}
+	return body(f, strings.NewReader(v.Text), int64(len(v.Text)))
+}
+
+// fetchLiteral passes a literal on and reads the rest of the response.
+func (l *Line) fetchLiteral(f *Fetched, body BodyFunc) error {
 	size := l.literal
-	r, err := l.stream()
+	lit, err := l.stream()
 	if err != nil {
 		return err
 	}
 	f.HasBody = true
+	r := &bodyReader{literal: lit, line: l, fetched: f}
 	if body != nil {
 		if err := body(f, r, size); err != nil {
 			return err
 		}
 	}
-	return l.endBody()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	return nil
+}
+
+// bodyReader is a literal whose end is that of the whole response.
+type bodyReader struct {
+	literal *literalReader
+	line    *Line
+	fetched *Fetched
+	err     error // once the literal has been read
+}
+
+// Read reads.
+func (b *bodyReader) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.literal.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	b.err = b.rest()
+	return n, b.err
+}
+
+// rest reads what follows the literal, and returns io.EOF where it is in order.
+func (b *bodyReader) rest() error {
+	l := b.line
+	if err := l.endBody(); err != nil {
+		return err
+	}
+	if next := l.peek(); next != ' ' && next != ')' {
+		return l.c.garbage(l.buf)
+	}
+	if err := l.fetchItems(b.fetched, nil); err != nil {
+		return err
+	}
+	return io.EOF
 }
 
 // flags reads a list of flags. Keywords that no mailbox could keep, and

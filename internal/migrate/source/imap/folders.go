@@ -106,11 +106,30 @@ func (a *account) listPlain(l *listing) error {
 			continue
 		}
 		err := a.c.Command("STATUS", l.read, imapclient.Text(box.Name), imapclient.Raw(items))
-		if _, ok := refused(err); err != nil && !ok { // one that refuses is looked at again when it is opened
-			return err
+		if err != nil {
+			if err := a.statusByExamine(l, box.Name, err); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// statusByExamine opens a mailbox whose STATUS was refused. One that cannot be
+// opened either is looked at again when it is read.
+func (a *account) statusByExamine(l *listing, name string, cause error) error {
+	_, wait := throttled(cause)
+	if _, ok := refused(cause); !ok || wait {
+		return cause
+	}
+	s, err := a.examine(migrate.Folder{Key: name})
+	if mail.KindOf(err) == mail.KindPermission || mail.KindOf(err) == mail.KindNotExist {
+		return nil
+	}
+	l.status[name] = imapclient.Status{
+		UIDValidity: s.UIDValidity, UIDNext: s.UIDNext, HighestModSeq: s.ModSeq, Messages: s.Messages, Size: -1,
+	}
+	return err
 }
 
 // read takes one untagged response.

@@ -256,7 +256,7 @@ func (a *account) examine(f migrate.Folder) (migrate.State, error) {
 	if err != nil {
 		return migrate.State{}, fmt.Errorf("opening the mailbox: %w", err)
 	}
-	if e.UIDValidity != f.State.UIDValidity && f.State.UIDValidity != 0 {
+	if e.UIDValidity != f.State.UIDValidity && f.State != (migrate.State{}) {
 		return migrate.State{}, mail.Errorf(mail.KindConflict, "the source changed UIDVALIDITY from %d to %d", f.State.UIDValidity, e.UIDValidity)
 	}
 	a.selected = f.Key

@@ -1,0 +1,365 @@
+package migratetest
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"expost/internal/mail"
+)
+
+// IMAP is a small IMAP server that does what its Quirks say, also wrong. It
+// speaks enough IMAP for a source and fails the test at any command that is
+// not for reading only.
+type IMAP struct {
+	Address string
+
+	t      testing.TB
+	mu     sync.Mutex
+	boxes  []*Box
+	quirks Quirks
+	logins int
+	log    []string
+}
+
+// Box is a mailbox of an IMAP server. Name is as on the wire.
+type Box struct {
+	Name        string
+	Attributes  string // of LIST: `\Sent`
+	Subscribed  bool
+	UIDValidity mail.UIDValidity
+	UIDNext     mail.UID
+	ModSeq      uint64 // 0: none
+	Messages    []Message
+}
+
+// Message is a message of a Box. Flags and Date are as on the wire.
+type Message struct {
+	UID   mail.UID
+	Flags string
+	Date  string
+	Body  string
+}
+
+// Quirks say what the server does wrong. Functions that are nil do nothing; they
+// are called with the server locked.
+type Quirks struct {
+	Capabilities string                                                 // beside IMAP4rev1
+	Delimiter    string                                                 // of LIST; "/" where empty
+	Namespace    string                                                 // answer to NAMESPACE
+	Size         func(m Message) int                                    // RFC822.SIZE
+	Command      func(n int, line string) string                        // an answer ("NO …", "BAD …") instead of carrying the nth command of a connection out; "drop" ends the connection
+	Fetch        func(m Message, whole bool) (answer string, drop bool) // a FETCH response instead of the right one; drop ends the connection behind it
+	Status       func(command string) string                            // the tagged status of a FETCH that was carried out
+	Unordered    bool                                                   // responses in descending order
+	Unlisted     func(m Message) bool                                   // left out where no body is asked for
+	LateUID      bool                                                   // UID and FLAGS stand behind BODY[]
+	Chatter      string                                                 // an untagged line before every response
+	Connect      func(n int) bool                                       // false ends the nth connection at once
+}
+
+// StartIMAP starts a server for the length of the test.
+func StartIMAP(t testing.TB, q Quirks, boxes ...*Box) *IMAP {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &IMAP{Address: l.Addr().String(), t: t, boxes: boxes, quirks: q}
+	var sessions sync.WaitGroup
+	sessions.Go(func() {
+		for n := 1; ; n++ {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			sessions.Go(func() {
+				defer conn.Close()
+				if q.Connect == nil || q.Connect(n) {
+					s.serve(conn)
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		sessions.Wait()
+	})
+	return s
+}
+
+// Change calls fn with the mailboxes, while no command is carried out.
+func (s *IMAP) Change(fn func(boxes []*Box)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fn(s.boxes)
+}
+
+// Logins returns how many logins there were.
+func (s *IMAP) Logins() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.logins
+}
+
+// Commands returns the commands that were received, without tags, and forgets
+// them.
+func (s *IMAP) Commands() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	log := s.log
+	s.log = nil
+	return log
+}
+
+// imapSession is one connection.
+type imapSession struct {
+	*IMAP
+	r   *bufio.Reader
+	w   *bufio.Writer
+	n   int // commands so far
+	box *Box
+}
+
+// errDrop ends a connection.
+var errDrop = fmt.Errorf("drop")
+
+// serve carries out commands until the connection ends.
+func (s *IMAP) serve(conn net.Conn) {
+	c := &imapSession{IMAP: s, r: bufio.NewReader(conn), w: bufio.NewWriter(conn)}
+	fmt.Fprintf(c.w, "* OK ready\r\n")
+	for c.w.Flush() == nil {
+		line, err := c.readCommand()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		err = c.command(line)
+		s.mu.Unlock()
+		if c.w.Flush() != nil || err != nil {
+			return
+		}
+	}
+}
+
+// readCommand reads a command with its literals put in as quoted strings.
+func (c *imapSession) readCommand() (string, error) {
+	line, err := c.r.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	line = strings.TrimRight(line, "\r\n")
+	for strings.HasSuffix(line, "}") {
+		at := strings.LastIndexByte(line, '{')
+		size, err := strconv.Atoi(line[at+1 : len(line)-1])
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(c.w, "+ go on\r\n")
+		if err := c.w.Flush(); err != nil {
+			return "", err
+		}
+		literal := make([]byte, size)
+		for n := 0; n < size; {
+			k, err := c.r.Read(literal[n:])
+			if err != nil {
+				return "", err
+			}
+			n += k
+		}
+		rest, err := c.r.ReadString('\n')
+		if err != nil {
+			return "", err
+		}
+		line = line[:at] + strconv.Quote(string(literal)) + strings.TrimRight(rest, "\r\n")
+	}
+	return line, nil
+}
+
+// command carries out one command.
+func (c *imapSession) command(line string) error {
+	tag, rest, _ := strings.Cut(line, " ")
+	c.n++
+	c.log = append(c.log, rest)
+	if c.quirks.Command != nil {
+		if answer := c.quirks.Command(c.n, rest); answer == "drop" {
+			return errDrop
+		} else if answer != "" {
+			fmt.Fprintf(c.w, "%s %s\r\n", tag, answer)
+			return nil
+		}
+	}
+	name, args, _ := strings.Cut(rest, " ")
+	status := "OK done"
+	switch strings.ToUpper(name) {
+	case "CAPABILITY":
+		fmt.Fprintf(c.w, "* CAPABILITY IMAP4rev1 %s\r\n", c.quirks.Capabilities)
+	case "LOGIN":
+		c.logins++
+	case "NAMESPACE":
+		fmt.Fprintf(c.w, "* NAMESPACE %s\r\n", c.quirks.Namespace)
+	case "LIST", "LSUB":
+		c.list(strings.ToUpper(name))
+	case "STATUS":
+		status = c.statusOf(args)
+	case "EXAMINE":
+		status = c.examine(args)
+	case "UID":
+		return c.uid(tag, args)
+	case "LOGOUT":
+		fmt.Fprintf(c.w, "* BYE\r\n%s OK\r\n", tag)
+		return errDrop
+	default:
+		c.t.Errorf("the source was sent %q, which is not for reading only", rest)
+		status = "BAD unknown command"
+	}
+	fmt.Fprintf(c.w, "%s %s\r\n", tag, status)
+	return nil
+}
+
+// list answers LIST and LSUB.
+func (c *imapSession) list(name string) {
+	delimiter := c.quirks.Delimiter
+	if delimiter == "" {
+		delimiter = "/"
+	}
+	for _, b := range c.boxes {
+		if name == "LIST" || b.Subscribed {
+			fmt.Fprintf(c.w, "* %s (%s) %q %s\r\n", name, b.Attributes, delimiter, literal(b.Name))
+		}
+	}
+}
+
+// literal writes a name as a literal.
+func literal(s string) string { return fmt.Sprintf("{%d}\r\n%s", len(s), s) }
+
+// find returns the mailbox that args name first.
+func (c *imapSession) find(args string) *Box {
+	for _, b := range c.boxes {
+		if strings.HasPrefix(args, strconv.Quote(b.Name)) {
+			return b
+		}
+	}
+	return nil
+}
+
+func (c *imapSession) statusOf(args string) string {
+	b := c.find(args)
+	if b == nil {
+		return "NO [NONEXISTENT] no such mailbox"
+	}
+	modseq := ""
+	if strings.Contains(args, "HIGHESTMODSEQ") {
+		modseq = fmt.Sprintf(" HIGHESTMODSEQ %d", b.ModSeq)
+	}
+	fmt.Fprintf(c.w, "* STATUS %s (MESSAGES %d UIDNEXT %d UIDVALIDITY %d%s)\r\n", literal(b.Name), len(b.Messages), b.UIDNext, b.UIDValidity, modseq)
+	return "OK done"
+}
+
+func (c *imapSession) examine(args string) string {
+	c.box = c.find(args)
+	if c.box == nil {
+		return "NO [NONEXISTENT] no such mailbox"
+	}
+	fmt.Fprintf(c.w, "* %d EXISTS\r\n* 0 RECENT\r\n* FLAGS (\\Seen)\r\n* OK [UIDVALIDITY %d] ok\r\n* OK [UIDNEXT %d] ok\r\n", len(c.box.Messages), c.box.UIDValidity, c.box.UIDNext)
+	if c.box.ModSeq > 0 {
+		fmt.Fprintf(c.w, "* OK [HIGHESTMODSEQ %d] ok\r\n", c.box.ModSeq)
+	}
+	return "OK [READ-ONLY] done"
+}
+
+// uid answers UID SEARCH and UID FETCH.
+func (c *imapSession) uid(tag, args string) error {
+	name, rest, _ := strings.Cut(args, " ")
+	if c.box == nil || name != "SEARCH" && name != "FETCH" {
+		c.t.Errorf("the source was sent UID %q", args)
+		return errDrop
+	}
+	if name == "SEARCH" {
+		fmt.Fprintf(c.w, "* SEARCH")
+		for _, m := range c.box.Messages {
+			fmt.Fprintf(c.w, " %d", m.UID)
+		}
+		fmt.Fprintf(c.w, "\r\n%s OK done\r\n", tag)
+		return nil
+	}
+	set, items, _ := strings.Cut(rest, " ")
+	whole := strings.Contains(items, "BODY.PEEK[]")
+	if strings.Contains(items, "BODY[") {
+		c.t.Errorf("the source was sent %q, which sets \\Seen", args)
+	}
+	n := len(c.box.Messages)
+	for i := range c.box.Messages {
+		seq := i + 1
+		if c.quirks.Unordered {
+			seq = n - i
+		}
+		m := c.box.Messages[seq-1]
+		if !inSet(set, m.UID) || !whole && c.quirks.Unlisted != nil && c.quirks.Unlisted(m) {
+			continue
+		}
+		if err := c.fetch(seq, m, whole); err != nil {
+			return err
+		}
+	}
+	status := "OK done"
+	if c.quirks.Status != nil && whole {
+		status = c.quirks.Status(set)
+	}
+	fmt.Fprintf(c.w, "%s %s\r\n", tag, status)
+	return nil
+}
+
+// fetch writes the response for one message.
+func (c *imapSession) fetch(seq int, m Message, whole bool) error {
+	if c.quirks.Chatter != "" {
+		fmt.Fprintf(c.w, "%s\r\n", c.quirks.Chatter)
+	}
+	if c.quirks.Fetch != nil {
+		if answer, drop := c.quirks.Fetch(m, whole); drop {
+			c.w.WriteString(answer)
+			return errDrop
+		} else if answer != "" {
+			_, err := c.w.WriteString(answer)
+			return err
+		}
+	}
+	size := len(m.Body)
+	if c.quirks.Size != nil {
+		size = c.quirks.Size(m)
+	}
+	known := fmt.Sprintf("UID %d FLAGS (%s)", m.UID, m.Flags)
+	if !whole {
+		fmt.Fprintf(c.w, "* %d FETCH (%s INTERNALDATE %q RFC822.SIZE %d)\r\n", seq, known, m.Date, size)
+		return nil
+	}
+	body := fmt.Sprintf("BODY[] {%d}\r\n%s", len(m.Body), m.Body)
+	if c.quirks.LateUID {
+		fmt.Fprintf(c.w, "* %d FETCH (%s INTERNALDATE %q %s)\r\n", seq, body, m.Date, known)
+	} else {
+		fmt.Fprintf(c.w, "* %d FETCH (%s INTERNALDATE %q %s)\r\n", seq, known, m.Date, body)
+	}
+	return nil
+}
+
+// inSet tells whether a sequence-set holds uid.
+func inSet(set string, uid mail.UID) bool {
+	for part := range strings.SplitSeq(set, ",") {
+		first, last, isRange := strings.Cut(part, ":")
+		a, _ := strconv.ParseUint(first, 10, 32)
+		b, err := strconv.ParseUint(last, 10, 32)
+		if !isRange {
+			b = a
+		} else if err != nil { // "*"
+			b = 1<<32 - 1
+		}
+		if uint64(uid) >= a && uint64(uid) <= b {
+			return true
+		}
+	}
+	return false
+}
