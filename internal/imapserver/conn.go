@@ -53,6 +53,7 @@ type conn struct {
 	owner    string // the account's address, for the log
 	limit    int64  // bytes of an APPEND
 	sel      *selection
+	idle     *idling // an IDLE under way
 
 	errors, logins int
 	stopping       atomic.Bool // the server shuts down
@@ -160,23 +161,36 @@ func (c *conn) setReadDeadline(d time.Duration) error {
 // awaitCommand returns when bytes of the next command are there. Until then
 // the connection holds no buffers.
 func (c *conn) awaitCommand() error {
+	if c.idle != nil {
+		return c.awaitDone()
+	}
 	if c.in != nil && c.in.Buffered() > 0 {
 		return nil
 	}
 	if err := c.out.Flush(); err != nil {
 		return err
 	}
-	c.releaseInput()
 	c.out.release()
-	if err := c.awaitInput(); err != nil {
-		return err
-	}
+	err := c.awaitInput()
 	c.out.take()
-	return nil
+	return err
+}
+
+// awaitDone returns when bytes of what ends IDLE are there.
+func (c *conn) awaitDone() error {
+	var err error
+	if c.in.Buffered() == 0 {
+		err = c.awaitInput()
+	}
+	if gone := c.endTelling(); gone != nil {
+		return gone
+	}
+	return err
 }
 
 // awaitInput waits for bytes and borrows a buffer for them.
 func (c *conn) awaitInput() error {
+	c.releaseInput()
 	if err := c.setReadDeadline(c.srv.cfg.Limits.IdleTime); err != nil {
 		return err
 	}
@@ -240,6 +254,9 @@ func (c *conn) askLiteral() error {
 // command reads one command, runs it and says how it ended. An error ends the
 // connection.
 func (c *conn) command(ctx context.Context) error {
+	if c.idle != nil {
+		return c.endIdle()
+	}
 	if err := c.dec.Next(c.in); err != nil {
 		return err
 	}
@@ -259,18 +276,17 @@ func (c *conn) command(ctx context.Context) error {
 	if err := c.dec.Finish(); err != nil {
 		return err
 	}
-	c.finish(rep)
-	if rep.status == "BAD" {
-		return c.countError()
+	if err := c.end(rep); err != nil || rep.then == nil {
+		return err
 	}
-	if rep.then != nil {
-		return rep.then(ctx)
-	}
-	return c.out.err
+	return rep.then(ctx)
 }
 
-// finish writes a command's end.
-func (c *conn) finish(r reply) {
+// end writes a command's end, unless that comes later.
+func (c *conn) end(r reply) error {
+	if r.status == "" {
+		return nil
+	}
 	c.out.Text(c.tag)
 	c.out.Text(" ")
 	c.out.Text(r.status)
@@ -280,6 +296,10 @@ func (c *conn) finish(r reply) {
 		c.out.Text("]")
 	}
 	c.out.Line(" ", oneLine(r.text))
+	if r.status == "BAD" {
+		return c.countError()
+	}
+	return c.out.err
 }
 
 // oneLine makes a text fit for a response.

@@ -14,40 +14,34 @@ func idleCommand() command {
 			if c.dec.End(); c.dec.Err() != nil {
 				return reply{}, c.dec.Err()
 			}
-			c.out.Line("+ idling")
-			if c.sel == nil {
-				return c.awaitDone()
-			}
-			// While this goroutine waits for DONE, a second one has the view and the output.
-			if err := c.sync(true); err != nil {
-				return reply{}, err
-			}
-			if err := c.out.Flush(); err != nil {
-				return reply{}, err
-			}
-			c.out.release()
-			var told sync.WaitGroup
-			var gone error
-			done := make(chan struct{})
-			told.Go(func() { gone = c.tellUntil(done) })
-			err := c.awaitLine()
-			close(done)
-			told.Wait()
-			c.out.take()
-			if gone != nil || err != nil {
-				return reply{}, firstOf(gone, err)
-			}
-			return c.readDone()
+			c.idle = &idling{done: make(chan struct{})}
+			return reply{then: c.startIdle}, nil
 		},
 	}
 }
 
-// firstOf returns the first error that is one.
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
+// idling is an IDLE under way. The loop of run waits for DONE, on a small
+// stack; meanwhile another goroutine has the view and the output.
+type idling struct {
+	done chan struct{} // closed to end the telling
+	told sync.WaitGroup
+	gone error // why the telling ended by itself
+}
+
+// startIdle invites DONE and begins to tell of changes as they happen.
+func (c *conn) startIdle(context.Context) error {
+	c.out.Line("+ idling")
+	if c.sel != nil {
+		if err := c.sync(true); err != nil {
 			return err
 		}
+	}
+	if err := c.out.Flush(); err != nil {
+		return err
+	}
+	c.out.release()
+	if c.sel != nil {
+		c.idle.told.Go(func() { c.idle.gone = c.tellUntil(c.idle.done) })
 	}
 	return nil
 }
@@ -74,36 +68,26 @@ func (c *conn) tellUntil(done <-chan struct{}) error {
 	}
 }
 
-// awaitDone waits for DONE while no mailbox is selected.
-func (c *conn) awaitDone() (reply, error) {
-	if err := c.out.Flush(); err != nil {
-		return reply{}, err
-	}
-	c.out.release()
-	err := c.awaitLine()
+// endTelling takes the view and the output back.
+func (c *conn) endTelling() error {
+	close(c.idle.done)
+	c.idle.told.Wait()
 	c.out.take()
-	if err != nil {
-		return reply{}, err
-	}
-	return c.readDone()
+	return c.idle.gone
 }
 
-// awaitLine waits for bytes without holding buffers. It leaves the output alone.
-func (c *conn) awaitLine() error {
-	if c.in.Buffered() > 0 {
-		return nil
-	}
-	c.releaseInput()
-	return c.awaitInput()
-}
-
-// readDone reads the line that ends IDLE.
-func (c *conn) readDone() (reply, error) {
+// endIdle reads the line that ends IDLE and answers the command.
+func (c *conn) endIdle() error {
+	c.idle = nil
 	if err := c.dec.Next(c.in); err != nil {
-		return reply{}, err
+		return err
 	}
+	rep := ok("", "done idling")
 	if line := c.dec.Rest(); !strings.EqualFold(line, "DONE") {
-		return reply{}, bad("expected DONE")
+		rep = reply{status: "BAD", text: "expected DONE"}
 	}
-	return ok("", "done idling"), nil
+	if err := c.dec.Finish(); err != nil {
+		return err
+	}
+	return c.end(rep)
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // reply is how a command ends: a status, a response code without its brackets,
-// a text, and what happens once it is written.
+// a text, and what happens once it is written. One without a status is written
+// later.
 type reply struct {
 	status, code, text string
 	then               func(ctx context.Context) error // may be nil
