@@ -4,11 +4,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Sum is the SHA-256 of a blob's content. It names the blob.
@@ -43,10 +45,38 @@ func (d Dir) Link(path string, sum Sum) (made bool, err error) {
 		}
 		err = os.Link(path, file)
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return false, SyncDir(folder)
+	case errors.Is(err, syscall.EMLINK), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOTSUP):
+		err = copyFile(path, file) // as many links as the file system takes, or it takes none
+	}
+	if err != nil {
 		return false, fmt.Errorf("linking blob %s: %w", sum, err)
 	}
-	return err == nil, SyncDir(folder)
+	return true, SyncDir(folder)
+}
+
+// copyFile copies a file to one that appears complete and synced or not at all.
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.CreateTemp(filepath.Dir(from), "copy-*") // in the spool, which is emptied after a crash
+	if err != nil {
+		return err
+	}
+	defer os.Remove(out.Name())
+	defer out.Close()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	if err := out.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(out.Name(), to)
 }
 
 // makeFolders makes folder and its missing parent, and syncs what holds them.

@@ -81,13 +81,19 @@ func (b *batch) edit(id mail.MailboxID) (*mailboxEdit, error) {
 	if row == nil || b.mailboxes[id] != nil {
 		return nil, mail.Errorf(mail.KindNotExist, "the mailbox is gone")
 	}
-	e := &mailboxEdit{b: b, row: *row, puts: make(map[mail.UID]*chunk)}
-	if l := b.a.live[id]; l != nil {
+	return &mailboxEdit{b: b, row: *row, puts: make(map[mail.UID]*chunk), index: b.a.liveIndex(id)}, nil
+}
+
+// liveIndex returns the index of a mailbox that is in memory, or nil.
+func (a *Account) liveIndex(id mail.MailboxID) *index {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if l := a.live[id]; l != nil {
 		if s := l.current.Load(); s != nil {
-			e.index = s.index
+			return s.index
 		}
 	}
-	return e, nil
+	return nil
 }
 
 // touch takes a mailbox into the batch: it will be written and announced.
