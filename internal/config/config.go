@@ -218,15 +218,11 @@ func (c *Config) check() error {
 	if c.Directory.Kind != "embedded" {
 		return wrong("directory.kind", "%q is not a directory this version can use; write \"embedded\"", c.Directory.Kind)
 	}
-	for key, dn := range map[string]string{"directory.suffix": c.Directory.Suffix, "directory.root-dn": c.Directory.RootDN} {
-		if _, err := ldap.ParseDN(dn); err != nil {
-			return wrong(key, "%v", err)
-		}
+	if err := checkDNs(append([]string{c.Directory.Suffix}, c.Directory.Anonymous...)); err != nil {
+		return wrong("directory.suffix or directory.anonymous", "%v", err)
 	}
-	for _, dn := range c.Directory.Anonymous {
-		if _, err := ldap.ParseDN(dn); err != nil {
-			return wrong("directory.anonymous", "%v", err)
-		}
+	if err := checkDNs([]string{c.Directory.RootDN}); err != nil {
+		return wrong("directory.root-dn", "%v", err)
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
@@ -240,6 +236,19 @@ func (c *Config) check() error {
 		return wrong("smtp.max-message, store.open-accounts, limits", "must be above zero")
 	}
 	return c.checkListen(wrong)
+}
+
+// checkDNs returns the public text of what is wrong with the first bad DN.
+func checkDNs(dns []string) error {
+	for _, dn := range dns {
+		if _, err := ldap.ParseDN(dn); err != nil {
+			if le, ok := errors.AsType[*ldap.Error](err); ok {
+				return errors.New(le.Text)
+			}
+			return err
+		}
+	}
+	return nil
 }
 
 // checkListen checks every listen address.

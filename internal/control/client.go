@@ -28,7 +28,7 @@ func Dial(path string) (net.Conn, error) {
 	switch {
 	case err == nil:
 		return c, nil
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
 		return nil, nil
 	case errors.Is(err, os.ErrPermission):
 		return nil, fmt.Errorf("asking the running server: %w (run this command as root or as the server's user)", err)
