@@ -75,13 +75,22 @@ type folderRow struct {
 	error   string
 }
 
-// account returns the row of an account, making it where it is missing.
+// enter makes the rows of accounts, in their order.
+func (l *Ledger) enter(ctx context.Context, users []User) error {
+	return l.update(ctx, func() error {
+		for _, u := range users {
+			if err := l.exec(`INSERT OR IGNORE INTO account (source, target) VALUES (?, ?)`, u.Source, string(u.Target)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// account returns the row of an account, which enter has made.
 func (l *Ledger) account(ctx context.Context, u User) (accountRow, error) {
 	a := accountRow{user: u, state: "new"}
-	err := l.update(ctx, func() error {
-		if err := l.exec(`INSERT OR IGNORE INTO account (source, target) VALUES (?, ?)`, u.Source, string(u.Target)); err != nil {
-			return err
-		}
+	err := l.view(ctx, func() error {
 		return l.query(`SELECT id, state, error, pass FROM account WHERE source = ? AND target = ?`, func(s *sqlite3.Stmt) error {
 			a.id, a.state, a.error, a.pass = s.ColumnInt64(0), s.ColumnText(1), s.ColumnText(2), s.ColumnInt(3)
 			return nil

@@ -203,8 +203,8 @@ type Message struct {
 	Body Spooled
 }
 
-// Sizer is a SourceAccount that can say how many bytes a folder holds; for
-// plans only, because it may be slow.
-type Sizer interface {
-	Bytes(ctx context.Context, f Folder) (int64, error)
+// Measurer is a SourceAccount that can say how many messages and bytes a folder
+// holds; for plans only, because it may be slow.
+type Measurer interface {
+	Measure(ctx context.Context, f Folder) (messages int, bytes int64, err error)
 }

@@ -202,9 +202,6 @@ func (p *Plan) checkUsers() error {
 		case u.Path == "":
 			u.Path = u.Source
 		}
-		if p.Source.Kind == "files" && u.Path != "" && !filepath.IsAbs(u.Path) {
-			u.Path = filepath.Join(p.Source.Folder, u.Path)
-		}
 		if u.Path == "" {
 			return p.wrong(where, "source is missing")
 		}

@@ -36,6 +36,9 @@ type FolderPreview struct {
 // what it finds of the source's folders in the ledger.
 func (e *Engine) Preview(ctx context.Context, users []User) ([]Preview, error) {
 	e.opt.Progress.Accounts(len(users))
+	if err := e.ledger.enter(ctx, users); err != nil {
+		return nil, err
+	}
 	out := make([]Preview, len(users))
 	err := each(ctx, e.opt.Workers, len(users), func(ctx context.Context, i int) error {
 		u := users[i]
@@ -69,8 +72,10 @@ func (e *Engine) preview(ctx context.Context, u User, p *Preview) error {
 		return err
 	}
 	for i := range folders {
-		if s, ok := src.(Sizer); ok && !folders[i].NoItems && folders[i].State.Bytes < 0 {
-			if folders[i].State.Bytes, err = s.Bytes(ctx, folders[i]); err != nil {
+		if m, ok := src.(Measurer); ok && !folders[i].NoItems {
+			s := &folders[i].State
+			if s.Messages, s.Bytes, err = m.Measure(ctx, folders[i]); err != nil {
+				s.Bytes = -1
 				p.Notes = append(p.Notes, err.Error())
 			}
 		}

@@ -91,6 +91,9 @@ type Result struct {
 // nothing else; the error is that of the ledger, or of ctx.
 func (e *Engine) Run(ctx context.Context, users []User) ([]Result, error) {
 	e.opt.Progress.Accounts(len(users))
+	if err := e.ledger.enter(ctx, users); err != nil {
+		return nil, err
+	}
 	e.spools = make(chan *job)
 	var spoolers errgroup.Group
 	for range runtime.GOMAXPROCS(0) {

@@ -40,6 +40,9 @@ const maxProblems = 1000
 // copies it.
 func (e *Engine) Verify(ctx context.Context, users []User) ([]Verification, error) {
 	e.opt.Progress.Accounts(len(users))
+	if err := e.ledger.enter(ctx, users); err != nil {
+		return nil, err
+	}
 	out := make([]Verification, len(users))
 	turns := byTarget(users)
 	err := each(ctx, e.opt.Workers, len(turns), func(ctx context.Context, n int) error {

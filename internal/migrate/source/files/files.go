@@ -21,16 +21,23 @@ import (
 )
 
 // Source reads accounts from files; User.Source is a path.
-type Source struct{}
+type Source struct{ dir string }
 
-var _ migrate.Source = (*Source)(nil)
+var (
+	_ migrate.Source   = (*Source)(nil)
+	_ migrate.Measurer = (*account)(nil)
+)
 
-// New returns a source.
-func New() *Source { return &Source{} }
+// New returns a source. Relative paths start at dir.
+func New(dir string) *Source { return &Source{dir} }
 
 // Open implements migrate.Source.
 func (s *Source) Open(_ context.Context, u migrate.User) (migrate.SourceAccount, error) {
-	boxes, err := detect(u.Source)
+	path := u.Source
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(s.dir, path)
+	}
+	boxes, err := detect(path)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +80,22 @@ func (a *account) box(f migrate.Folder) (box, error) {
 		return nil, mail.Errorf(mail.KindNotExist, "there is no folder %q", f.Name)
 	}
 	return a.boxes[i].box, nil
+}
+
+// Measure implements migrate.Measurer.
+func (a *account) Measure(_ context.Context, f migrate.Folder) (messages int, bytes int64, err error) {
+	b, err := a.box(f)
+	if err != nil {
+		return 0, 0, err
+	}
+	_, items, err := b.scan()
+	if err != nil {
+		return 0, -1, fmt.Errorf("measuring %q: %w", f.Name, readError(err))
+	}
+	for _, it := range items {
+		bytes += it.Size
+	}
+	return len(items), bytes, nil
 }
 
 // Scan implements migrate.SourceAccount. It always yields everything.

@@ -27,7 +27,7 @@ func TestContract(t *testing.T) {
 				if err := c.write(dir, m); err != nil {
 					t.Fatal(err)
 				}
-				return files.New(), migrate.User{Source: dir}
+				return files.New(""), migrate.User{Source: dir}
 			})
 		})
 	}

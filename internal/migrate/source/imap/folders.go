@@ -238,11 +238,11 @@ func specialUse(box imapclient.Listed) mail.SpecialUse {
 	return mail.UseNone
 }
 
-// Bytes implements migrate.Sizer: STATUS=SIZE (RFC 8438) where the server has
-// it, else the sum of RFC822.SIZE.
-func (a *account) Bytes(ctx context.Context, f migrate.Folder) (int64, error) {
-	size := int64(0)
-	err := a.try(ctx, func() error {
+// Measure implements migrate.Measurer: STATUS=SIZE (RFC 8438) where the server
+// has it, else the sum of RFC822.SIZE.
+func (a *account) Measure(ctx context.Context, f migrate.Folder) (messages int, size int64, err error) {
+	messages = f.State.Messages
+	err = a.try(ctx, func() error {
 		size = 0
 		has, err := a.c.Has("STATUS=SIZE")
 		if err != nil {
@@ -271,7 +271,7 @@ func (a *account) Bytes(ctx context.Context, f migrate.Folder) (int64, error) {
 		}, imapclient.Raw("1:*"), imapclient.Raw("(RFC822.SIZE)"))
 	})
 	if err != nil {
-		return -1, fmt.Errorf("measuring %q: %w", f.Name, err)
+		return messages, -1, fmt.Errorf("measuring %q: %w", f.Name, err)
 	}
-	return size, nil
+	return messages, size, nil
 }

@@ -75,7 +75,7 @@ type account struct {
 
 var (
 	_ migrate.SourceAccount = (*account)(nil)
-	_ migrate.Sizer         = (*account)(nil)
+	_ migrate.Measurer      = (*account)(nil)
 )
 
 // Close implements migrate.SourceAccount.
