@@ -211,6 +211,11 @@ func detect(path string) ([]found, error) {
 	if err != nil {
 		return nil, readError(err)
 	}
+	for i := range boxes { // keys that stay what they are where the whole is moved
+		if boxes[i].Key, err = filepath.Rel(path, boxes[i].Key); err != nil {
+			return nil, fmt.Errorf("finding the place of a folder in %s: %w", path, err)
+		}
+	}
 	if len(boxes) == 0 {
 		return nil, mail.Errorf(mail.KindInvalid, "%s holds no mail: neither a Maildir nor mbox nor .eml files", path)
 	}
