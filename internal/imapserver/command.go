@@ -50,7 +50,7 @@ func allCommands() []command {
 		enableCommand(), selectCommand(), examineCommand(), createCommand(), deleteCommand(), renameCommand(),
 		subscribeCommand(), unsubscribeCommand(), listCommand(), lsubCommand(), namespaceCommand(), statusCommand(),
 		appendCommand(), idleCommand(), checkCommand(), closeCommand(), unselectCommand(), expungeCommand(), uidExpungeCommand(),
-		searchCommand(), uidSearchCommand(), fetchCommand(), uidFetchCommand(), storeCommand(), uidStoreCommand(),
+		searchCommand(), uidSearchCommand(), sortCommand(), uidSortCommand(), threadCommand(), uidThreadCommand(), fetchCommand(), uidFetchCommand(), storeCommand(), uidStoreCommand(),
 		copyCommand(), uidCopyCommand(), moveCommand(), uidMoveCommand(), getQuotaCommand(), getQuotaRootCommand(),
 		unauthenticateCommand(),
 	}

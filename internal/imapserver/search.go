@@ -32,28 +32,9 @@ func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
 	if err := c.dec.Err(); err != nil {
 		return reply{}, err
 	}
-	if err := decodeCharset(&cmd.Key, cmd.Charset); err != nil {
-		if cmd.Return.Save {
-			c.sel.saved = nil
-		}
-		return reply{}, err
-	}
-	if usesModSeq(&cmd.Key) {
-		c.features |= condstore
-	}
-	if err := c.sync(false); err != nil {
-		return reply{}, err
-	}
-	s, err := c.newSearching(&cmd.Key)
+	hits, err := c.find(ctx, &cmd)
 	if err != nil {
 		return reply{}, err
-	}
-	hits, err := s.run(ctx)
-	if err != nil {
-		return reply{}, err
-	}
-	if cmd.Return.Save {
-		c.save(hits, cmd.Return)
 	}
 	if cmd.Return.Extended || c.has(rev2) {
 		if !cmd.Return.Extended {
@@ -64,6 +45,34 @@ func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
 		c.writeSearch(hits, usesModSeq(&cmd.Key), uids)
 	}
 	return ok("", "searched"), c.out.err
+}
+
+// find returns the messages that match, in order, and saves them where the
+// client wants that. A search that fails saves nothing (RFC 5182 §2.1).
+func (c *conn) find(ctx context.Context, cmd *imapwire.SearchCommand) ([]hit, error) {
+	hits, err := c.findAll(ctx, cmd)
+	if cmd.Return.Save {
+		c.save(hits, cmd.Return)
+	}
+	return hits, err
+}
+
+// findAll decodes the charset, catches up with what others did, and searches.
+func (c *conn) findAll(ctx context.Context, cmd *imapwire.SearchCommand) ([]hit, error) {
+	if err := decodeCharset(&cmd.Key, cmd.Charset); err != nil {
+		return nil, err
+	}
+	if usesModSeq(&cmd.Key) {
+		c.features |= condstore
+	}
+	if err := c.sync(false); err != nil {
+		return nil, err
+	}
+	s, err := c.newSearching(&cmd.Key)
+	if err != nil {
+		return nil, err
+	}
+	return s.run(ctx)
 }
 
 // hit is a message that was found.
@@ -122,12 +131,12 @@ func (c *conn) writeESearch(hits []hit, cmd imapwire.SearchCommand, uids bool) {
 		c.out.Number(int64(len(hits)))
 	}
 	if cmd.Return.All && len(hits) > 0 {
-		var set mail.UIDSet
-		for _, h := range hits {
-			set.Add(mail.UID(h.number(uids)))
+		nums := make([]mail.UID, len(hits))
+		for i, h := range hits {
+			nums[i] = mail.UID(h.number(uids))
 		}
 		c.out.Text(" ALL ")
-		c.out.b = imapwire.AppendNumSet(c.out.b, set)
+		c.out.b = imapwire.AppendNumList(c.out.b, nums)
 	}
 	if usesModSeq(&cmd.Key) && len(hits) > 0 {
 		c.out.Text(" MODSEQ ")
