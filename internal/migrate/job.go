@@ -3,7 +3,6 @@ package migrate
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
@@ -37,14 +36,12 @@ func (j *job) weight() int64 {
 // spool makes the item ready to be appended.
 func (j *job) spool(ctx context.Context, target Target) {
 	defer close(j.ready)
-	sum := sha256.New()
 	r, err := j.body.open()
 	if err == nil {
-		j.spooled, err = target.Spool(ctx, io.TeeReader(r, sum))
+		j.spooled, err = target.Spool(ctx, r)
 	}
-	sum.Sum(j.hash[:0])
-	j.err = err
-	if err == nil {
+	if j.err = err; err == nil {
+		j.hash = j.spooled.Hash()
 		j.body.close() // only what is set aside is needed again
 	}
 }

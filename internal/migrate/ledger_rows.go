@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"iter"
 	"time"
@@ -36,9 +35,6 @@ func (s ItemState) String() string {
 
 // placed tells whether the target holds the item.
 func (s ItemState) placed() bool { return s == Copied || s == There }
-
-// Hash is the SHA-256 of a message's bytes.
-type Hash = [sha256.Size]byte
 
 // row is an item's row. Item.UID is the UID at the target, or for an item
 // that is not there the one at the source.

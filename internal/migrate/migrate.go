@@ -49,6 +49,7 @@ package migrate
 
 import (
 	"context"
+	"crypto/sha256"
 	"io"
 
 	"expost/internal/mail"
@@ -161,7 +162,14 @@ type Target interface {
 }
 
 // Spooled is a message ready to be appended. Close it, appended or not.
-type Spooled interface{ Close() error }
+type Spooled interface {
+	// Hash returns the hash of the message's bytes as they were read.
+	Hash() Hash
+	Close() error
+}
+
+// Hash is the SHA-256 of a message's bytes.
+type Hash = [sha256.Size]byte
 
 // TargetAccount is one open account of a target. It is safe for concurrent
 // use; changes to one folder are made by one goroutine at a time.

@@ -86,6 +86,10 @@ type Result struct {
 	Err     error // why the pass did not end, or what was left out
 }
 
+// spoolersPerCore is more than one, because making a large message ready ends
+// with a wait for the disk.
+const spoolersPerCore = 2
+
 // Run carries out one pass over the accounts, several at a time. What goes
 // wrong with one account or item is in the results and the ledger and stops
 // nothing else; the error is that of the ledger, or of ctx.
@@ -96,7 +100,7 @@ func (e *Engine) Run(ctx context.Context, users []User) ([]Result, error) {
 	}
 	e.spools = make(chan *job)
 	var spoolers errgroup.Group
-	for range runtime.GOMAXPROCS(0) {
+	for range spoolersPerCore * runtime.GOMAXPROCS(0) {
 		spoolers.Go(func() error {
 			for j := range e.spools {
 				j.spool(ctx, e.target)

@@ -155,6 +155,9 @@ func (in *Incoming) path() string {
 	return in.file.Name()
 }
 
+// Sum returns the SHA-256 of the message.
+func (in *Incoming) Sum() blob.Sum { return in.sum }
+
 // Open returns the message's bytes. Close what it returns.
 func (in *Incoming) Open() (*Body, error) {
 	if in.file == nil {

@@ -84,7 +84,6 @@ func StartDovecot(t testing.TB, fill func(dir string)) *Dovecot {
 // config is Dovecot's configuration.
 func (d *Dovecot) config(base string) string {
 	uid, gid := os.Getuid(), os.Getgid()
-	users := fmt.Sprintf("default_login_user = nobody\ndefault_internal_user = nobody\n")
 	if uid == 0 {
 		uid, gid = nobody, nobody
 	}
@@ -102,13 +101,16 @@ mail_location = maildir:~/Maildir
 first_valid_uid = 1
 first_valid_gid = 1
 mail_max_userip_connections = 0
-%[3]spassdb {
+auth_failure_delay = 0 secs
+default_login_user = nobody
+default_internal_user = nobody
+passdb {
   driver = static
-  args = password=%[4]s
+  args = password=%[3]s
 }
 userdb {
   driver = static
-  args = uid=%[5]d gid=%[6]d home=%[2]s/%%Ln
+  args = uid=%[4]d gid=%[5]d home=%[2]s/%%Ln
 }
 namespace inbox {
   inbox = yes
@@ -117,7 +119,7 @@ namespace inbox {
 service imap-login {
   chroot =
   inet_listener imap {
-    port = %[7]s
+    port = %[6]s
   }
   inet_listener imaps {
     port = 0
@@ -126,11 +128,14 @@ service imap-login {
 }
 service anvil {
   chroot =
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
 }
 service imap {
   service_count = 100
 }
-`, base, d.Dir, users, d.Password, uid, gid, port)
+`, base, d.Dir, d.Password, uid, gid, port)
 }
 
 // await waits until Dovecot answers.

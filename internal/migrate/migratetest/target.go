@@ -1,6 +1,7 @@
 package migratetest
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"slices"
@@ -59,6 +60,9 @@ func (tt *targetTest) message(t *testing.T, uid mail.UID, flags mail.Flags, word
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	if s.Hash() != sha256.Sum256([]byte(targetBody(uid))) {
+		t.Errorf("the hash of message %d is not that of its bytes", uid)
+	}
 	date := mail.DateOf(time.Date(2003, 5, 1, 12, 0, int(uid%60), 0, time.FixedZone("", 5*3600+1800)))
 	return migrate.Message{Item: migrate.Item{UID: uid, Flags: flags, Keywords: mail.NewKeywords(words...), Date: date}, Body: s}
 }

@@ -37,8 +37,14 @@ func (t *Target) Spool(ctx context.Context, r io.Reader) (migrate.Spooled, error
 	if err != nil {
 		return nil, err
 	}
-	return in, nil
+	return spooled{in}, nil
 }
+
+// spooled is a message in the store's spool.
+type spooled struct{ *store.Incoming }
+
+// Hash implements migrate.Spooled.
+func (s spooled) Hash() migrate.Hash { return migrate.Hash(s.Sum()) }
 
 // Open implements migrate.Target. The mailbox of an account of the directory
 // is made at its first use.
@@ -161,11 +167,11 @@ func (a *account) Append(ctx context.Context, name string, msgs []migrate.Messag
 	}
 	bulk := make([]store.BulkMessage, len(msgs))
 	for i, m := range msgs {
-		in, ok := m.Body.(*store.Incoming)
+		s, ok := m.Body.(spooled)
 		if !ok {
 			return errors.New("the message was made ready for another target")
 		}
-		bulk[i] = store.BulkMessage{UID: m.UID, Incoming: in, Flags: m.Flags, Keywords: m.Keywords, InternalDate: m.Date}
+		bulk[i] = store.BulkMessage{UID: m.UID, Incoming: s.Incoming, Flags: m.Flags, Keywords: m.Keywords, InternalDate: m.Date}
 	}
 	_, err = a.Bulk(ctx, box.ID, bulk)
 	return err
