@@ -2,98 +2,118 @@ package embedded
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 
 	"expost/internal/ldap"
 )
 
-// candidates returns the ids of entries, sorted, among which are all that a
-// condition is true for. It is false where the indexes name none or more than
-// limit: then all entries are looked at.
-func (s *snapshot) candidates(c *condition, limit int) ([]uint32, bool) {
+// source names entries among which are all that a condition is true for.
+type source struct {
+	size    int  // how many ids walk yields at most
+	inOrder bool // walk yields ids in order, each once, and none below first
+	// walk yields ids until yield returns false; then it returns false itself.
+	// It may leave out those below first.
+	walk func(first uint32, yield func(uint32) bool) bool
+}
+
+// nothing is the source of a condition that no entry satisfies.
+func nothing() source {
+	return source{inOrder: true, walk: func(uint32, func(uint32) bool) bool { return true }}
+}
+
+// everything is the source of all entries.
+func (s *snapshot) everything() source {
+	return source{s.count, true, func(first uint32, yield func(uint32) bool) bool {
+		return s.nodes.walk(first, func(n *node) bool { return yield(n.id) })
+	}}
+}
+
+// childrenOf is the source of the entries right below one.
+func (s *snapshot) childrenOf(parent uint32) source {
+	return s.between(item{attr: childKey, key: childPrefix(parent)}, item{attr: childKey, key: childPrefix(parent + 1)})
+}
+
+// between is the source of a range of the sorted index.
+func (s *snapshot) between(from, to item) source {
+	return source{s.index.rank(to) - s.index.rank(from), false, func(_ uint32, yield func(uint32) bool) bool {
+		return s.index.between(from, to, func(it item) bool { return yield(it.id) })
+	}}
+}
+
+// candidates returns the best source that the indexes have for a condition. It
+// is false where they have none: then all entries must be looked at. Nothing is
+// read before the source is walked, so that a search with a size limit costs no
+// more than what it sends.
+func (s *snapshot) candidates(c *condition) (source, bool) {
 	if c.undefined {
-		return nil, true
+		return nothing(), true
 	}
 	switch c.op {
 	case ldap.FilterAnd:
-		return s.candidatesOfAnd(c, limit)
+		return s.candidatesOfAnd(c)
 	case ldap.FilterOr:
-		var all []uint32
-		for _, sub := range c.subs {
-			ids, ok := s.candidates(sub, limit)
-			if !ok || len(all)+len(ids) > limit {
-				return nil, false
-			}
-			all = append(all, ids...)
-		}
-		slices.Sort(all)
-		return slices.Compact(all), true
+		return s.candidatesOfOr(c)
 	case ldap.FilterNot:
-		return nil, false
+		return source{}, false
 	}
 	if c.typ == nil || c.dn || isComputed(c.typ) {
-		return nil, false
+		return source{}, false
 	}
-	return s.candidatesOfItem(c, limit)
+	return s.candidatesOfItem(c), true
 }
 
-// enough is a number of candidates that are sooner looked at than reduced.
-const enough = 32
-
-// candidatesOfAnd returns the fewest candidates that one of the conditions has.
-func (s *snapshot) candidatesOfAnd(c *condition, limit int) (best []uint32, ok bool) {
-	for _, sub := range slices.SortedStableFunc(slices.Values(c.subs), func(a, b *condition) int { return cmp.Compare(a.cost(), b.cost()) }) {
-		if ids, found := s.candidates(sub, limit); found {
-			best, ok = ids, true
-			if limit = len(ids) - 1; len(ids) <= enough {
-				break
-			}
+// candidatesOfAnd returns the smallest source that one of the conditions has.
+func (s *snapshot) candidatesOfAnd(c *condition) (best source, ok bool) {
+	for _, sub := range c.subs {
+		if src, found := s.candidates(sub); found && (!ok || src.size < best.size) {
+			best, ok = src, true
 		}
 	}
 	return best, ok
 }
 
-// cost orders conditions by how many candidates they are likely to have.
-func (c *condition) cost() int {
-	switch c.op {
-	case ldap.FilterEqual, ldap.FilterApprox, ldap.FilterExtensible:
-		return 0
-	case ldap.FilterSubstrings:
-		return 1
-	case ldap.FilterOr, ldap.FilterAnd:
-		return 2
+// candidatesOfOr returns the sources of all conditions, one behind the other.
+func (s *snapshot) candidatesOfOr(c *condition) (source, bool) {
+	var all []source
+	size := 0
+	for _, sub := range c.subs {
+		src, ok := s.candidates(sub)
+		if !ok {
+			return source{}, false
+		}
+		all = append(all, src)
+		size += src.size
 	}
-	return 3
+	return source{size, false, func(first uint32, yield func(uint32) bool) bool {
+		return !slices.ContainsFunc(all, func(src source) bool { return !src.walk(first, yield) })
+	}}, true
 }
 
 // candidatesOfItem asks the index that knows most about a simple condition.
-func (s *snapshot) candidatesOfItem(c *condition, limit int) ([]uint32, bool) {
-	var sets []*postings
+func (s *snapshot) candidatesOfItem(c *condition) source {
 	switch {
 	case c.op == ldap.FilterPresent:
-		return s.collect([]*postings{s.terms.get(firstPresent + uint32(c.typ.ID))}, limit)
+		return sourceOf(s.terms.get(firstPresent + uint32(c.typ.ID)))
 	case c.assertion.Class() != nil:
-		return s.collect([]*postings{s.terms.get(firstClass + uint32(c.assertion.Class().ID))}, limit)
+		return sourceOf(s.terms.get(firstClass + uint32(c.assertion.Class().ID)))
 	case s.isSortedHere(c):
-		if ids, ok := s.fromSorted(c, limit); ok {
-			return ids, true
+		if src, ok := s.fromSorted(c); ok {
+			return src
 		}
 	}
 	sets, ok := s.trigramSets(c)
 	if !ok {
 		// The attribute itself is all that is known.
-		return s.collect([]*postings{s.terms.get(firstPresent + uint32(c.typ.ID))}, limit)
+		return sourceOf(s.terms.get(firstPresent + uint32(c.typ.ID)))
 	}
-	ids, ok := s.collect(sets, limit)
-	opaque := s.terms.get(opaqueTerm)
-	if !ok || opaque.len() == 0 {
-		return ids, ok
+	src, opaque := sourceOf(sets...), s.terms.get(opaqueTerm)
+	if opaque.len() == 0 {
+		return src
 	}
-	for id := range opaque.all {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids), true
+	return source{src.size + opaque.len(), false, func(first uint32, yield func(uint32) bool) bool {
+		return src.walk(first, yield) && opaque.walk(first, yield)
+	}}
 }
 
 // isSortedHere tells whether the sorted index answers a condition: all that it
@@ -106,35 +126,37 @@ func (s *snapshot) isSortedHere(c *condition) bool {
 		!slices.ContainsFunc(s.dict.byType[c.typ.ID], func(id uint32) bool { return s.dict.descs[id].Type != c.typ })
 }
 
-// fromSorted reads candidates off the sorted index.
-func (s *snapshot) fromSorted(c *condition, limit int) ([]uint32, bool) {
+// fromSorted returns a range of the sorted index. It is false where a condition
+// is not about one.
+func (s *snapshot) fromSorted(c *condition) (source, bool) {
 	attr := uint32(c.typ.ID)
-	var ids []uint32
-	add := func(it item) bool {
-		ids = append(ids, it.id)
-		return len(ids) <= limit
-	}
-	switch c.op {
+	from, to := item{attr: attr}, item{attr: attr + 1}
+	switch value := string(c.assertion.Value); c.op {
 	case ldap.FilterEqual, ldap.FilterApprox, ldap.FilterExtensible:
-		s.index.equal(attr, string(c.assertion.Value), add)
+		from.key, to = value, item{attr: attr, key: value + "\x00"}
 	case ldap.FilterGreaterOrEqual:
-		s.index.ascend(item{attr: attr, key: string(c.assertion.Value)}, func(it item) bool { return it.attr == attr && add(it) })
+		from.key = value
 	case ldap.FilterLessOrEqual:
-		s.index.ascend(item{attr: attr}, func(it item) bool {
-			return it.attr == attr && it.key <= string(c.assertion.Value) && add(it)
-		})
+		to = item{attr: attr, key: value + "\x00"}
 	default:
 		prefix := c.assertion.Prefix()
 		if prefix == nil {
-			return nil, false
+			return source{}, false
 		}
-		s.index.prefix(attr, string(prefix), add)
+		from.key, to = string(prefix), prefixEnd(attr, prefix)
 	}
-	if len(ids) > limit {
-		return nil, false
+	return s.between(from, to), true
+}
+
+// prefixEnd returns the first place behind an attribute's keys with a prefix.
+func prefixEnd(attr uint32, prefix []byte) item {
+	end := slices.Clone(prefix)
+	for n := len(end) - 1; n >= 0; n-- {
+		if end[n]++; end[n] != 0 {
+			return item{attr: attr, key: string(end[:n+1])}
+		}
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids), true
+	return item{attr: attr + 1}
 }
 
 // trigramSets returns the sets of the trigrams that every match has, with that
@@ -159,25 +181,58 @@ func (s *snapshot) trigramSets(c *condition) ([]*postings, bool) {
 	return append(sets, s.terms.get(firstPresent+uint32(c.typ.ID))), true
 }
 
-// collect returns the ids that are in all sets, in order.
-func (s *snapshot) collect(sets []*postings, limit int) ([]uint32, bool) {
+// sourceOf returns the ids that are in all sets.
+func sourceOf(sets ...*postings) source {
 	slices.SortFunc(sets, func(a, b *postings) int { return cmp.Compare(a.len(), b.len()) })
-	if sets[0].len() == 0 {
-		return nil, true
-	}
 	// The rarest sets tell most; the others would cost more than they save.
-	rest := sets[1:min(len(sets), 6)]
-	var ids []uint32
-next:
-	for id := range sets[0].all {
-		for _, other := range rest {
-			if !other.contains(id) {
-				continue next
+	rarest, rest := sets[0], sets[1:min(len(sets), 6)]
+	return source{rarest.len(), true, func(first uint32, yield func(uint32) bool) bool {
+		return rarest.walk(first, func(id uint32) bool {
+			for _, other := range rest {
+				if !other.contains(id) {
+					return true
+				}
+			}
+			return yield(id)
+		})
+	}}
+}
+
+// idMarks is a set of ids below a bound that is known when it is made. Its
+// pages come into being as they are needed.
+type idMarks []*[markPage / 64]uint64
+
+const markPage = 4096
+
+func newIDMarks(last uint32) idMarks { return make(idMarks, last/markPage+1) }
+
+// mark puts an id into the set, and tells whether it was new.
+func (m idMarks) mark(id uint32) bool {
+	p := &m[id/markPage]
+	if *p == nil {
+		*p = new([markPage / 64]uint64)
+	}
+	word, bit := &(*p)[id%markPage/64], uint64(1)<<(id%64)
+	if *word&bit != 0 {
+		return false
+	}
+	*word |= bit
+	return true
+}
+
+// from yields the ids that are not less than first, in order.
+func (m idMarks) from(first uint32, yield func(uint32) bool) {
+	for p := first / markPage; int(p) < len(m); p++ {
+		if m[p] == nil {
+			continue
+		}
+		for w, word := range m[p] {
+			for ; word != 0; word &= word - 1 {
+				id := p*markPage + uint32(w*64+bits.TrailingZeros64(word))
+				if id >= first && !yield(id) {
+					return
+				}
 			}
 		}
-		if ids = append(ids, id); len(ids) > limit {
-			return nil, false
-		}
 	}
-	return ids, true
 }

@@ -343,7 +343,7 @@ func TestConcurrent(t *testing.T) {
 func FuzzPacked(f *testing.F) {
 	d := open(f, options(f.TempDir()))
 	s := d.snap.Load()
-	for n := range s.nodes.all {
+	for n := range all(&s.nodes) {
 		f.Add(n.data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -39,6 +39,23 @@ type page struct {
 	edit  *edit
 	items []item
 	kids  []*page
+	size  int // items in all the leaves of an inner page
+}
+
+// count returns the number of items in p and the pages below it.
+func (p *page) count() int {
+	if p.kids == nil {
+		return len(p.items)
+	}
+	return p.size
+}
+
+// recount sets the size of an inner page.
+func (p *page) recount() {
+	p.size = 0
+	for _, kid := range p.kids {
+		p.size += kid.count()
+	}
 }
 
 // pageSize is how many items or kids a page holds before it is split.
@@ -49,7 +66,7 @@ func (p *page) mutable(e *edit) *page {
 	if p.edit == e {
 		return p
 	}
-	c := &page{edit: e, items: append(make([]item, 0, len(p.items)+8), p.items...)}
+	c := &page{edit: e, items: append(make([]item, 0, len(p.items)+8), p.items...), size: p.size}
 	if p.kids != nil {
 		c.kids = append(make([]*page, 0, len(p.kids)+8), p.kids...)
 	}
@@ -73,6 +90,7 @@ func (x *index) insert(e *edit, it item) {
 	left, right := x.root.insert(e, it)
 	if right != nil {
 		left = &page{edit: e, items: []item{left.items[0], right.items[0]}, kids: []*page{left, right}}
+		left.recount()
 	}
 	x.root = left
 }
@@ -86,9 +104,12 @@ func (p *page) insert(e *edit, it item) (left, right *page) {
 		}
 	} else {
 		i := p.kid(it)
+		p.size -= p.kids[i].count()
 		kid, split := p.kids[i].insert(e, it)
 		p.kids[i] = kid
+		p.size += kid.count()
 		if split != nil {
+			p.size += split.count()
 			p.kids = slices.Insert(p.kids, i+1, split)
 			p.items = slices.Insert(p.items, i+1, split.items[0])
 		}
@@ -109,6 +130,8 @@ func (p *page) split(e *edit) *page {
 		upper.kids = slices.Clone(p.kids[half:])
 		clear(p.kids[half:])
 		p.kids = p.kids[:half]
+		upper.recount()
+		p.recount()
 	}
 	return upper
 }
@@ -129,9 +152,12 @@ func (p *page) remove(e *edit, it item) *page {
 		}
 	} else {
 		i := p.kid(it)
+		p.size -= p.kids[i].count()
 		if p.kids[i] = p.kids[i].remove(e, it); p.kids[i] == nil {
 			p.kids = slices.Delete(p.kids, i, i+1)
 			p.items = slices.Delete(p.items, i, i+1)
+		} else {
+			p.size += p.kids[i].count()
 		}
 	}
 	if len(p.items) == 0 {
@@ -163,6 +189,37 @@ func (p *page) ascend(from item, yield func(item) bool) bool {
 		}
 	}
 	return true
+}
+
+// between calls yield with the items from one on and before another, until it
+// returns false; then between returns false.
+func (x *index) between(from, to item, yield func(item) bool) bool {
+	goOn := true
+	x.ascend(from, func(it item) bool {
+		if it.compare(to) >= 0 {
+			return false
+		}
+		goOn = yield(it)
+		return goOn
+	})
+	return goOn
+}
+
+// rank returns how many items stand before a place.
+func (x *index) rank(it item) int {
+	n := 0
+	for p := x.root; p != nil; {
+		if p.kids == nil {
+			i, _ := slices.BinarySearchFunc(p.items, it, item.compare)
+			return n + i
+		}
+		i := p.kid(it)
+		for _, kid := range p.kids[:i] {
+			n += kid.count()
+		}
+		p = p.kids[i]
+	}
+	return n
 }
 
 // prefix calls yield with the items of an attribute whose keys start with prefix.
@@ -207,6 +264,7 @@ func buildIndex(items []item) index {
 			for _, kid := range kids {
 				p.items = append(p.items, kid.items[0])
 			}
+			p.recount()
 			upper = append(upper, p)
 		}
 		level = upper

@@ -46,18 +46,21 @@ func (v *vector[T]) set(e *edit, i uint32, item *T) {
 	v.chunks[c].items[i&(1<<chunkBits-1)] = item
 }
 
-// all calls yield with the items that are there, in order.
-func (v *vector[T]) all(yield func(*T) bool) {
-	for _, c := range v.chunks {
-		if c == nil {
-			continue
-		}
-		for _, item := range c.items {
-			if item != nil && !yield(item) {
-				return
+// walk calls yield with the items that are there, in order from first on, until
+// it returns false; then walk returns false.
+func (v *vector[T]) walk(first uint32, yield func(*T) bool) bool {
+	skip := first & (1<<chunkBits - 1)
+	for i := int(first >> chunkBits); i < len(v.chunks); i++ {
+		if c := v.chunks[i]; c != nil {
+			for _, item := range c.items[skip:] {
+				if item != nil && !yield(item) {
+					return false
+				}
 			}
 		}
+		skip = 0
 	}
+	return true
 }
 
 // postings is a persistent set of entry ids: sets of 65,536 each, a sorted list
@@ -241,19 +244,30 @@ func (p *postings) len() int {
 	return p.count
 }
 
-// all calls yield with the ids in order.
-func (p *postings) all(yield func(uint32) bool) {
+// walk calls yield with the ids in order, from first on, until it returns
+// false; then walk returns false.
+func (p *postings) walk(first uint32, yield func(uint32) bool) bool {
 	if p == nil {
-		return
+		return true
 	}
-	for _, s := range p.sets {
-		for _, low := range s.low {
-			if !yield(s.high<<16 | uint32(low)) {
-				return
+	start, _ := p.find(first)
+	for _, s := range p.sets[start:] {
+		low := s.low
+		if s.high == first>>16 {
+			i, _ := slices.BinarySearch(low, uint16(first))
+			low = low[i:]
+		}
+		for _, l := range low {
+			if !yield(s.high<<16 | uint32(l)) {
+				return false
 			}
 		}
-		if s.bits != nil && !s.bits.all(func(low uint32) bool { return yield(s.high<<16 | low) }) {
-			return
+		if s.bits == nil {
+			continue
+		}
+		if !s.bits.all(func(l uint32) bool { return s.high<<16|l < first || yield(s.high<<16|l) }) {
+			return false
 		}
 	}
+	return true
 }

@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -161,15 +162,17 @@ func (r *randomizer) compareSearches(t *testing.T) {
 		}
 		c := s.compile(f, root)
 		m := matcher{snap: s, suffix: r.d.suffix}
-		ids, ok := s.candidates(c, 1<<30)
+		src, ok := s.candidates(c)
 		if !ok {
 			continue
 		}
-		if !slices.IsSorted(ids) {
-			t.Fatalf("%s: candidates are not sorted", text)
+		list := slices.Collect(func(yield func(uint32) bool) { src.walk(0, yield) })
+		if len(list) > src.size || src.inOrder && !slices.IsSorted(list) {
+			t.Fatalf("%s: %d candidates of %d, in order: %v", text, len(list), src.size, src.inOrder)
 		}
-		for n := range s.nodes.all {
-			if _, found := slices.BinarySearch(ids, n.id); !found && m.eval(c, n) == yes {
+		slices.Sort(list)
+		for n := range all(&s.nodes) {
+			if _, found := slices.BinarySearch(list, n.id); !found && m.eval(c, n) == yes {
 				t.Fatalf("%s: the indexes do not find %s", text, s.dn(n, r.d.suffix))
 			}
 		}
@@ -184,7 +187,7 @@ func compareSnapshots(t *testing.T, a, b *snapshot) {
 	}
 	dump := func(s *snapshot) (nodes map[uint32]string, items []item, terms map[uint32][]uint32) {
 		nodes, terms = map[uint32]string{}, map[uint32][]uint32{}
-		for n := range s.nodes.all {
+		for n := range all(&s.nodes) {
 			nodes[n.id] = fmt.Sprintf("%d %q", n.parent, n.data)
 		}
 		s.index.ascend(item{}, func(it item) bool {
@@ -193,7 +196,7 @@ func compareSnapshots(t *testing.T, a, b *snapshot) {
 		})
 		for term := range maxTerms {
 			if p := s.terms.get(term); p != nil {
-				terms[term] = slices.Collect(p.all)
+				terms[term] = ids(p)
 				if len(terms[term]) != p.count {
 					t.Errorf("term %d counts %d and has %d", term, p.count, len(terms[term]))
 				}
@@ -205,6 +208,13 @@ func compareSnapshots(t *testing.T, a, b *snapshot) {
 	nodesB, itemsB, termsB := dump(b)
 	if !maps.Equal(nodesA, nodesB) {
 		t.Error("the entries differ")
+	}
+	for _, s := range []*snapshot{a, b} {
+		for i, it := range itemsA {
+			if rank := s.index.rank(it); rank != i {
+				t.Fatalf("item %d has the rank %d", i, rank)
+			}
+		}
 	}
 	if !slices.Equal(itemsA, itemsB) {
 		t.Errorf("the sorted index differs: %d and %d items", len(itemsA), len(itemsB))
@@ -236,10 +246,10 @@ func TestPostings(t *testing.T) {
 			frozen, frozenWant, e = p, slices.Sorted(maps.Keys(want)), &edit{}
 		}
 	}
-	if got := slices.Collect(p.all); !slices.Equal(got, slices.Sorted(maps.Keys(want))) || p.len() != len(want) {
+	if got := ids(p); !slices.Equal(got, slices.Sorted(maps.Keys(want))) || p.len() != len(want) {
 		t.Errorf("%d ids, %d counted, want %d", len(got), p.len(), len(want))
 	}
-	if !slices.Equal(slices.Collect(frozen.all), frozenWant) {
+	if !slices.Equal(ids(frozen), frozenWant) {
 		t.Error("a published set was changed")
 	}
 	for id := range want {
@@ -298,4 +308,14 @@ func TestIndex(t *testing.T) {
 	if x.root != nil {
 		t.Error("an empty tree has pages")
 	}
+}
+
+// ids returns the ids of a set.
+func ids(p *postings) []uint32 {
+	return slices.Collect(func(yield func(uint32) bool) { p.walk(0, yield) })
+}
+
+// all yields the items of a vector.
+func all[T any](v *vector[T]) iter.Seq[*T] {
+	return func(yield func(*T) bool) { v.walk(0, yield) }
 }

@@ -31,7 +31,7 @@ func (d *Directory) Search(ctx context.Context, who directory.Identity, req *lda
 		filter = &ldap.Filter{Op: ldap.FilterAnd} // RFC 4526: true
 	}
 	q.condition = s.compile(filter, q.who)
-	return q.run(base)
+	return q.each(base, q.send)
 }
 
 // query is one search.
@@ -47,6 +47,9 @@ type query struct {
 	matcher   matcher
 	selection selection
 	open      []uint32 // what anonymous clients may see stands below one of these
+
+	ordered bool   // visit entries in the order of their ids
+	first   uint32 // with ordered: from this one on
 
 	looked, sent int
 	parentID     uint32  // whose DN is
@@ -89,52 +92,65 @@ func (q *query) mayStart(base *node) bool {
 	})
 }
 
-// run looks at the entries in scope.
-func (q *query) run(base *node) error {
+// each calls visit with the entries that are found, until it returns an error.
+func (q *query) each(base *node, visit func(*node) error) error {
 	if q.req.Scope == ldap.ScopeBase {
-		return q.look(base)
+		return q.look(base, visit)
 	}
-	inScope := func(n *node) bool {
-		if q.req.Scope == ldap.ScopeOne {
-			return n.parent == base.id
-		}
-		return base.id == q.snap.suffix || q.snap.isUnder(n, base.id)
-	}
-	if ids, ok := q.snap.candidates(q.condition, q.snap.count/2+enough); ok {
-		for _, id := range ids {
-			if n := q.snap.nodes.get(id); n != nil && inScope(n) {
-				if err := q.look(n); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	if q.req.Scope == ldap.ScopeOne {
-		return q.children(base)
-	}
-	for n := range q.snap.nodes.all {
-		if inScope(n) {
-			if err := q.look(n); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// children looks at the entries right below base.
-func (q *query) children(base *node) error {
 	var err error
-	q.snap.index.prefix(childKey, childPrefix(base.id), func(it item) bool {
-		err = q.look(q.snap.nodes.get(it.id))
+	look := func(id uint32) bool {
+		if n := q.snap.nodes.get(id); n != nil && q.inScope(n, base) {
+			err = q.look(n, visit)
+		}
 		return err == nil
+	}
+	src := q.source(base)
+	if src.inOrder {
+		src.walk(q.first, look)
+		return err
+	}
+	marks := newIDMarks(q.snap.lastID)
+	if !q.ordered {
+		src.walk(q.first, func(id uint32) bool { return !marks.mark(id) || look(id) })
+		return err
+	}
+	src.walk(q.first, func(id uint32) bool {
+		marks.mark(id)
+		return true
 	})
+	marks.from(q.first, look)
 	return err
 }
 
-// look sends an entry if the filter is true for it.
-func (q *query) look(n *node) error {
+// source returns the smallest set of entries that all that is found is in.
+func (q *query) source(base *node) source {
+	best := q.snap.everything()
+	best.size = best.size/2 + enough // looking at all in order costs less than looking one up
+	if q.req.Scope == ldap.ScopeOne {
+		if src := q.snap.childrenOf(base.id); src.size < best.size {
+			best = src
+		}
+	}
+	if src, ok := q.snap.candidates(q.condition); ok && src.size < best.size {
+		best = src
+	}
+	return best
+}
+
+// enough is a number of entries that are sooner looked at than reduced.
+const enough = 32
+
+// inScope tells whether an entry is in the scope of a search that is not of
+// the base alone.
+func (q *query) inScope(n, base *node) bool {
+	if q.req.Scope == ldap.ScopeOne {
+		return n.parent == base.id
+	}
+	return base.id == q.snap.suffix || q.snap.isUnder(n, base.id)
+}
+
+// look visits an entry if the filter is true for it.
+func (q *query) look(n *node, visit func(*node) error) error {
 	if q.looked++; q.looked%256 == 0 {
 		if err := q.checkTime(); err != nil {
 			return err
@@ -143,6 +159,11 @@ func (q *query) look(n *node) error {
 	if q.matcher.eval(q.condition, n) != yes || !q.visible(n) {
 		return nil
 	}
+	return visit(n)
+}
+
+// send yields an entry, up to the size limit.
+func (q *query) send(n *node) error {
 	if q.req.SizeLimit > 0 && q.sent == q.req.SizeLimit {
 		return ldap.Errorf(ldap.SizeLimitExceeded, "")
 	}
