@@ -2,7 +2,8 @@
 # Installs the programs the tests talk to, where this is root on Debian.
 # Anywhere else it does nothing: tests whose peer is missing say so and skip.
 set -eu
-peers=(dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix slapd ldap-utils isync swaks mutt curl openssl)
+peers=(dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix slapd ldap-utils libsasl2-modules isync swaks libnet-ssleay-perl
+  libauthen-sasl-perl mutt curl openssl zstd pst-utils pff-tools opendkim-tools)
 missing=()
 for p in "${peers[@]}"; do
   dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
