@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 
 	"expost/internal/config"
 	"expost/internal/control"
@@ -37,7 +36,7 @@ func openNode(ctx context.Context, c config.Config, log *slog.Logger) (*node, er
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data folder: %w", err)
 	}
-	engine, err := sqlite.New(filepath.Join(c.Data, "accounts"), sqlite.Options{IdleConns: c.Store.OpenAccounts, Log: log})
+	engine, err := sqlite.New(c.Data, sqlite.Options{IdleConns: c.Store.OpenAccounts, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +81,7 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 		})
 	}
 	imap := imapserver.New(imapserver.Config{
-		Store: n.Store, Directory: n.Directory, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: imapserver.PlaintextAuth(auth), Version: versionText(), Logger: n.Log,
+		Store: n.Store, Directory: n.Directory, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth, Version: versionText(), Logger: n.Log,
 		Limits: imapserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 	})
 	pop3 := pop3server.New(pop3server.Config{
