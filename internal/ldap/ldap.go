@@ -176,6 +176,8 @@ const (
 	Unavailable               ResultCode = 52
 	UnwillingToPerform        ResultCode = 53
 	LoopDetect                ResultCode = 54
+	SortControlMissing        ResultCode = 60 // virtual list view
+	OffsetRangeError          ResultCode = 61
 	NamingViolation           ResultCode = 64
 	ObjectClassViolation      ResultCode = 65
 	NotAllowedOnNonLeaf       ResultCode = 66
@@ -184,6 +186,12 @@ const (
 	ObjectClassModsProhibited ResultCode = 69
 	AffectsMultipleDSAs       ResultCode = 71
 	Other                     ResultCode = 80
+	Canceled                  ResultCode = 118 // RFC 3909
+	NoSuchOperation           ResultCode = 119
+	TooLate                   ResultCode = 120
+	CannotCancel              ResultCode = 121
+	AssertionFailed           ResultCode = 122 // RFC 4528
+	AuthorizationDenied       ResultCode = 123 // RFC 4370
 )
 
 // Error is a result that is not success.

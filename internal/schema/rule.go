@@ -61,6 +61,29 @@ func (r *MatchingRule) Suits(t *AttributeType) bool {
 	return t.Equality != nil && t.Equality.form.family() == r.form.family()
 }
 
+// Ordering returns the rule that sorts values of an attribute type (RFC 2891
+// §1.1). Without a name it is the type's own or, since address book clients
+// name none and most types of people have none, the order of what its equality
+// rule compares. It is false where there is none, or the named one does not
+// order such values.
+func (s *Schema) Ordering(t *AttributeType, name string) (*MatchingRule, bool) {
+	rule := t.Ordering
+	switch {
+	case name != "":
+		rule = s.Rule(name)
+		return rule, rule != nil && rule.kind == orderingRule && rule.Suits(t)
+	case rule == nil:
+		rule = t.Equality
+	}
+	return rule, rule != nil
+}
+
+// SortsAs tells whether r orders values as the bytes of an equality rule's
+// normal forms are ordered.
+func (r *MatchingRule) SortsAs(equality *MatchingRule) bool {
+	return r.compare == nil && (r == equality || r.form == equality.form && r.form != otherForm)
+}
+
 // form names a normal form. Rules of the same form can share an index.
 type form int
 

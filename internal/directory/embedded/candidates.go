@@ -220,6 +220,16 @@ func (m idMarks) mark(id uint32) bool {
 	return true
 }
 
+// take takes an id out of the set, and tells whether it was there.
+func (m idMarks) take(id uint32) bool {
+	p := m[id/markPage]
+	if p == nil || p[id%markPage/64]>>(id%64)&1 == 0 {
+		return false
+	}
+	p[id%markPage/64] &^= 1 << (id % 64)
+	return true
+}
+
 // from yields the ids that are not less than first, in order.
 func (m idMarks) from(first uint32, yield func(uint32) bool) {
 	for p := first / markPage; int(p) < len(m); p++ {

@@ -64,6 +64,7 @@ type Directory struct {
 
 	snap         atomic.Pointer[snapshot]
 	rootPassword []byte
+	lists        listCache
 
 	requests chan *request
 	rehashes chan rehash
@@ -80,6 +81,7 @@ var (
 	_ directory.Directory      = (*Directory)(nil)
 	_ directory.Renamer        = (*Directory)(nil)
 	_ directory.PasswordHasher = (*Directory)(nil)
+	_ directory.Viewer         = (*Directory)(nil)
 )
 
 // Open opens the directory in opt.Dir, making it where there is none yet.

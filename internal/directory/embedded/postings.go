@@ -137,8 +137,11 @@ func (p *postings) find(id uint32) (int, bool) {
 	return slices.BinarySearchFunc(p.sets, id>>16, func(s *idSet, high uint32) int { return int(s.high) - int(high) })
 }
 
-// contains tells whether id is in the set.
+// contains tells whether id is in the set; a nil p is an empty one.
 func (p *postings) contains(id uint32) bool {
+	if p == nil {
+		return false
+	}
 	i, ok := p.find(id)
 	return ok && p.sets[i].contains(uint16(id))
 }

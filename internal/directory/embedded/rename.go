@@ -54,6 +54,7 @@ func (d *Directory) rename(b *batch, who directory.Identity, r directory.Rename,
 		return err
 	}
 	d.stamp(e, d.nameOf(who), d.opt.Now().UTC())
+	b.moved = b.moved || b.hasChildren(n.id)
 	b.put(n, parent, e)
 	return nil
 }

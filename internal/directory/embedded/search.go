@@ -13,6 +13,15 @@ import (
 
 // Search implements directory.Directory.
 func (d *Directory) Search(ctx context.Context, who directory.Identity, req *ldap.SearchRequest, yield func(*ldap.Entry) error) error {
+	q, base, err := d.newQuery(ctx, who, req, yield)
+	if err != nil {
+		return err
+	}
+	return q.each(base, q.send)
+}
+
+// newQuery makes a search ready.
+func (d *Directory) newQuery(ctx context.Context, who directory.Identity, req *ldap.SearchRequest, yield func(*ldap.Entry) error) (*query, *node, error) {
 	s := d.snap.Load()
 	q := &query{
 		snap: s, who: audienceOf(who), req: req, yield: yield, ctx: ctx, now: d.opt.Now,
@@ -24,14 +33,17 @@ func (d *Directory) Search(ctx context.Context, who directory.Identity, req *lda
 	}
 	base, err := q.base(d.suffix, d.opt.Anonymous)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	filter := req.Filter
 	if filter == nil {
 		filter = &ldap.Filter{Op: ldap.FilterAnd} // RFC 4526: true
 	}
 	q.condition = s.compile(filter, q.who)
-	return q.each(base, q.send)
+	if class := s.dict.schema.Class("subentry"); class != nil {
+		q.subentries = s.terms.get(firstClass + uint32(class.ID))
+	}
+	return q, base, nil
 }
 
 // query is one search.
@@ -48,8 +60,10 @@ type query struct {
 	selection selection
 	open      []uint32 // what anonymous clients may see stands below one of these
 
-	ordered bool   // visit entries in the order of their ids
-	first   uint32 // with ordered: from this one on
+	subentries *postings // which entries are subentries (RFC 3672)
+	only       bool      // and nothing else is wanted
+	ordered    bool      // visit entries in the order of their ids
+	first      uint32    // with ordered: from this one on
 
 	looked, sent int
 	parentID     uint32  // whose DN is
@@ -99,7 +113,7 @@ func (q *query) each(base *node, visit func(*node) error) error {
 	}
 	var err error
 	look := func(id uint32) bool {
-		if n := q.snap.nodes.get(id); n != nil && q.inScope(n, base) {
+		if n := q.snap.nodes.get(id); n != nil && q.inScope(n, base) && q.subentries.contains(id) == q.only {
 			err = q.look(n, visit)
 		}
 		return err == nil

@@ -20,6 +20,36 @@ type snapshot struct {
 	suffix uint32 // id of the suffix entry; 0 while there is none
 	lastID uint32
 	count  int
+
+	version uint64   // how many commits there were since the start
+	recent  []commit // the last of them
+}
+
+// commit is what a commit changed.
+type commit struct {
+	ids   []uint32
+	moved bool // entries below a changed one have another DN now
+}
+
+// maxRecent is how many commits a snapshot remembers.
+const maxRecent = 256
+
+// changedSince returns the entries that changed after a version. It is false
+// where that is not known, or more is to be looked at than them.
+func (s *snapshot) changedSince(version uint64) ([]uint32, bool) {
+	behind := s.version - version
+	if behind > uint64(len(s.recent)) {
+		return nil, false
+	}
+	var ids []uint32
+	for _, c := range s.recent[len(s.recent)-int(behind):] {
+		if c.moved {
+			return nil, false
+		}
+		ids = append(ids, c.ids...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), true
 }
 
 // Keys of the index that are no attribute of the schema.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"expost/internal/ldap"
@@ -88,6 +89,8 @@ func (d *Directory) store(b *batch) error {
 	if err := d.disk.commit(b.changes); err != nil {
 		return fmt.Errorf("writing %d entries: %w", len(b.changes.put)+len(b.changes.removed), err)
 	}
+	b.version++
+	b.recent = append(slices.Clone(b.recent[max(0, len(b.recent)-maxRecent+1):]), b.commit())
 	d.snap.Store(&b.snapshot)
 	return nil
 }
@@ -99,7 +102,13 @@ type batch struct {
 	suffixDN ldap.DN
 	edit     *edit
 	changes  changes
+	moved    bool // an entry with others below it has another DN
 	facts    *facts
+}
+
+// commit returns what the batch changed.
+func (b *batch) commit() commit {
+	return commit{ids: slices.AppendSeq(slices.Collect(maps.Keys(b.changes.put)), maps.Keys(b.changes.removed)), moved: b.moved}
 }
 
 func newBatch(s *snapshot, suffix ldap.DN, f *facts) *batch {
