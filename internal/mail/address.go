@@ -91,3 +91,19 @@ func DomainKey(domain string) string {
 	}
 	return d
 }
+
+// QuotedAddress returns an address as it stands between angle brackets, its
+// local part quoted where it is no dot-string (RFC 5321 §4.1.2).
+func QuotedAddress(a Address) string {
+	local := a.Local()
+	if a == "" || !needsQuotes(local) {
+		return string(a)
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"@` + a.Domain()
+}
+
+// needsQuotes tells whether a local part is no dot-string.
+func needsQuotes(local string) bool {
+	return local == "" || local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, "..") ||
+		strings.ContainsAny(local, " \t()<>[]:;,\\\"@")
+}
