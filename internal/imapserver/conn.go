@@ -8,14 +8,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"expost/internal/imapwire"
+	"expost/internal/listener"
 	"expost/internal/mail"
 	"expost/internal/store"
 )
@@ -36,8 +35,9 @@ type conn struct {
 	srv     *Server
 	raw     net.Conn // as accepted; what other goroutines may touch
 	nc      net.Conn // what is read from and written to: raw, or TLS over it
+	id      uint64   // numbers the server's connections, for the log
 	log     *slog.Logger
-	host    netip.Prefix // what it is counted by; registry's
+	trust   func() // stops counting it against its host
 	started time.Time
 
 	in    *bufio.Reader // borrowed while bytes are to be had
@@ -71,18 +71,26 @@ type selection struct {
 }
 
 // newConn returns a connection that has not been greeted yet.
-func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, raw: nc, nc: nc, log: s.log, host: hostOf(nc.RemoteAddr()), started: time.Now(), state: notAuthenticated}
+func newConn(s *Server, nc net.Conn, id uint64, trust func()) *conn {
+	c := &conn{srv: s, raw: nc, nc: nc, id: id, trust: trust, started: time.Now(), state: notAuthenticated}
+	c.log = c.newLog()
 	c.out = output{nc: nc, pool: &s.buffers.write, timeout: s.cfg.Limits.WriteTime}
 	c.dec = imapwire.NewDecoder(beforeLogin(), c.askLiteral)
 	return c
 }
 
-// turnAway says why there is no room.
-func (c *conn) turnAway(why string) {
+// newLog returns the log of a connection without a user.
+func (c *conn) newLog() *slog.Logger { return c.srv.log.With(slog.Uint64("cid", c.id)) }
+
+// Refuse says why there is no room (listener.Session).
+func (c *conn) Refuse(why listener.Refusal) {
+	if c.nc.SetReadDeadline(time.Now().Add(c.out.timeout)) != nil { // a TLS handshake may come first
+		return
+	}
 	c.out.take()
-	c.out.Line("* BYE [UNAVAILABLE] ", why)
+	c.out.Line("* BYE [UNAVAILABLE] ", why.String())
 	_ = c.out.Flush()
+	c.out.release()
 }
 
 // close gives everything back.
@@ -95,22 +103,17 @@ func (c *conn) close() {
 	c.releaseInput()
 	c.out.b = c.out.b[:0]
 	c.out.release()
-	_ = c.raw.Close()
 }
 
-// stop makes a waiting connection say goodbye. It is called by the server.
-func (c *conn) stop() {
+// Stop makes a waiting connection say goodbye (listener.Session).
+func (c *conn) Stop() {
 	c.stopping.Store(true)
 	_ = c.raw.SetReadDeadline(time.Now())
 }
 
-// run greets and serves commands until the connection ends.
-func (c *conn) run(ctx context.Context) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.log.Error("serving IMAP", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-		}
-	}()
+// Run greets and serves commands until the connection ends (listener.Session).
+func (c *conn) Run(ctx context.Context) {
+	defer c.close()
 	if c.setReadDeadline(c.srv.cfg.Limits.LoginTime) != nil { // a TLS handshake may come first
 		return
 	}
@@ -378,17 +381,7 @@ func (c *conn) secure() bool {
 
 // plaintextOK tells whether a password may be sent now.
 func (c *conn) plaintextOK() bool {
-	if c.secure() {
-		return true
-	}
-	switch c.srv.cfg.PlaintextAuth {
-	case PlaintextAlways:
-		return true
-	case PlaintextLoopback:
-		tcp, ok := c.nc.RemoteAddr().(*net.TCPAddr)
-		return ok && tcp.IP.IsLoopback()
-	}
-	return false
+	return c.srv.cfg.PlaintextAuth.Allows(listener.AddrOf(c.nc.RemoteAddr()), c.secure())
 }
 
 // deselect leaves the selected mailbox.

@@ -15,6 +15,7 @@ import (
 
 	"expost/internal/directory"
 	"expost/internal/imapserver"
+	"expost/internal/listener"
 )
 
 // noVerify is a client's TLS configuration.
@@ -22,7 +23,7 @@ func noVerify() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
 
 func TestSTARTTLS(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(c *imapserver.Config) { c.TLSConfig, c.PlaintextAuth = testTLS(t), imapserver.PlaintextNever })
+	s := newSite(t, func(c *imapserver.Config) { c.TLSConfig, c.PlaintextAuth = testTLS(t), listener.PlaintextNever })
 	p := s.dial(t)
 	if greeting := p.line(); !strings.Contains(greeting, " STARTTLS ") || !strings.Contains(greeting, " LOGINDISABLED ") || strings.Contains(greeting, "AUTH=") {
 		t.Errorf("greeting is %s", greeting)

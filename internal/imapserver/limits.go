@@ -1,9 +1,6 @@
 package imapserver
 
 import (
-	"net"
-	"net/netip"
-	"sync"
 	"time"
 
 	"expost/internal/imapwire"
@@ -52,109 +49,4 @@ func setDefault[T comparable](field *T, value T) {
 // beforeLogin are the limits of commands of those who have not logged in.
 func beforeLogin() imapwire.Limits {
 	return imapwire.Limits{Line: 8 << 10, Literal: 8 << 10, Skip: 64 << 10, Depth: 10, List: 100}
-}
-
-// registry knows the open connections.
-type registry struct {
-	limits Limits
-	mu     sync.Mutex
-	conns  map[*conn]net.Listener
-	hosts  map[netip.Prefix]int // connections without a login, by where they come from
-	down   map[net.Listener]bool
-}
-
-func newRegistry(l Limits) *registry {
-	return &registry{limits: l, conns: map[*conn]net.Listener{}, hosts: map[netip.Prefix]int{}, down: map[net.Listener]bool{}}
-}
-
-// enter notes a connection, or returns why there is no room for it.
-func (r *registry) enter(ln net.Listener, c *conn) (refusal string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.down[ln] {
-		return "server shutting down"
-	}
-	if len(r.conns) >= r.limits.Connections {
-		return "too many connections"
-	}
-	if c.host.IsValid() {
-		if r.hosts[c.host] >= r.limits.PerHost {
-			return "too many connections from your address"
-		}
-		r.hosts[c.host]++
-	}
-	r.conns[c] = ln
-	return ""
-}
-
-// trusted stops counting a connection against its host: it has logged in.
-func (r *registry) trusted(c *conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.uncount(c)
-}
-
-// uncount takes c off its host.
-func (r *registry) uncount(c *conn) {
-	if !c.host.IsValid() {
-		return
-	}
-	if r.hosts[c.host]--; r.hosts[c.host] <= 0 {
-		delete(r.hosts, c.host)
-	}
-	c.host = netip.Prefix{}
-}
-
-// leave forgets a connection.
-func (r *registry) leave(c *conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.uncount(c)
-	delete(r.conns, c)
-}
-
-// shutdown turns new connections of ln away and wakes those that wait.
-func (r *registry) shutdown(ln net.Listener) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.down[ln] = true
-	for c, l := range r.conns {
-		if l == ln {
-			c.stop()
-		}
-	}
-}
-
-// cut ends the connections of ln.
-func (r *registry) cut(ln net.Listener) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for c, l := range r.conns {
-		if l == ln {
-			_ = c.raw.Close()
-		}
-	}
-	delete(r.down, ln)
-}
-
-// hostOf returns what connections are counted by; invalid for loopback and
-// for what is no IP address.
-func hostOf(a net.Addr) netip.Prefix {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if ip.IsLoopback() {
-		return netip.Prefix{}
-	}
-	bits := 32
-	if ip.Is6() {
-		bits = 64
-	}
-	p, err := ip.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
 }

@@ -87,6 +87,6 @@ func (c *conn) open(ctx context.Context, owner *directory.Account) error {
 	}
 	c.log = c.log.With(slog.String("user", c.owner))
 	c.dec.SetLimits(c.srv.cfg.Limits.Command)
-	c.srv.conns.trusted(c)
+	c.trust()
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"expost/internal/directory"
 	"expost/internal/imapserver"
+	"expost/internal/listener"
 	"expost/internal/mail"
 	"expost/internal/store"
 	"expost/internal/store/sqlite"
@@ -61,7 +62,7 @@ func newSite(t testing.TB, change func(*imapserver.Config)) *site {
 		}
 	}
 	cfg := imapserver.Config{
-		Store: st, Directory: people(), Hostname: "mail.example.org", Version: "1", PlaintextAuth: imapserver.PlaintextLoopback,
+		Store: st, Directory: people(), Hostname: "mail.example.org", Version: "1", PlaintextAuth: listener.PlaintextLoopback,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	if change != nil {

@@ -16,6 +16,7 @@ import (
 
 	"expost/internal/directory"
 	"expost/internal/imapserver"
+	"expost/internal/listener"
 	"expost/internal/mail"
 	"expost/internal/store"
 	"expost/internal/store/sqlite"
@@ -51,7 +52,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	srv := imapserver.New(imapserver.Config{
-		Store: st, Directory: anybody{}, Hostname: "localhost", PlaintextAuth: imapserver.PlaintextAlways,
+		Store: st, Directory: anybody{}, Hostname: "localhost", PlaintextAuth: listener.PlaintextAlways,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err := srv.Serve(ctx, ln); err != nil {
