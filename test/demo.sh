@@ -12,7 +12,8 @@ step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 run() { printf '$ expost'; printf ' %q' "$@"; echo; "$expost" "$@" --config "$dir/expost.toml"; }
 
 # An earlier demo makes room for this one.
-if [ -s "$dir/pid" ] && [ "$(readlink "/proc/$(cat "$dir/pid")/exe" 2>/dev/null)" = "$expost" ]; then
+exe=$(readlink "/proc/$(cat "$dir/pid" 2>/dev/null)/exe" 2>/dev/null || true)
+if [ "${exe% (deleted)}" = "$expost" ]; then
   kill "$(cat "$dir/pid")"
   while kill -0 "$(cat "$dir/pid")" 2>/dev/null; do sleep 0.1; done
 fi
@@ -65,9 +66,19 @@ user=biswajit@linuxforu.com
 pass=$(awk -F, -v u="$user" '$1 == u { print $3 }' "$dir/passwords.csv")
 
 step "A message to a colleague arrives at once"
-printf 'From: Ajay <ajay@linuxforu.com>\r\nTo: Biswajit <%s>\r\nSubject: We have moved\r\nDate: %s\r\nMessage-ID: <moved@linuxforu.com>\r\n\r\nNobody noticed.\r\n' "$user" "$(date -R)" > "$dir/hello.eml"
-curl -sS "smtp://$(port 25)" --mail-from ajay@linuxforu.com --mail-rcpt "$user" --upload-file "$dir/hello.eml"
-curl -sS --user "$user:$pass" "imap://$(port 143)/INBOX" -X 'SEARCH SUBJECT "We have moved"'
+# Spoken by hand, so that the demo needs nothing but a shell.
+exec 3<>"/dev/tcp/127.0.0.1/$((base + 25))"
+smtp() { [ $# -eq 0 ] || printf '%s\r\n' "$@" >&3; IFS= read -r line <&3; echo "${1:+C: $1
+}S: ${line%$'\r'}"; }
+smtp; smtp "HELO demo"; smtp "MAIL FROM:<ajay@linuxforu.com>"; smtp "RCPT TO:<$user>"; smtp DATA
+smtp "From: Ajay <ajay@linuxforu.com>" "To: Biswajit <$user>" "Subject: We have moved" "Date: $(date -R)" "Message-ID: <moved@linuxforu.com>" "" "Nobody noticed." .
+smtp QUIT
+exec 3<>"/dev/tcp/127.0.0.1/$((base + 143))"
+imap() { printf 'a %s\r\n' "$1" >&3; while IFS= read -r line <&3; do case $line in "a "*) break ;; "* SEARCH"*) echo "S: ${line%$'\r'}" ;; esac; done; }
+imap "LOGIN $user $pass"; imap "EXAMINE INBOX"
+echo 'C: SEARCH SUBJECT "We have moved"'
+imap 'SEARCH SUBJECT "We have moved"'; imap LOGOUT
+exec 3>&-
 
 step "Expost is up (process $pid, everything in $dir)"
 cat <<EOF

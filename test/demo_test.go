@@ -32,7 +32,7 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatalf("demo: %v\n%s", err, out)
 	}
-	if !regexp.MustCompile(`(?m)^\* SEARCH \d+`).Match(out) {
+	if !regexp.MustCompile(`(?m)^S: \* SEARCH \d+`).Match(out) {
 		t.Errorf("the message to a colleague was not found:\n%s", out)
 	}
 	found, err := exec.Command("ldapsearch", "-x", "-LLL", "-H", "ldap://127.0.0.1:23389", "-b", "ou=addressbook,dc=linuxforu,dc=com", "(cn=Bis*)", "mail").CombinedOutput()
