@@ -51,15 +51,19 @@ root-password-file = "root-password"
 level = "error"
 EOF
   printf pass > "$node/root-password"; chmod 600 "$node/root-password"
-  local users=(); for i in $(seq 0 599); do users+=("u$i@expost.test"); done; for i in $(seq 0 99); do users+=("${i}bulk@expost.test"); done
+  local users=(bulk@expost.test); for i in $(seq 0 599); do users+=("u$i@expost.test"); done; for i in $(seq 0 99); do users+=("${i}bulk@expost.test"); done
   printf 'pass\n' | "$root/bin/expost" account add "${users[@]}" --password-stdin --config "$node/expost.toml" > "$node/accounts.log"
   (ulimit -n 20000; exec setsid "$root/bin/expost" serve --config "$node/expost.toml" --ready-file "$node/ready" </dev/null >> "$node/log" 2>&1) &
   pid=$!
   until [ -e "$node/ready" ]; do kill -0 $pid || { cat "$node/log" >&2; exit 1; }; sleep 0.1; done
 }
 stop_expost() { kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null || true; }
-stack() { (cd "$scratch" && ./stack.sh "$@"); }
-cleanup() { stop_expost; stack stop dovA dovB dovS dovT pfix slapd; }
+started=()
+stack() {
+  if [ "$1" = start ]; then started+=("${@:2}"); fi
+  (cd "$scratch" && ./stack.sh "$@")
+}
+cleanup() { stop_expost; [ ${#started[@]} -eq 0 ] || stack stop "${started[@]}"; }
 trap cleanup EXIT
 
 start_expost
@@ -87,6 +91,7 @@ for w in "${what[@]}"; do
       bin/ldap_load -addr "127.0.0.1:$2" -binddn cn=admin,dc=linuxforu,dc=com -pass pass -base dc=linuxforu,dc=com -label "$1" -pids "$3" -do add,search -n 100000 -conns 8 >> "$out"
     done ;;
   migrate)
+    stack start dovS dovT
     "$root/test/bench_migrate.sh" "$scratch" "$node" "$pid" >> "$out" ;;
   esac
   echo "== $w"; ./median.sh "$out"
