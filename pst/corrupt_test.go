@@ -2,7 +2,7 @@ package pst_test
 
 import (
 	"fmt"
-	"hash/fnv"
+	"hash/crc64"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -40,8 +40,17 @@ func (k known) touched(from, to int64) bool {
 
 // digest sums up an item and all below it.
 func digest(m *pst.Message) (uint64, []error) {
-	h, w := fnv.New64a(), &tally{}
-	w.message(m.ID(), m, func(_ uint32, tag mapi.Tag, v any) { fmt.Fprintf(h, "%x %v\n", uint32(tag), v) }, 0)
+	h, w := crc64.New(crc64.MakeTable(crc64.ECMA)), &tally{}
+	w.message(m.ID(), m, func(_ uint32, tag mapi.Tag, v any) {
+		switch v := v.(type) {
+		case []byte:
+			_, _ = h.Write(v)
+		case string:
+			_, _ = io.WriteString(h, v)
+		default:
+			fmt.Fprintf(h, "%x %v\n", uint32(tag), v)
+		}
+	}, 0)
 	return h.Sum64(), w.errs
 }
 
