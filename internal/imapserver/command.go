@@ -25,6 +25,7 @@ type command struct {
 
 	// keepsNumbers is set where no EXPUNGE may be sent when it ends (RFC 9051 §7.5.1).
 	keepsNumbers bool
+	takesNumbers bool // messages are named by their sequence numbers
 }
 
 // capability is a word of CAPABILITY and when it is told.
@@ -51,7 +52,7 @@ func allCommands() []command {
 		subscribeCommand(), unsubscribeCommand(), listCommand(), lsubCommand(), namespaceCommand(), statusCommand(),
 		appendCommand(), idleCommand(), checkCommand(), closeCommand(), unselectCommand(), expungeCommand(), uidExpungeCommand(),
 		searchCommand(), uidSearchCommand(), sortCommand(), uidSortCommand(), threadCommand(), uidThreadCommand(), fetchCommand(), uidFetchCommand(), storeCommand(), uidStoreCommand(),
-		copyCommand(), uidCopyCommand(), moveCommand(), uidMoveCommand(), getQuotaCommand(), getQuotaRootCommand(),
+		copyCommand(), uidCopyCommand(), moveCommand(), uidMoveCommand(), replaceCommand(), uidReplaceCommand(), getQuotaCommand(), getQuotaRootCommand(),
 		unauthenticateCommand(),
 	}
 }

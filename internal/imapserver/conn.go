@@ -27,6 +27,7 @@ const (
 	qresync                       // RFC 7162 §3.2
 	utf8Names                     // UTF8=ACCEPT, RFC 6855
 	rev2                          // RFC 9051
+	uidOnly                       // RFC 9586
 )
 
 // conn is one connection. Everything in it belongs to the goroutine of run,
@@ -345,6 +346,9 @@ func (c *conn) dispatch(ctx context.Context) (reply, error) {
 	}
 	if cmd.in&c.state == 0 {
 		return reply{}, bad(name + wrongState(c.state, cmd.in))
+	}
+	if cmd.takesNumbers && c.has(uidOnly) {
+		return reply{}, uidRequired(name + " takes sequence numbers")
 	}
 	rep, err := cmd.run(ctx, c)
 	if c.sel != nil && c.out.err == nil {

@@ -10,7 +10,7 @@ import (
 
 // copyCommand is COPY (RFC 9051 §6.4.7) with COPYUID (RFC 4315).
 func copyCommand() command {
-	return command{name: "COPY", in: selected, run: func(ctx context.Context, c *conn) (reply, error) { return c.copy(ctx, false) }}
+	return command{name: "COPY", in: selected, takesNumbers: true, run: func(ctx context.Context, c *conn) (reply, error) { return c.copy(ctx, false) }}
 }
 
 // uidCopyCommand is UID COPY.

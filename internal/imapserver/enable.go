@@ -2,10 +2,10 @@ package imapserver
 
 import "context"
 
-// enableCommand is ENABLE (RFC 9051 §6.3.1, RFC 5161).
+// enableCommand is ENABLE (RFC 9051 §6.3.1, RFC 5161) with UIDONLY (RFC 9586).
 func enableCommand() command {
 	return command{
-		name: "ENABLE", in: loggedIn, caps: caps("ENABLE", "UTF8=ACCEPT"),
+		name: "ENABLE", in: loggedIn, caps: caps("ENABLE", "UTF8=ACCEPT", "UIDONLY"),
 		run: func(_ context.Context, c *conn) (reply, error) {
 			var words []string
 			for c.dec.SP(); c.dec.Err() == nil; c.dec.SP() {
@@ -40,6 +40,8 @@ func (c *conn) enable(word string) string {
 		c.features |= condstore | qresync
 	case "UTF8=ACCEPT":
 		c.features |= utf8Names
+	case "UIDONLY":
+		c.features |= uidOnly
 	case "IMAP4REV2":
 		c.features |= rev2
 		return "IMAP4rev2"

@@ -12,10 +12,10 @@ import (
 )
 
 // fetchCommand is FETCH (RFC 9051 §6.4.5) with CHANGEDSINCE and VANISHED (RFC
-// 7162), BINARY (RFC 3516), OBJECTID (RFC 8474), SAVEDATE (RFC 8514) and PREVIEW
-// (RFC 8970).
+// 7162), BINARY (RFC 3516), OBJECTID (RFC 8474), SAVEDATE (RFC 8514), PREVIEW
+// (RFC 8970) and PARTIAL (RFC 9394).
 func fetchCommand() command {
-	return command{name: "FETCH", in: selected, keepsNumbers: true, caps: caps("PREVIEW", "SAVEDATE", "BINARY"), run: func(ctx context.Context, c *conn) (reply, error) {
+	return command{name: "FETCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: caps("PREVIEW", "SAVEDATE", "BINARY"), run: func(ctx context.Context, c *conn) (reply, error) {
 		return c.fetch(ctx, false)
 	}}
 }
@@ -65,6 +65,9 @@ func (c *conn) fetch(ctx context.Context, uids bool) (reply, error) {
 	if cmd.Vanished && (!uids || !c.has(qresync) || !cmd.Changed) {
 		return reply{}, bad("VANISHED needs UID FETCH, QRESYNC and CHANGEDSINCE")
 	}
+	if cmd.Partial.Given() && !uids {
+		return reply{}, bad("PARTIAL needs UID FETCH")
+	}
 	f := c.newFetching(&cmd, uids)
 	if err := c.sync(false); err != nil {
 		return reply{}, err
@@ -77,6 +80,9 @@ func (c *conn) fetch(ctx context.Context, uids bool) (reply, error) {
 		if err := c.tellVanished(ctx, &cmd); err != nil {
 			return reply{}, err
 		}
+	}
+	if cmd.Partial.Given() {
+		spans = partialSpans(c.sel.view.Snapshot(), spans, &cmd)
 	}
 	if err := f.run(ctx, spans, &cmd); err != nil {
 		return reply{}, err
@@ -99,7 +105,7 @@ func (c *conn) newFetching(cmd *imapwire.FetchCommand, uids bool) *fetching {
 	if has(imapwire.FetchModSeq) || cmd.Changed {
 		c.features |= condstore
 	}
-	if uids && !has(imapwire.FetchUID) {
+	if uids && !has(imapwire.FetchUID) && !c.has(uidOnly) {
 		items = append([]imapwire.FetchItem{{Kind: imapwire.FetchUID}}, items...)
 	}
 	if cmd.Changed && !has(imapwire.FetchModSeq) {
@@ -140,6 +146,27 @@ func (c *conn) tellVanished(ctx context.Context, cmd *imapwire.FetchCommand) err
 	}
 	c.writeVanished(intersect(gone, asked), true)
 	return c.out.err
+}
+
+// partialSpans returns the part of the messages that PARTIAL asks for: of those
+// that CHANGEDSINCE leaves (RFC 9394 §3.4).
+func partialSpans(snap *store.Snapshot, spans []span, cmd *imapwire.FetchCommand) []span {
+	var seqs []int
+	for seq, m := range messages(snap, spans) {
+		if !cmd.Changed || m.ModSeq > cmd.ChangedSince {
+			seqs = append(seqs, seq)
+		}
+	}
+	var part []span
+	from, to := cmd.Partial.Bounds(len(seqs))
+	for _, seq := range seqs[from:to] {
+		if n := len(part); n > 0 && part[n-1].to+1 == seq {
+			part[n-1].to = seq
+		} else {
+			part = append(part, span{seq, seq})
+		}
+	}
+	return part
 }
 
 // run writes the FETCH responses, batch by batch where the store is asked.

@@ -28,8 +28,13 @@ type source struct {
 func (f *fetching) append(src *source) error {
 	o := &f.c.out
 	o.Text("* ")
-	o.Number(int64(src.seq))
-	o.Text(" FETCH (")
+	if f.c.has(uidOnly) {
+		o.Number(int64(src.m.UID))
+		o.Text(" UIDFETCH (")
+	} else {
+		o.Number(int64(src.seq))
+		o.Text(" FETCH (")
+	}
 	for i := range f.items {
 		if i > 0 {
 			o.Text(" ")
@@ -43,7 +48,8 @@ func (f *fetching) append(src *source) error {
 		o.Text(" FLAGS ")
 		o.b = imapwire.AppendFlags(o.b, src.m.Flags, src.m.Keywords, f.c.isRecent(src.m.UID))
 	}
-	if src.newSeen && !f.modSeq {
+	if src.newSeen && !f.modSeq && f.c.has(condstore) {
+		o.Text(" ")
 		f.c.appendModSeq(src.m.ModSeq)
 	}
 	o.Text(")\r\n")
@@ -80,9 +86,7 @@ func (f *fetching) appendIndexed(it *imapwire.FetchItem, m *mail.Message) {
 		o.Text("RFC822.SIZE ")
 		o.Number(m.Size)
 	case imapwire.FetchModSeq:
-		o.Text("MODSEQ (")
-		o.Number(int64(m.ModSeq))
-		o.Text(")")
+		f.c.appendModSeq(m.ModSeq)
 	case imapwire.FetchEmailID:
 		o.Text("EMAILID (" + m.Email.String() + ")")
 	case imapwire.FetchThreadID:

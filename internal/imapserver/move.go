@@ -8,7 +8,7 @@ import (
 
 // moveCommand is MOVE (RFC 9051 §6.4.8, RFC 6851).
 func moveCommand() command {
-	return command{name: "MOVE", in: selected, caps: caps("MOVE"), run: func(ctx context.Context, c *conn) (reply, error) { return c.move(ctx, false) }}
+	return command{name: "MOVE", in: selected, takesNumbers: true, caps: caps("MOVE"), run: func(ctx context.Context, c *conn) (reply, error) { return c.move(ctx, false) }}
 }
 
 // uidMoveCommand is UID MOVE.

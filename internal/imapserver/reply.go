@@ -27,6 +27,12 @@ func no(code, text string) error { return &reply{status: "NO", code: code, text:
 // bad returns a BAD.
 func bad(text string) error { return &reply{status: "BAD", text: text} }
 
+// uidRequired refuses sequence numbers from a client that has given them up
+// (RFC 9586 §3).
+func uidRequired(text string) error {
+	return &reply{status: "BAD", code: "UIDREQUIRED", text: text + ", and UIDONLY is on"}
+}
+
 // ok returns an OK.
 func ok(code, text string) reply { return reply{status: "OK", code: code, text: text} }
 

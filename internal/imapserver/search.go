@@ -12,10 +12,10 @@ import (
 )
 
 // searchCommand is SEARCH (RFC 9051 §6.4.4) with ESEARCH (RFC 4731), SEARCHRES
-// (RFC 5182) and WITHIN (RFC 5032).
+// (RFC 5182), WITHIN (RFC 5032) and PARTIAL (RFC 9394).
 func searchCommand() command {
 	return command{
-		name: "SEARCH", in: selected, keepsNumbers: true, caps: caps("ESEARCH", "SEARCHRES", "WITHIN"),
+		name: "SEARCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: caps("ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL"),
 		run: func(ctx context.Context, c *conn) (reply, error) { return c.search(ctx, false) },
 	}
 }
@@ -33,7 +33,7 @@ func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
 		return reply{}, err
 	}
 	hits, err := c.find(ctx, &cmd)
-	if err != nil {
+	if c.save(hits, cmd.Return); err != nil {
 		return reply{}, err
 	}
 	if cmd.Return.Extended || c.has(rev2) {
@@ -47,18 +47,9 @@ func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
 	return ok("", "searched"), c.out.err
 }
 
-// find returns the messages that match, in order, and saves them where the
-// client wants that. A search that fails saves nothing (RFC 5182 §2.1).
+// find decodes the charset, catches up with what others did, and returns the
+// messages that match, in order.
 func (c *conn) find(ctx context.Context, cmd *imapwire.SearchCommand) ([]hit, error) {
-	hits, err := c.findAll(ctx, cmd)
-	if cmd.Return.Save {
-		c.save(hits, cmd.Return)
-	}
-	return hits, err
-}
-
-// findAll decodes the charset, catches up with what others did, and searches.
-func (c *conn) findAll(ctx context.Context, cmd *imapwire.SearchCommand) ([]hit, error) {
 	if err := decodeCharset(&cmd.Key, cmd.Charset); err != nil {
 		return nil, err
 	}
@@ -110,7 +101,7 @@ func (c *conn) writeSearch(hits []hit, modSeq, uids bool) {
 
 // writeESearch writes the response of RFC 4731.
 func (c *conn) writeESearch(hits []hit, cmd imapwire.SearchCommand, uids bool) {
-	if cmd.Return.Save && !cmd.Return.Min && !cmd.Return.Max && !cmd.Return.All && !cmd.Return.Count {
+	if r := cmd.Return; r.Save && !r.Min && !r.Max && !r.All && !r.Count && !r.Partial.Given() {
 		return
 	}
 	c.out.Text("* ESEARCH")
@@ -131,18 +122,39 @@ func (c *conn) writeESearch(hits []hit, cmd imapwire.SearchCommand, uids bool) {
 		c.out.Number(int64(len(hits)))
 	}
 	if cmd.Return.All && len(hits) > 0 {
-		nums := make([]mail.UID, len(hits))
-		for i, h := range hits {
-			nums[i] = mail.UID(h.number(uids))
-		}
 		c.out.Text(" ALL ")
-		c.out.b = imapwire.AppendNumList(c.out.b, nums)
+		c.writeNumbers(hits, uids)
+	}
+	if p := cmd.Return.Partial; p.Given() {
+		c.writePartial(hits, p, uids)
 	}
 	if usesModSeq(&cmd.Key) && len(hits) > 0 {
 		c.out.Text(" MODSEQ ")
 		c.out.Number(int64(highestModSeq(hits, cmd.Return)))
 	}
 	c.out.Line()
+}
+
+// writePartial writes the part of the result that was asked for (RFC 9394 §3.1).
+func (c *conn) writePartial(hits []hit, p imapwire.PartialRange, uids bool) {
+	c.out.Text(" PARTIAL (")
+	c.out.b = p.Append(c.out.b)
+	c.out.Text(" ")
+	if from, to := p.Bounds(len(hits)); from < to {
+		c.writeNumbers(hits[from:to], uids)
+	} else {
+		c.out.Text("NIL")
+	}
+	c.out.Text(")")
+}
+
+// writeNumbers writes the numbers of what was found, in its order.
+func (c *conn) writeNumbers(hits []hit, uids bool) {
+	nums := make([]mail.UID, len(hits))
+	for i, h := range hits {
+		nums[i] = mail.UID(h.number(uids))
+	}
+	c.out.b = imapwire.AppendNumList(c.out.b, nums)
 }
 
 // writeCorrelator writes the tag that a response belongs to.
@@ -153,41 +165,43 @@ func (c *conn) writeCorrelator() {
 }
 
 // highestModSeq returns the highest modification sequence of the messages that
-// are told: of MIN and MAX alone where only they are (RFC 4731 §3.2).
+// are told (RFC 4731 §3.2).
 func highestModSeq(hits []hit, r imapwire.ReturnOptions) mail.ModSeq {
-	if !r.All && !r.Count && (r.Min || r.Max) {
-		var told []hit
-		if r.Min {
-			told = append(told, hits[0])
-		}
-		if r.Max {
-			told = append(told, hits[len(hits)-1])
-		}
-		hits = told
-	}
 	highest := mail.ModSeq(0)
-	for _, h := range hits {
+	for _, h := range told(hits, r) {
 		highest = max(highest, h.modSeq)
 	}
 	return highest
 }
 
-// save keeps the result for "$" (RFC 5182 §2.1): all of it, or with MIN and MAX
-// alone what they found.
+// told returns what of the result a client gets to know: all of it, or with
+// MIN, MAX and PARTIAL alone what these name (RFC 4731 §3.2, RFC 9394 §3.2).
+func told(hits []hit, r imapwire.ReturnOptions) []hit {
+	if len(hits) == 0 || r.All || r.Count || !r.Min && !r.Max && !r.Partial.Given() {
+		return hits
+	}
+	var some []hit
+	if r.Min {
+		some = append(some, hits[0])
+	}
+	if r.Max {
+		some = append(some, hits[len(hits)-1])
+	}
+	if r.Partial.Given() {
+		from, to := r.Partial.Bounds(len(hits))
+		some = append(some, hits[from:to]...)
+	}
+	return some
+}
+
+// save keeps the result for "$" where the client wants that. A search that
+// failed saves nothing (RFC 5182 §2.1).
 func (c *conn) save(hits []hit, r imapwire.ReturnOptions) {
-	if len(hits) > 0 && !r.All && !r.Count && (r.Min || r.Max) {
-		first, last := hits[0], hits[len(hits)-1]
-		switch {
-		case !r.Max:
-			hits = []hit{first}
-		case !r.Min:
-			hits = []hit{last}
-		default:
-			hits = []hit{first, last}
-		}
+	if !r.Save {
+		return
 	}
 	c.sel.saved = mail.UIDSet{}
-	for _, h := range hits {
+	for _, h := range told(hits, r) {
 		c.sel.saved.Add(h.uid)
 	}
 }

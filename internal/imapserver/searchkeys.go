@@ -99,6 +99,9 @@ func (s *searching) compile(k *imapwire.SearchKey) (test, error) {
 func (s *searching) compileSet(t *test, k *imapwire.SearchKey) error {
 	set := k.Set
 	if k.Op == imapwire.SearchSeq && !set.Saved {
+		if s.c.has(uidOnly) {
+			return uidRequired("a search key is a sequence set")
+		}
 		n := s.snap.Len()
 		for _, r := range set.Resolve(uint32(n)) {
 			if int64(r.First) <= int64(n) {

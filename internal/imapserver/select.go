@@ -52,6 +52,9 @@ func (c *conn) selectMailbox(ctx context.Context, readOnly bool) (reply, error) 
 	if c.dec.End(); c.dec.Err() != nil {
 		return reply{}, c.dec.Err()
 	}
+	if len(known.seqs.Ranges) > 0 && c.has(uidOnly) {
+		return reply{}, uidRequired("QRESYNC has sequence numbers")
+	}
 	if c.sel != nil {
 		c.out.Line("* OK [CLOSED] the mailbox selected before is closed")
 		c.deselect()
@@ -88,7 +91,7 @@ func (c *conn) describe(box *mail.Mailbox) {
 	snap := c.sel.view.Snapshot()
 	c.writeFlags(box)
 	c.writeExists(snap)
-	if unseen := snap.FirstUnseen(); unseen > 0 && !c.has(rev2) {
+	if unseen := snap.FirstUnseen(); unseen > 0 && !c.has(rev2|uidOnly) {
 		c.out.Text("* OK [UNSEEN ")
 		c.out.Number(int64(unseen))
 		c.out.Line("] first unseen message")

@@ -14,7 +14,7 @@ import (
 // sortCommand is SORT (RFC 5256 §3) with SORT=DISPLAY (RFC 5957) and ESORT
 // (RFC 5267).
 func sortCommand() command {
-	return command{name: "SORT", in: selected, keepsNumbers: true, caps: caps("SORT", "SORT=DISPLAY", "ESORT"), run: func(ctx context.Context, c *conn) (reply, error) {
+	return command{name: "SORT", in: selected, keepsNumbers: true, takesNumbers: true, caps: caps("SORT", "SORT=DISPLAY", "ESORT"), run: func(ctx context.Context, c *conn) (reply, error) {
 		return c.sort(ctx, false)
 	}}
 }
@@ -32,10 +32,10 @@ func (c *conn) sort(ctx context.Context, uids bool) (reply, error) {
 		return reply{}, err
 	}
 	hits, err := c.find(ctx, &cmd)
-	if err != nil {
-		return reply{}, err
+	if err == nil {
+		hits, err = c.order(ctx, hits, keys)
 	}
-	if hits, err = c.order(ctx, hits, keys); err != nil {
+	if c.save(hits, cmd.Return); err != nil {
 		return reply{}, err
 	}
 	if cmd.Return.Extended {

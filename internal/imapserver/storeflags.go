@@ -10,7 +10,7 @@ import (
 
 // storeCommand is STORE (RFC 9051 §6.4.6) with UNCHANGEDSINCE (RFC 7162 §3.1.3).
 func storeCommand() command {
-	return command{name: "STORE", in: selected, keepsNumbers: true, run: func(ctx context.Context, c *conn) (reply, error) {
+	return command{name: "STORE", in: selected, keepsNumbers: true, takesNumbers: true, run: func(ctx context.Context, c *conn) (reply, error) {
 		return c.store(ctx, false)
 	}}
 }
@@ -118,10 +118,7 @@ func changed(m mail.Message, ch store.FlagChange) (mail.Flags, mail.Keywords) {
 // writeModSeq tells a message's new modification sequence, and not the flags
 // that the client set itself (RFC 7162 §3.1.3).
 func (c *conn) writeModSeq(seq int, m *mail.Message) {
-	c.out.Text("* ")
-	c.out.Number(int64(seq))
-	c.out.Text(" FETCH (UID ")
-	c.out.Number(int64(m.UID))
+	c.beginFetch(seq, m.UID)
 	c.appendModSeq(m.ModSeq)
 	c.out.Line(")")
 }

@@ -44,7 +44,7 @@ func (c *conn) tell(old, now *store.Snapshot, quiet func(m *mail.Message) bool) 
 	}
 	for ch := range store.Diff(old, now) {
 		switch {
-		case ch.Expunged && c.has(qresync):
+		case ch.Expunged && c.has(qresync|uidOnly):
 			expunged++
 			vanished.Add(ch.Message.UID)
 		case ch.Expunged:
@@ -80,23 +80,36 @@ func (c *conn) writeVanished(uids mail.UIDSet, earlier bool) {
 
 // writeFlagUpdate writes the FETCH that tells a message's flags.
 func (c *conn) writeFlagUpdate(seq int, m *mail.Message) {
-	c.out.Text("* ")
-	c.out.Number(int64(seq))
-	c.out.Text(" FETCH (UID ")
-	c.out.Number(int64(m.UID))
-	c.out.Text(" FLAGS ")
+	c.beginFetch(seq, m.UID)
+	c.out.Text("FLAGS ")
 	c.out.b = imapwire.AppendFlags(c.out.b, m.Flags, m.Keywords, c.isRecent(m.UID))
-	c.appendModSeq(m.ModSeq)
+	if c.has(condstore) {
+		c.out.Text(" ")
+		c.appendModSeq(m.ModSeq)
+	}
 	c.out.Line(")")
 }
 
-// appendModSeq appends MODSEQ where the client has switched it on.
-func (c *conn) appendModSeq(seq mail.ModSeq) {
-	if c.has(condstore) {
-		c.out.Text(" MODSEQ (")
-		c.out.Number(int64(seq))
-		c.out.Text(")")
+// beginFetch begins a FETCH that was not asked for with the message's UID; it
+// is a UIDFETCH where there are no sequence numbers (RFC 9586 §3.3).
+func (c *conn) beginFetch(seq int, uid mail.UID) {
+	c.out.Text("* ")
+	if c.has(uidOnly) {
+		c.out.Number(int64(uid))
+		c.out.Text(" UIDFETCH (")
+		return
 	}
+	c.out.Number(int64(seq))
+	c.out.Text(" FETCH (UID ")
+	c.out.Number(int64(uid))
+	c.out.Text(" ")
+}
+
+// appendModSeq appends MODSEQ.
+func (c *conn) appendModSeq(seq mail.ModSeq) {
+	c.out.Text("MODSEQ (")
+	c.out.Number(int64(seq))
+	c.out.Text(")")
 }
 
 // isRecent tells whether a message has the \Recent flag in this session.

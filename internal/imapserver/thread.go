@@ -12,7 +12,7 @@ import (
 
 // threadCommand is THREAD (RFC 5256 §4).
 func threadCommand() command {
-	return command{name: "THREAD", in: selected, keepsNumbers: true, caps: caps("THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES"), run: func(ctx context.Context, c *conn) (reply, error) {
+	return command{name: "THREAD", in: selected, keepsNumbers: true, takesNumbers: true, caps: caps("THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES"), run: func(ctx context.Context, c *conn) (reply, error) {
 		return c.thread(ctx, false)
 	}}
 }

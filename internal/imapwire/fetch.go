@@ -50,7 +50,8 @@ type FetchCommand struct {
 	Items        []FetchItem
 	ChangedSince mail.ModSeq // RFC 7162 §3.1.4.1; counts where Changed
 	Changed      bool
-	Vanished     bool // RFC 7162 §3.2.6
+	Vanished     bool         // RFC 7162 §3.2.6
+	Partial      PartialRange // RFC 9394 §3.3
 }
 
 // Fetch reads what follows FETCH.
@@ -75,6 +76,12 @@ func (d *Decoder) fetchModifier(cmd *FetchCommand) {
 		cmd.ChangedSince, cmd.Changed = mail.ModSeq(d.Number()), true
 	case "VANISHED":
 		cmd.Vanished = true
+	case "PARTIAL":
+		if cmd.Partial.Given() {
+			d.Fail("PARTIAL may be given once")
+		}
+		d.SP()
+		cmd.Partial = d.partialRange()
 	default:
 		d.Fail("unknown fetch modifier " + word)
 	}

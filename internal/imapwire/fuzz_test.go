@@ -73,7 +73,7 @@ func FuzzCommand(f *testing.F) {
 
 func FuzzSearch(f *testing.F) {
 	for _, seed := range []string{
-		" RETURN (MIN SAVE) CHARSET UTF-8 OR (SEEN 1:*) NOT FROM {1+}\r\nx LARGER 3\r\n", " SINCE 1-Feb-1994 HEADER X \"\" MODSEQ \"/flags/\\\\x\" all 7\r\n", " (((1))) UID 3,* KEYWORD a\r\n",
+		" RETURN (MIN SAVE) CHARSET UTF-8 OR (SEEN 1:*) NOT FROM {1+}\r\nx LARGER 3\r\n", " SINCE 1-Feb-1994 HEADER X \"\" MODSEQ \"/flags/\\\\x\" all 7\r\n", " (((1))) UID 3,* KEYWORD a\r\n", " RETURN (PARTIAL -1:-100 COUNT) UNSEEN\r\n",
 	} {
 		f.Add(seed)
 	}
@@ -81,7 +81,7 @@ func FuzzSearch(f *testing.F) {
 }
 
 func FuzzFetch(f *testing.F) {
-	for _, seed := range []string{" 1:* (FLAGS BODY.PEEK[1.2.HEADER.FIELDS (a \"b\")]<0.9> BINARY.SIZE[1] PREVIEW (LAZY)) (CHANGEDSINCE 5 VANISHED)\r\n", " 1 FULL\r\n", " $ BODY[1.MIME]\r\n"} {
+	for _, seed := range []string{" 1:* (FLAGS BODY.PEEK[1.2.HEADER.FIELDS (a \"b\")]<0.9> BINARY.SIZE[1] PREVIEW (LAZY)) (CHANGEDSINCE 5 VANISHED)\r\n", " 1 FULL\r\n", " $ BODY[1.MIME]\r\n", " 1:* FLAGS (PARTIAL 500:400)\r\n"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, stream string) {

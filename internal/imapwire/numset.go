@@ -40,6 +40,12 @@ func (d *Decoder) NumSet() NumSet {
 	return set
 }
 
+// Message reads the number or UID of one message.
+func (d *Decoder) Message() NumSet {
+	n := d.setNumber()
+	return NumSet{Ranges: []NumRange{{n, n}}}
+}
+
 // setNumber reads a number or "*".
 func (d *Decoder) setNumber() uint32 {
 	if d.Try('*') {

@@ -54,11 +54,12 @@ type SearchKey struct {
 	Text  string // in the command's charset
 }
 
-// ReturnOptions are what SEARCH is to return (RFC 4731 §3.1, RFC 5182).
+// ReturnOptions are what SEARCH is to return (RFC 4731 §3.1, RFC 5182, RFC 9394).
 type ReturnOptions struct {
 	Extended             bool // RETURN was given: answer with ESEARCH
 	Min, Max, All, Count bool
 	Save                 bool
+	Partial              PartialRange
 }
 
 // SearchCommand is a decoded SEARCH.
@@ -102,11 +103,20 @@ func (d *Decoder) returnOptions() ReturnOptions {
 			o.Count = true
 		case "SAVE":
 			o.Save = true
+		case "PARTIAL":
+			if o.Partial.Given() {
+				d.Fail("PARTIAL may be given once")
+			}
+			d.SP()
+			o.Partial = d.partialRange()
 		default:
 			d.Fail("unknown return option " + word)
 		}
 	})
-	if !o.Min && !o.Max && !o.Count && !o.Save {
+	if o.All && o.Partial.Given() {
+		d.Fail("ALL and PARTIAL exclude each other")
+	}
+	if !o.Min && !o.Max && !o.Count && !o.Save && !o.Partial.Given() {
 		o.All = true
 	}
 	return o

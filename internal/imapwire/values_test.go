@@ -184,3 +184,24 @@ func TestBodyStructure(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+func TestPartialRange(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		p        imapwire.PartialRange
+		n        int
+		from, to int
+	}{
+		{imapwire.PartialRange{First: 1, Last: 3}, 5, 0, 3},
+		{imapwire.PartialRange{First: 4, Last: 9}, 5, 3, 5},
+		{imapwire.PartialRange{First: 6, Last: 9}, 5, 5, 5},
+		{imapwire.PartialRange{First: 1, Last: 2, FromEnd: true}, 5, 3, 5},
+		{imapwire.PartialRange{First: 4, Last: 9, FromEnd: true}, 5, 0, 2},
+		{imapwire.PartialRange{First: 6, Last: 1<<32 - 1, FromEnd: true}, 5, 0, 0},
+		{imapwire.PartialRange{First: 1, Last: 1}, 0, 0, 0},
+	} {
+		if from, to := tc.p.Bounds(tc.n); from != tc.from || to != tc.to {
+			t.Errorf("%+v of %d is [%d, %d), want [%d, %d)", tc.p, tc.n, from, to, tc.from, tc.to)
+		}
+	}
+}

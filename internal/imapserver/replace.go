@@ -1,0 +1,74 @@
+package imapserver
+
+import (
+	"context"
+
+	"expost/internal/mail"
+	"expost/internal/store"
+)
+
+// replaceCommand is REPLACE (RFC 8508 §3.1).
+func replaceCommand() command {
+	return command{name: "REPLACE", in: selected, takesNumbers: true, caps: caps("REPLACE"), run: func(ctx context.Context, c *conn) (reply, error) {
+		return c.replace(ctx, false)
+	}}
+}
+
+// uidReplaceCommand is UID REPLACE (RFC 8508 §3.2).
+func uidReplaceCommand() command {
+	return command{name: "UID REPLACE", in: selected, run: func(ctx context.Context, c *conn) (reply, error) {
+		return c.replace(ctx, true)
+	}}
+}
+
+// replace appends a message and expunges the one it replaces. The new message
+// is stored first: whatever fails, one of the two is there.
+func (c *conn) replace(ctx context.Context, uids bool) (reply, error) {
+	c.dec.SP()
+	set := c.dec.Message()
+	c.dec.SP()
+	name := c.dec.Mailbox(c.utf8())
+	c.dec.SP()
+	if err := c.dec.Err(); err != nil {
+		return reply{}, err
+	}
+	if err := c.writable(); err != nil {
+		return reply{}, err
+	}
+	spans, err := c.resolve(set, uids)
+	if err != nil {
+		return reply{}, err
+	}
+	if len(spans) == 0 {
+		return reply{}, no("NONEXISTENT", "there is no message with that UID")
+	}
+	old := c.sel.view.Snapshot().At(spans[0].from).UID
+	box, err := c.account.Mailbox(ctx, name)
+	if err != nil {
+		return reply{}, orTryCreate(err)
+	}
+	a := &appending{c: c, box: box}
+	defer a.drop()
+	if err := a.message(ctx); err != nil {
+		return reply{}, err
+	}
+	if c.dec.End(); c.dec.Err() != nil {
+		return reply{}, c.dec.Err()
+	}
+	done, err := a.commit(ctx)
+	if err != nil {
+		return reply{}, err
+	}
+	c.out.Line("* OK [", done.code, "] the replacement is stored") // before the EXPUNGE that sync will tell
+	return ok("", "replaced"), c.remove(ctx, old)
+}
+
+// remove takes a message away for good.
+func (c *conn) remove(ctx context.Context, uid mail.UID) error {
+	set := mail.UIDSet{{First: uid, Last: uid}}
+	if _, err := c.account.StoreFlags(ctx, c.sel.id, set, store.FlagChange{Op: store.FlagsAdd, Flags: mail.Deleted}); err != nil {
+		return err
+	}
+	_, err := c.account.Expunge(ctx, c.sel.id, set)
+	return err
+}
