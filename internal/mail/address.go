@@ -33,6 +33,9 @@ func ParseAddress(s string) (Address, error) {
 	if strings.ContainsAny(domain, " \t\r\n\x00<>(),;\\\"@/") {
 		return "", Errorf(KindInvalid, "%q is not a mail address: the domain holds a character that no domain may hold", s)
 	}
+	if domain[0] == '.' || strings.Contains(domain, "..") {
+		return "", Errorf(KindInvalid, "%q is not a mail address: the domain has an empty label", s)
+	}
 	return Address(local + "@" + domain), nil
 }
 
