@@ -21,7 +21,7 @@ type image struct {
 	tail, align, max      int // of blocks
 	hidBits               uint
 	crypt                 byte
-	compress              bool // every other block
+	compress, lists       bool // every other block of data; of ids too
 	magic                 string
 
 	buf    []byte
@@ -51,7 +51,7 @@ func unicodeImage(crypt byte) *image {
 // largeImage is an OST of Outlook 2013, half of its blocks compressed.
 func largeImage(crypt byte) *image {
 	im := newImage(&image{wide: true, ver: 36, page: 4096, counts: 4056, trailer: 4072, tail: 24, align: 512, max: 65512, hidBits: 14, crypt: crypt})
-	im.compress, im.magic = true, "SO"
+	im.compress, im.lists, im.magic = true, true, "SO"
 	return im
 }
 
@@ -86,7 +86,7 @@ func (im *image) block(data []byte, internal bool) uint64 {
 	} else {
 		pst.Encode(im.crypt, data, bid)
 	}
-	if im.compress && im.next%8 == 0 {
+	if im.compress && im.next%8 == 0 && (im.lists || !internal) {
 		var z bytes.Buffer
 		w := zlib.NewWriter(&z)
 		_, _ = w.Write(data)

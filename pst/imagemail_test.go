@@ -129,7 +129,7 @@ func (im *image) shapes(big int) []byte {
 		{subject: "attachment", attachments: [][]byte{pattern(3000), pattern(100000), pattern(big)}},
 		{subject: "many attachments", attachments: make([][]byte, 400)},
 		{subject: "outer", inside: &letter{subject: "inner", recipients: 2, inside: &letter{subject: "innermost", attachments: [][]byte{pattern(9000)}}}},
-		{subject: "wide", props: im.manyProps(100)},
+		{subject: "wide", props: im.manyProps(24)},
 		{subject: "named", props: []imageProp{{tag: 0x8001101F, bytes: multi("red", "green")}}},
 	}
 	for i := range letters[3].attachments {

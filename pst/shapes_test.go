@@ -18,15 +18,16 @@ import (
 // 512-byte pages.
 func images() map[string]func() *image {
 	return map[string]func() *image{
-		"ansi":              func() *image { return ansiImage(0) },
-		"ansi permuted":     func() *image { return ansiImage(1) },
-		"ansi cyclic":       func() *image { return ansiImage(2) },
-		"unicode":           func() *image { return unicodeImage(0) },
-		"unicode permuted":  func() *image { return unicodeImage(1) },
-		"unicode cyclic":    func() *image { return unicodeImage(2) },
-		"4K":                func() *image { return largeImage(0) },
-		"4K permuted":       func() *image { return largeImage(1) },
-		"4K not compressed": func() *image { im := largeImage(1); im.compress = false; return im },
+		"ansi":               func() *image { return ansiImage(0) },
+		"ansi permuted":      func() *image { return ansiImage(1) },
+		"ansi cyclic":        func() *image { return ansiImage(2) },
+		"unicode":            func() *image { return unicodeImage(0) },
+		"unicode permuted":   func() *image { return unicodeImage(1) },
+		"unicode cyclic":     func() *image { return unicodeImage(2) },
+		"4K":                 func() *image { return largeImage(0) },
+		"4K permuted":        func() *image { return largeImage(1) },
+		"4K data compressed": func() *image { im := largeImage(0); im.lists = false; return im },
+		"4K not compressed":  func() *image { im := largeImage(1); im.compress = false; return im },
 	}
 }
 
@@ -103,7 +104,7 @@ func checkLetters(t *testing.T, f *pst.File, ansi bool) {
 		i++
 	}
 	wide := item(t, f, 5)
-	for i := range 100 {
+	for i := range 24 {
 		v, _, err := wide.Value(mapi.Tag(0x6100+i)<<16 | 0x0102)
 		if err != nil || !bytes.Equal(v.([]byte), pattern(3000+i)) {
 			t.Errorf("property %d: %v", i, err)
@@ -159,8 +160,12 @@ func TestShapesPeers(t *testing.T) {
 			if err := os.WriteFile(path, make().shapes(100000), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if n := runPffexport(t, path); n != 509 {
-				t.Errorf("pffexport writes %d items", n)
+			low, high := 508, 509 // it often loses the item whose heap has many blocks, not always
+			if name == "4K" || name == "4K permuted" {
+				low, high = 0, 0 // it does not inflate lists of blocks
+			}
+			if n := runPffexport(t, path); n < low || n > high {
+				t.Errorf("pffexport writes %d items, not %d", n, high)
 			}
 			if n := runReadpst(t, path); n != 507 {
 				t.Errorf("readpst writes %d items", n)
