@@ -118,8 +118,7 @@ func (p *pass) fetch(ctx context.Context, w *folderWalk, items []Item) error {
 			}
 		}
 		if err := p.memory.Acquire(ctx, j.weight()); err != nil {
-			j.weightless = true
-			p.drop(j)
+			j.free()
 			return err
 		}
 		if j.err != nil {

@@ -15,14 +15,13 @@ import (
 type job struct {
 	do func(ctx context.Context, w *writer) error
 
-	folder     *folderWalk
-	item       Item
-	body       *body
-	spooled    Spooled
-	hash       Hash
-	err        error // why the source has no bytes, or the target does not take them
-	ready      chan struct{}
-	weightless bool // holds no part of pass.memory
+	folder  *folderWalk
+	item    Item
+	body    *body
+	spooled Spooled
+	hash    Hash
+	err     error // why the source has no bytes, or the target does not take them
+	ready   chan struct{}
 }
 
 // weight is what the job takes of pass.memory.
@@ -46,21 +45,24 @@ func (j *job) spool(ctx context.Context, target Target) {
 	}
 }
 
-// drop frees what a job holds.
+// free gives back what the job holds beside its part of pass.memory.
+func (j *job) free() {
+	if j.spooled != nil {
+		j.spooled.Close() // an error leaves a file that the target's start removes
+	}
+	if j.body != nil {
+		j.body.close()
+	}
+}
+
+// drop frees a job that was given to the spoolers, or is ready without them.
 func (p *pass) drop(j *job) {
 	if j.do != nil {
 		return
 	}
 	<-j.ready
-	if j.spooled != nil {
-		j.spooled.Close()
-	}
-	if !j.weightless {
-		p.memory.Release(j.weight())
-	}
-	if j.body != nil {
-		j.body.close()
-	}
+	j.free()
+	p.memory.Release(j.weight())
 }
 
 // bodyMemory is the size up to which a body waits in memory.

@@ -65,13 +65,15 @@ func (a *account) Fetch(ctx context.Context, folder migrate.Folder, items []migr
 // can be done about single items.
 func (f *fetch) once() error {
 	if f.selected != f.folder.Key {
+		f.ahead = nil
 		if _, err := f.examine(f.folder); err != nil {
 			return err
 		}
 	}
-	for len(f.ahead) < 2 {
-		if ok, err := f.send(); err != nil || !ok {
-			break // a lost connection shows when reading
+	for more := true; more && len(f.ahead) < 2; {
+		var err error
+		if more, err = f.send(); err != nil {
+			return err
 		}
 	}
 	s := f.ahead[0]
