@@ -1,30 +1,28 @@
 package pst_test
 
 import (
-	"os"
 	"testing"
 
 	"expost/pst"
 )
 
-// FuzzFile reads a sample file in which some bytes are changed: pairs of a
-// place, counted in sixteenths of the file and bytes from there, and a value.
+// FuzzFile changes bytes of files that it makes: three of a place and one of a
+// value, each.
 func FuzzFile(f *testing.F) {
-	for _, name := range []string{"HiraokaHyperTools__msgInMsg.pst", "HiraokaHyperTools__nonUnicodeCP932.pst"} {
-		b, err := os.ReadFile(fixtureDir + "/" + name)
-		if err != nil {
-			continue
-		}
-		f.Add(trim(b), []byte{})
-		f.Add(trim(b), []byte{0, 0, 10, 36, 1, 2, 3, 4})
+	var files [][]byte
+	for _, im := range []*image{ansiImage(0), unicodeImage(0), largeImage(0), unicodeImage(2)} {
+		im.lists = false
+		files = append(files, im.small())
 	}
-	f.Fuzz(func(t *testing.T, b, changes []byte) {
-		if len(b) > 1<<20 {
-			t.Skip()
-		}
-		b = append([]byte(nil), b...)
-		for c := changes; len(c) >= 4 && len(b) > 0; c = c[4:] {
-			b[(int(c[0])<<16+int(c[1])<<8+int(c[2]))%len(b)] = c[3]
+	for i := range files {
+		f.Add(byte(i), []byte{})
+		f.Add(byte(i), []byte{0, 0, 184, 0, 0, 0, 224, 0}) // roots of the trees
+		f.Add(byte(i), []byte{0, 0x44, 3, 0x20, 0, 0x44, 4, 0xFF})
+	}
+	f.Fuzz(func(t *testing.T, which byte, changes []byte) {
+		b := append([]byte(nil), files[int(which)%len(files)]...)
+		for c := changes; len(c) >= 4; c = c[4:] {
+			b[(int(c[0])<<16|int(c[1])<<8|int(c[2]))%len(b)] = c[3]
 		}
 		file, err := open(b, pst.Options{MaxValue: 1 << 20})
 		if err != nil {
@@ -37,10 +35,51 @@ func FuzzFile(f *testing.F) {
 	})
 }
 
-// trim cuts the empty end from a file.
-func trim(b []byte) []byte {
-	for len(b) > 0 && b[len(b)-1] == 0 {
-		b = b[:len(b)-1]
+// FuzzNode reads bytes as the data of a message and of all its parts, in one
+// block or in two.
+func FuzzNode(f *testing.F) {
+	for _, make := range []func(byte) *image{ansiImage, unicodeImage, largeImage} {
+		im := make(0)
+		n := im.message(nidFirst, nidMany, letter{subject: "seed"})
+		t := im.tc(0x692, []uint32{1}, [][]imageProp{{im.text(0x3001, "Person"), number(0x0C15, 3, 1)}})
+		for _, b := range im.blocks {
+			if b.bid == n.data || b.bid == t.data {
+				f.Add(im.buf[b.ib:b.ib+uint64(b.full)], uint16(0), byte(im.ver))
+			}
+		}
 	}
-	return b
+	f.Fuzz(func(t *testing.T, data []byte, cut uint16, ver byte) {
+		im := unicodeImage(0)
+		switch ver {
+		case 15:
+			im = ansiImage(0)
+		case 36:
+			im = largeImage(0)
+		}
+		if len(data) == 0 || len(data) > im.max {
+			return
+		}
+		im.mailbox()
+		leaves := [][]byte{data}
+		if n := int(cut) % len(data); n > 0 {
+			leaves = [][]byte{data[:n], data[n:]}
+		}
+		bid := im.leaves(leaves...)
+		var subs []imageNode
+		for _, nid := range []uint32{0x671, 0x692, 0x8005, 0x200004, 0x8025} {
+			subs = append(subs, imageNode{nid: nid, data: bid})
+		}
+		sub := im.subnodes(subs)
+		for i := range subs {
+			subs[i].sub = sub
+		}
+		im.node(imageNode{nidFirst, nidMany, bid, im.subnodes(subs)})
+		im.node(imageNode{nidMany, nidSubtree, bid, sub})
+		im.node(imageNode{nidMany&^0x1F | 0x0E, 0, bid, sub})
+		file, err := open(im.finish(), pst.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		walk(file, nil)
+	})
 }

@@ -139,8 +139,8 @@ func TestOrphans(t *testing.T) {
 	for d := range f.Folders() {
 		paths = append(paths, strings.Join(d.Path(), "/"))
 	}
-	want := []string{"", "", "Corbeille", "Many", "Recovered", "Recovered/Lost", "Recovered/Round", "Recovered/Round/and round"}
-	if !slices.Equal(paths, want) && !slices.Equal(paths[:6], want[:6]) {
+	want := []string{"", "", "Corbeille", "Many", "Recovered", "Recovered/Lost", "Recovered/and round", "Recovered/and round/Round"}
+	if !slices.Equal(paths, want) {
 		t.Errorf("folders %q", paths)
 	}
 }
@@ -152,13 +152,12 @@ func TestEmbeddedInItself(t *testing.T) {
 	im.mailbox()
 	n := im.message(nidFirst, nidMany, letter{subject: "x", inside: &letter{subject: "y"}})
 	// The embedded message's data becomes that of the outer one.
-	for i, b := range im.blocks {
+	for _, b := range im.blocks {
 		data := im.buf[b.ib : b.ib+uint64(b.cb)]
 		if b.bid&2 != 0 && data[0] == 2 && le.Uint32(data[8:]) == 0x200004 {
 			le.PutUint64(data[16:], n.data)
 			le.PutUint64(data[24:], n.sub)
 		}
-		_ = i
 	}
 	im.node(n)
 	f, err := open(im.finish(), pst.Options{})
