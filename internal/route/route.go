@@ -165,6 +165,9 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// EnhancedStatus returns Status.
+func (e *Error) EnhancedStatus() string { return e.Status }
+
 // Permanent tells whether it will be so at the next try.
 func (e *Error) Permanent() bool { return e.Status[0] == '5' }
 

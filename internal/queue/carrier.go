@@ -1,0 +1,84 @@
+package queue
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"expost/internal/route"
+	"expost/internal/smtpclient"
+)
+
+// Remote is the Carrier over the network.
+type Remote struct {
+	Router    *route.Router
+	Dialer    net.Dialer // its Timeout: of one connection, 30 s where it is zero; its LocalAddr: the source address
+	LocalName string
+	TLSConfig *tls.Config // roots and versions; nil: the system's
+	Timeouts  smtpclient.Timeouts
+}
+
+var _ Carrier = (*Remote)(nil)
+
+// link is a Session of a Remote.
+type link struct {
+	*smtpclient.Conn
+	remote string
+}
+
+// Remote returns the host's name.
+func (l link) Remote() string { return l.remote }
+
+// Dial opens a session to the first host of the hop that takes one.
+func (r *Remote) Dial(ctx context.Context, hop string) (Session, error) {
+	hosts, err := r.Router.Hosts(ctx, hop)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, h := range hosts {
+		for _, addr := range h.Addrs {
+			s, err := r.open(ctx, &h, addr)
+			if err == nil {
+				return s, nil
+			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			errs = append(errs, fmt.Errorf("%s (%s): %w", h.Name, addr, err))
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+// open opens a session to one address. Where TLS is a wish and cannot be agreed
+// on, it does without (RFC 7435 §3).
+func (r *Remote) open(ctx context.Context, h *route.Host, addr netip.AddrPort) (Session, error) {
+	c, err := r.connect(ctx, h, addr, h.Relay.TLS)
+	if errors.Is(err, smtpclient.ErrTLS) && (h.Relay.TLS == smtpclient.TLSMay || h.Relay.TLS == "") {
+		c, err = r.connect(ctx, h, addr, smtpclient.TLSNever)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return link{c, h.Name}, nil
+}
+
+func (r *Remote) connect(ctx context.Context, h *route.Host, addr netip.AddrPort, policy smtpclient.TLSPolicy) (*smtpclient.Conn, error) {
+	dialer := r.Dialer
+	if dialer.Timeout == 0 {
+		dialer.Timeout = 30 * time.Second
+	}
+	nc, err := dialer.DialContext(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	return smtpclient.New(ctx, nc, smtpclient.Options{
+		LocalName: r.LocalName, ServerName: h.Name, LMTP: h.Relay.LMTP, TLS: policy, TLSConfig: r.TLSConfig,
+		Login: h.Relay.Login, Password: h.Relay.Password, Timeouts: r.Timeouts,
+	})
+}

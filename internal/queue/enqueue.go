@@ -1,0 +1,274 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"expost/internal/blob"
+	"expost/internal/mail"
+)
+
+// inlineMax is the largest compressed message that is kept in the database.
+const inlineMax = 64 << 10
+
+// Flags of a message.
+const (
+	flagUTF8 = 1 << iota // SMTPUTF8 was asked for
+	flagRequireTLS
+	flagEightBit   // it has bytes above 127
+	flagUTF8Header // its header has
+)
+
+// Enqueue takes a message over: when it returns nil the message is on disk.
+// The body has CRLF line ends. An error is mail.KindUnavailable where the disk
+// does not take it.
+func (q *Queue) Enqueue(ctx context.Context, env Envelope, body io.Reader) (ID, error) {
+	if len(env.Recipients) == 0 {
+		return 0, mail.Errorf(mail.KindInvalid, "a message without recipients was given to the queue")
+	}
+	id := ID(q.lastID.Add(1))
+	spool := &spool{path: q.bodyPath(id)}
+	size, flags, err := q.pack(spool, body)
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("storing message %s: %w", id, err), spool.remove())
+	}
+	if env.UTF8 {
+		flags |= flagUTF8
+	}
+	if env.RequireTLS {
+		flags |= flagRequireTLS
+	}
+	rows, err := q.rows(&env)
+	if err == nil {
+		err = q.update(ctx, func(db *database) error { return q.insert(db, id, &env, rows, spool, size, flags) })
+	}
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("queueing message %s: %w", id, err), spool.remove())
+	}
+	q.arrived(rows)
+	q.cfg.Log.Info("queued", slog.String("queue", id.String()), slog.String("from", string(env.From)),
+		slog.Int("recipients", len(rows)), slog.Int64("size", size))
+	return id, nil
+}
+
+// bodyPath returns the file of a large body.
+func (q *Queue) bodyPath(id ID) string { return filepath.Join(q.bodies(), id.String()+".zst") }
+
+// pack compresses a body into a spool, which is on disk afterwards where it is a file.
+func (q *Queue) pack(out *spool, body io.Reader) (size int64, flags int, err error) {
+	scan := &scanner{w: q.codec.NewWriter(out)}
+	_, err = io.Copy(scan, body)
+	if closed := scan.w.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = out.sync()
+	}
+	return scan.size, scan.flags, err
+}
+
+// scanner compresses and looks at what it is given.
+type scanner struct {
+	w     *blob.Writer
+	size  int64
+	flags int
+	body  bool // the header has ended
+	line  int  // bytes in the line so far
+}
+
+// Write implements io.Writer.
+func (s *scanner) Write(p []byte) (int, error) {
+	s.size += int64(len(p))
+	rest := p
+	for !s.body && len(rest) > 0 {
+		c := rest[0]
+		rest = rest[1:]
+		switch {
+		case c >= 0x80:
+			s.flags |= flagEightBit | flagUTF8Header
+			s.line++
+		case c == '\n':
+			s.body = s.line == 0
+			s.line = 0
+		case c != '\r':
+			s.line++
+		}
+	}
+	if s.flags&flagEightBit == 0 && !isASCII(rest) {
+		s.flags |= flagEightBit
+	}
+	return s.w.Write(p)
+}
+
+func isASCII(p []byte) bool {
+	for _, c := range p {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// spool takes a compressed body: in memory, or in a file where it is large.
+type spool struct {
+	path  string
+	data  bytes.Buffer
+	file  *os.File
+	total int64
+}
+
+// Write implements io.Writer.
+func (s *spool) Write(p []byte) (int, error) {
+	s.total += int64(len(p))
+	if s.file == nil && s.data.Len()+len(p) <= inlineMax {
+		return s.data.Write(p)
+	}
+	if s.file == nil {
+		var err error
+		if s.file, err = os.OpenFile(s.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+			return 0, full(err)
+		}
+		if _, err := s.file.Write(s.data.Bytes()); err != nil {
+			return 0, full(err)
+		}
+	}
+	n, err := s.file.Write(p)
+	return n, full(err)
+}
+
+func full(err error) error {
+	if err == nil {
+		return nil
+	}
+	return mail.WrapError(mail.KindUnavailable, err, "the message could not be written to disk")
+}
+
+// sync makes the file durable, and its name.
+func (s *spool) sync() error {
+	if s.file == nil {
+		return nil
+	}
+	err := s.file.Sync()
+	if closed := s.file.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = blob.SyncDir(filepath.Dir(s.path))
+	}
+	return full(err)
+}
+
+// remove removes the file, where there is one.
+func (s *spool) remove() error {
+	if s.file == nil {
+		return nil
+	}
+	_ = s.file.Close()
+	return os.Remove(s.path)
+}
+
+// newRow is a recipient on its way into the table.
+type newRow struct {
+	Recipient
+	hop  string
+	rank int64
+}
+
+// tick is what a recipient more costs a sender in rank, in microseconds.
+const tick = 2000
+
+// maxLanes bounds what is remembered of senders.
+const maxLanes = 20000
+
+// rows finds the hops of the recipients and ranks them.
+func (q *Queue) rows(env *Envelope) ([]newRow, error) {
+	rows := make([]newRow, len(env.Recipients))
+	ranks := map[string]int64{}
+	now := q.now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, r := range env.Recipients {
+		name, err := q.cfg.Routes.Hop(r.Address.Domain(), r.Host)
+		if err != nil {
+			return nil, err
+		}
+		lane := env.lane() + "\x00" + name
+		rank, ok := ranks[name] // recipients of one hop stay together
+		if !ok {
+			rank = max(now, q.lanes[lane])
+			ranks[name] = rank
+		}
+		q.lanes[lane] = max(q.lanes[lane], rank) + tick
+		rows[i] = newRow{r, name, rank}
+	}
+	if len(q.lanes) > maxLanes {
+		for lane, rank := range q.lanes {
+			if rank <= now {
+				delete(q.lanes, lane)
+			}
+		}
+	}
+	return rows, nil
+}
+
+// lane names whose mail it is, for fairness.
+func (env *Envelope) lane() string {
+	if env.Origin != "" {
+		return env.Origin
+	}
+	return env.From.Key()
+}
+
+// insert puts a message into the tables.
+func (q *Queue) insert(db *database, id ID, env *Envelope, rows []newRow, body *spool, size int64, flags int) error {
+	now := q.now()
+	expires := now + q.cfg.Lifetime.Microseconds()
+	notice := min(now+q.cfg.DelayNotice.Microseconds(), expires)
+	inline := 0
+	if body.file == nil {
+		inline = 1
+		if err := db.exec(`INSERT INTO body (id, data) VALUES (?, ?)`, int64(id), body.data.Bytes()); err != nil {
+			return err
+		}
+	}
+	err := db.exec(`INSERT INTO message (id, sender, origin, ret, envid, flags, size, packed, inline, created, expires, notice, left)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		int64(id), string(env.From), env.Origin, env.Return, env.EnvID, flags, size, body.total, inline, now, expires, notice, len(rows))
+	if err != nil {
+		return err
+	}
+	touched := map[string]bool{}
+	for _, r := range rows {
+		err := db.exec(`INSERT INTO rcpt (message, address, notify, orcpt, domain, host, hop, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)`,
+			int64(id), string(r.Address), r.Notify, r.Original, r.Address.Domain(), r.Host, r.hop, r.rank)
+		if err != nil {
+			return err
+		}
+		if touched[r.hop] {
+			continue
+		}
+		touched[r.hop] = true
+		if err := db.touchHop(r.hop, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrived tells the scheduler of new mail.
+func (q *Queue) arrived(rows []newRow) {
+	q.mu.Lock()
+	for _, r := range rows {
+		if h := q.hops[r.hop]; h != nil {
+			h.more = true
+		}
+	}
+	q.mu.Unlock()
+	nudge(q.wake)
+}
