@@ -3,16 +3,52 @@ package ldapserver
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"expost/internal/directory"
 	"expost/internal/ldap"
 	"expost/internal/ldapwire"
+	"expost/internal/mail"
 )
 
-// saslPlain is the one SASL mechanism (RFC 4616).
-const saslPlain = "PLAIN"
+// The SASL mechanisms.
+const (
+	saslPlain    = "PLAIN"    // RFC 4616
+	saslExternal = "EXTERNAL" // RFC 4422 appendix A: by the certificate of TLS
+)
+
+// mechanisms returns the SASL mechanisms that this connection may use.
+func (c *conn) mechanisms() []string {
+	var list []string
+	if c.passwordsAllowed() {
+		list = append(list, saslPlain)
+	}
+	if c.certificate() != nil {
+		list = append(list, saslExternal)
+	}
+	return list
+}
+
+// certificate returns the client's certificate if the listener's TLS has asked
+// for one and found it good, else nil.
+func (c *conn) certificate() *x509.Certificate {
+	tc, ok := c.nc.(*tls.Conn)
+	if !ok || !c.secure {
+		return nil
+	}
+	chains := tc.ConnectionState().VerifiedChains
+	if len(chains) == 0 {
+		return nil
+	}
+	return chains[0][0]
+}
 
 // bind is the bind operation (RFC 4511 §4.2). Whoever was bound is anonymous
 // from here on, unless it succeeds.
@@ -83,9 +119,64 @@ func (c *conn) checkPassword(ctx context.Context, name string, password []byte) 
 
 // bindSASL is a bind with a SASL mechanism (RFC 4513 §5.2).
 func (c *conn) bindSASL(ctx context.Context, r *ldapwire.BindRequest) (directory.Identity, error) {
-	if !strings.EqualFold(r.Mechanism, saslPlain) {
-		return directory.Identity{}, ldap.Errorf(ldap.AuthMethodNotSupported, "no such SASL mechanism: %.32q", r.Mechanism)
+	switch strings.ToUpper(r.Mechanism) {
+	case saslPlain:
+		return c.bindPlain(ctx, r)
+	case saslExternal:
+		return c.bindExternal(ctx, r)
 	}
+	return directory.Identity{}, ldap.Errorf(ldap.AuthMethodNotSupported, "no such SASL mechanism: %.32q", r.Mechanism)
+}
+
+// bindExternal makes the client who its certificate names: the entry with the
+// subject as its DN, or else the account of one of its mail addresses.
+func (c *conn) bindExternal(ctx context.Context, r *ldapwire.BindRequest) (directory.Identity, error) {
+	cert := c.certificate()
+	if cert == nil {
+		return directory.Identity{}, ldap.Errorf(ldap.InappropriateAuth, "no certificate of yours is known here")
+	}
+	who, err := c.authorization(ctx, "dn:"+subjectOf(cert).String())
+	for _, addr := range cert.EmailAddresses {
+		if err == nil {
+			break
+		}
+		var account *directory.Account
+		if account, err = c.srv.cfg.Directory.Resolve(ctx, mail.Address(addr)); err == nil {
+			who, err = c.authorization(ctx, "dn:"+account.DN.String())
+		}
+	}
+	if err != nil {
+		return directory.Identity{}, ldap.Errorf(ldap.InvalidCredentials, "")
+	}
+	if id := string(r.Credentials); id != "" {
+		asked, err := c.authorization(ctx, id)
+		if err != nil || !asked.DN.Equal(who.DN, c.srv.cfg.Schema) {
+			return directory.Identity{}, ldap.Errorf(ldap.InappropriateAuth, "nobody may act for another here")
+		}
+	}
+	return who, nil
+}
+
+// subjectOf returns the subject of a certificate as a DN of OIDs, which starts
+// where the subject ends. It is empty where the subject is none.
+func subjectOf(cert *x509.Certificate) ldap.DN {
+	var subject pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(cert.RawSubject, &subject); err != nil || len(rest) > 0 {
+		return nil
+	}
+	var dn ldap.DN
+	for _, set := range slices.Backward(subject) {
+		var rdn ldap.RDN
+		for _, ava := range set {
+			rdn = append(rdn, ldap.AVA{Type: ava.Type.String(), Value: fmt.Sprint(ava.Value)})
+		}
+		dn = append(dn, rdn)
+	}
+	return dn
+}
+
+// bindPlain is a bind with a login and a password.
+func (c *conn) bindPlain(ctx context.Context, r *ldapwire.BindRequest) (directory.Identity, error) {
 	parts := bytes.Split(r.Credentials, []byte{0})
 	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 {
 		return directory.Identity{}, ldap.Errorf(ldap.InvalidCredentials, "malformed PLAIN credentials")

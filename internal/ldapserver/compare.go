@@ -3,13 +3,15 @@ package ldapserver
 import (
 	"context"
 
+	"expost/internal/directory"
 	"expost/internal/ldap"
 	"expost/internal/ldapwire"
 )
 
 // compare is the compare operation (RFC 4511 §4.10), made of searches of the
 // one entry, so that it tells no more than they do.
-func (c *conn) compare(ctx context.Context, r *ldapwire.CompareRequest) error {
+func (o *operation) compare(ctx context.Context, r *ldapwire.CompareRequest) error {
+	c := o.c
 	desc, ok := c.srv.cfg.Schema.Describe(r.Attr)
 	if !ok {
 		return ldap.Errorf(ldap.UndefinedAttributeType, "%s: attribute type undefined", r.Attr)
@@ -18,7 +20,10 @@ func (c *conn) compare(ctx context.Context, r *ldapwire.CompareRequest) error {
 	if _, ok := c.srv.cfg.Schema.Assert(desc.Type, filter); !ok {
 		return ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: value invalid per syntax", r.Attr)
 	}
-	exists, err := c.find(ctx, r.DN, &ldap.Filter{Op: ldap.FilterPresent, Attr: "objectClass"}, r.Attr)
+	if err := c.assert(ctx, o.who, r.DN, o.controls.assert); err != nil {
+		return err
+	}
+	exists, err := c.find(ctx, o.who, r.DN, &ldap.Filter{Op: ldap.FilterPresent, Attr: "objectClass"}, r.Attr)
 	switch {
 	case err != nil:
 		return err
@@ -27,7 +32,7 @@ func (c *conn) compare(ctx context.Context, r *ldapwire.CompareRequest) error {
 	case len(exists.Attributes) == 0:
 		return ldap.Errorf(ldap.NoSuchAttribute, "")
 	}
-	same, err := c.find(ctx, r.DN, filter, "1.1")
+	same, err := c.find(ctx, o.who, r.DN, filter, "1.1")
 	switch {
 	case err != nil:
 		return err
@@ -37,11 +42,24 @@ func (c *conn) compare(ctx context.Context, r *ldapwire.CompareRequest) error {
 	return ldap.Errorf(ldap.CompareTrue, "")
 }
 
+// assert refuses what is asked of an entry that a filter is not true for (RFC
+// 4528 §3); a nil filter is true.
+func (c *conn) assert(ctx context.Context, who directory.Identity, dn ldap.DN, f *ldap.Filter) error {
+	if f == nil {
+		return nil
+	}
+	e, err := c.find(ctx, who, dn, f, "1.1")
+	if err == nil && e == nil {
+		return ldap.Errorf(ldap.AssertionFailed, "the assertion is not true")
+	}
+	return err
+}
+
 // find returns the entry of a DN if it matches, with one attribute, else nil.
-func (c *conn) find(ctx context.Context, dn ldap.DN, filter *ldap.Filter, attr string) (*ldap.Entry, error) {
+func (c *conn) find(ctx context.Context, who directory.Identity, dn ldap.DN, filter *ldap.Filter, attr string) (*ldap.Entry, error) {
 	var found *ldap.Entry
 	req := &ldap.SearchRequest{Base: dn, Scope: ldap.ScopeBase, Filter: filter, Attributes: []string{attr}}
-	err := c.searchAny(ctx, req, func(e *ldap.Entry) error {
+	err := c.searchAny(ctx, who, req, func(e *ldap.Entry) error {
 		found = e
 		return nil
 	})

@@ -243,7 +243,7 @@ func (c *conn) dispatch(ctx context.Context, m *ldapwire.Message) error {
 func (c *conn) start(ctx context.Context, m *ldapwire.Message) {
 	c.slots <- struct{}{}
 	ctx, cancel := context.WithCancel(ctx)
-	o := &operation{c: c, m: m, cancel: cancel}
+	o := &operation{c: c, m: m, cancel: cancel, done: make(chan struct{})}
 	c.mu.Lock()
 	c.running[m.ID] = o
 	c.mu.Unlock()
@@ -255,6 +255,7 @@ func (c *conn) start(ctx context.Context, m *ldapwire.Message) {
 			}
 			c.mu.Unlock()
 			cancel()
+			close(o.done)
 			<-c.slots
 		}()
 		_ = c.answer(ctx, o) // the reader notices that the connection is broken
@@ -273,8 +274,8 @@ func (c *conn) abandon(r *ldapwire.AbandonRequest) {
 }
 
 // send writes one message.
-func (c *conn) send(id int32, op ldapwire.Op) error {
-	m := ldapwire.Message{ID: id, Op: op}
+func (c *conn) send(id int32, op ldapwire.Op, controls ...ldapwire.Control) error {
+	m := ldapwire.Message{ID: id, Op: op, Controls: controls}
 	return c.out.put(true, m.Append)
 }
 

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
-	"slices"
 	"sync/atomic"
 	"time"
 
+	"expost/internal/directory"
 	"expost/internal/ldap"
 	"expost/internal/ldapwire"
 	"expost/internal/mail"
@@ -20,25 +20,34 @@ type operation struct {
 	m         *ldapwire.Message
 	cancel    context.CancelFunc
 	abandoned atomic.Bool
-	entries   int // sent
+	canceled  atomic.Bool
+	done      chan struct{}   // closed when it has been answered; nil where nobody could wait
+	code      ldap.ResultCode // by done: of the answer
+
+	who      directory.Identity // for whom it is
+	controls controls
+	answers  []ldapwire.Control // of the last message
+	entries  int                // sent
 }
 
-// supportedControls are those that change nothing here or are carried out.
-// ManageDsaIT (RFC 3296) asks for referral objects to be treated as entries,
-// which they always are.
-func supportedControls() []string { return []string{"2.16.840.1.113730.3.4.2"} }
+// respond adds a control to the last message of the answer.
+func (o *operation) respond(c ldapwire.Control) { o.answers = append(o.answers, c) }
 
 // answer carries an operation out and sends the answer, unless it was given up.
 func (c *conn) answer(ctx context.Context, o *operation) error {
 	started := time.Now()
+	o.who = c.who
 	op := c.perform(ctx, o)
+	if r, ok := resultIn(op); ok {
+		o.code = r.Code
+	}
 	c.operations.Add(1)
 	c.entries.Add(int64(o.entries))
 	c.logOperation(ctx, o, op, time.Since(started))
 	if o.abandoned.Load() {
 		return nil
 	}
-	return c.send(o.m.ID, op)
+	return c.send(o.m.ID, op, o.answers...)
 }
 
 // perform carries an operation out and returns the last message of its answer.
@@ -50,29 +59,24 @@ func (c *conn) perform(ctx context.Context, o *operation) (answer ldapwire.Op) {
 			answer = response(of, ldapwire.Result{Code: ldap.Other, Text: "internal error"})
 		}
 	}()
-	for _, control := range o.m.Controls {
-		if control.Critical && !slices.Contains(supportedControls(), control.OID) {
-			return response(of, ldapwire.Result{Code: ldap.UnavailableCriticalExt, Text: "critical extension is not recognized"})
-		}
+	if err := o.readControls(ctx); err != nil {
+		return response(of, c.result(ctx, err))
 	}
 	var err error
 	switch r := o.m.Op.(type) {
 	case *ldapwire.BindRequest:
 		return c.bind(ctx, r)
 	case *ldapwire.ExtendedRequest:
-		return c.extended(r)
+		return c.extended(ctx, o, r)
 	case *ldapwire.SearchRequest:
 		err = o.search(ctx, &r.SearchRequest)
 	case *ldapwire.CompareRequest:
-		err = c.compare(ctx, r)
-	case *ldapwire.AddRequest:
-		err = c.srv.cfg.Directory.Add(ctx, c.who, &r.Entry)
-	case *ldapwire.ModifyRequest:
-		err = c.srv.cfg.Directory.Modify(ctx, c.who, r.DN, r.Changes)
-	case *ldapwire.DeleteRequest:
-		err = c.srv.cfg.Directory.Delete(ctx, c.who, r.DN)
-	case *ldapwire.ModifyDNRequest:
-		err = c.modifyDN(ctx, r)
+		err = o.compare(ctx, r)
+	default:
+		err = o.change(ctx)
+	}
+	if err != nil && o.canceled.Load() {
+		return response(of, ldapwire.Result{Code: ldap.Canceled})
 	}
 	return response(of, c.result(ctx, err))
 }

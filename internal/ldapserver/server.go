@@ -51,6 +51,8 @@ type Server struct {
 	conns   *registry
 	buffers sync.Pool // of *[]byte, for output
 	special specialEntries
+
+	controls map[string]controlKind
 }
 
 // New returns a Server.
@@ -62,7 +64,7 @@ func New(cfg Config) *Server {
 	if cfg.Schema == nil {
 		cfg.Schema = schema.Builtin()
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, conns: newRegistry(cfg.Limits)}
+	s := &Server{cfg: cfg, log: cfg.Logger, conns: newRegistry(cfg.Limits), controls: controlKinds()}
 	s.buffers.New = func() any { return new(make([]byte, 0, flushSize)) }
 	s.special = newSpecialEntries(&s.cfg)
 	return s

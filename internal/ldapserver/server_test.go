@@ -318,7 +318,7 @@ func TestOperationsAreAnswered(t *testing.T) {
 	c.expect(6, ldap.ProtocolError)
 	c.send(7, anySearch(t), ldapwire.Control{OID: "1.2.3", Critical: true})
 	c.expect(7, ldap.UnavailableCriticalExt)
-	c.send(8, anySearch(t), ldapwire.Control{OID: "1.2.3"}, ldapwire.Control{OID: supportedControls()[0], Critical: true})
+	c.send(8, anySearch(t), ldapwire.Control{OID: "1.2.3"}, ldapwire.Control{OID: ldapwire.OIDManageDsaIT, Critical: true})
 	c.expect(8, ldap.Success)
 	c.send(9, &ldapwire.AbandonRequest{ID: 1000}, ldapwire.Control{OID: "1.2.3", Critical: true})
 	c.send(10, &ldapwire.UnbindRequest{})

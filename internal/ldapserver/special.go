@@ -48,7 +48,7 @@ func (s *specialEntries) rootDSE(c *conn) *ldap.Entry {
 		ldap.NewAttribute("namingContexts", suffix),
 		ldap.NewAttribute("defaultNamingContext", suffix),
 		ldap.NewAttribute("subschemaSubentry", s.subschema.DN.String()),
-		ldap.NewAttribute("supportedControl", supportedControls()...),
+		ldap.NewAttribute("supportedControl", supportedControls(controlKinds(), s.cfg.Directory)...),
 		ldap.NewAttribute("supportedFeatures",
 			"1.3.6.1.1.14",            // increment, RFC 4525
 			"1.3.6.1.4.1.4203.1.5.1",  // "+" asks for all operational attributes, RFC 3673
@@ -63,7 +63,7 @@ func (s *specialEntries) rootDSE(c *conn) *ldap.Entry {
 			e.Attributes = append(e.Attributes, ldap.NewAttribute(desc, values...))
 		}
 	}
-	extensions, versions := []string{ldapwire.OIDWhoAmI}, []string{"3"}
+	extensions, versions := []string{ldapwire.OIDWhoAmI, ldapwire.OIDPasswordModify, ldapwire.OIDCancel}, []string{"3"}
 	if s.cfg.TLSConfig != nil {
 		extensions = append(extensions, ldapwire.OIDStartTLS)
 	}
@@ -72,9 +72,7 @@ func (s *specialEntries) rootDSE(c *conn) *ldap.Entry {
 	}
 	add("supportedExtension", extensions...)
 	add("supportedLDAPVersion", versions...)
-	if c.passwordsAllowed() {
-		add("supportedSASLMechanisms", saslPlain)
-	}
+	add("supportedSASLMechanisms", c.mechanisms()...)
 	if s.cfg.Version != "" {
 		add("vendorVersion", s.cfg.Version)
 	}

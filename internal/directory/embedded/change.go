@@ -17,21 +17,30 @@ import (
 
 // Add implements directory.Directory.
 func (d *Directory) Add(ctx context.Context, who directory.Identity, e *ldap.Entry) error {
-	if err := d.checkWrite(who, e.DN, nil); err != nil {
+	apply, err := d.prepareAdd(ctx, who, e)
+	if err != nil {
 		return err
+	}
+	return d.change(ctx, apply)
+}
+
+// prepareAdd checks as much of an Add as needs no batch.
+func (d *Directory) prepareAdd(ctx context.Context, who directory.Identity, e *ldap.Entry) (func(*batch) error, error) {
+	if err := d.checkWrite(who, e.DN, nil); err != nil {
+		return nil, err
 	}
 	entry, err := d.schema.Canonical(e, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	class, err := d.schema.CheckEntry(entry)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := d.hashPasswords(ctx, entry.Attributes); err != nil {
-		return err
+		return nil, err
 	}
-	return d.change(ctx, func(b *batch) error { return d.add(b, who, entry, class) })
+	return func(b *batch) error { return d.add(b, who, entry, class) }, nil
 }
 
 // add applies an Add whose entry is checked.
@@ -153,10 +162,18 @@ func (b *batch) checkOwner(e *ldap.Entry, id uint32) error {
 
 // Delete implements directory.Directory.
 func (d *Directory) Delete(ctx context.Context, who directory.Identity, dn ldap.DN) error {
-	if err := d.checkWrite(who, dn, nil); err != nil {
+	apply, err := d.prepareDelete(who, dn)
+	if err != nil {
 		return err
 	}
-	return d.change(ctx, func(b *batch) error {
+	return d.change(ctx, apply)
+}
+
+func (d *Directory) prepareDelete(who directory.Identity, dn ldap.DN) (func(*batch) error, error) {
+	if err := d.checkWrite(who, dn, nil); err != nil {
+		return nil, err
+	}
+	return func(b *batch) error {
 		n, err := b.existing(dn)
 		if err != nil {
 			return err
@@ -166,7 +183,7 @@ func (d *Directory) Delete(ctx context.Context, who directory.Identity, dn ldap.
 		}
 		b.drop(n)
 		return nil
-	})
+	}, nil
 }
 
 // existing returns the entry of a DN.
@@ -184,8 +201,16 @@ func (b *batch) existing(dn ldap.DN) (*node, error) {
 
 // Modify implements directory.Directory.
 func (d *Directory) Modify(ctx context.Context, who directory.Identity, dn ldap.DN, changes []ldap.Change) error {
-	if err := d.checkWrite(who, dn, changes); err != nil {
+	apply, err := d.prepareModify(ctx, who, dn, changes)
+	if err != nil {
 		return err
+	}
+	return d.change(ctx, apply)
+}
+
+func (d *Directory) prepareModify(ctx context.Context, who directory.Identity, dn ldap.DN, changes []ldap.Change) (func(*batch) error, error) {
+	if err := d.checkWrite(who, dn, changes); err != nil {
+		return nil, err
 	}
 	changes = slices.Clone(changes)
 	for i, c := range changes {
@@ -194,17 +219,17 @@ func (d *Directory) Modify(ctx context.Context, who directory.Identity, dn ldap.
 		}
 		list := []ldap.Attribute{c.Attribute}
 		if err := d.hashPasswords(ctx, list); err != nil {
-			return err
+			return nil, err
 		}
 		changes[i].Attribute = list[0]
 	}
-	return d.change(ctx, func(b *batch) error {
+	return func(b *batch) error {
 		n, err := b.existing(dn)
 		if err != nil {
 			return err
 		}
 		return d.modify(b, who, n, changes)
-	})
+	}, nil
 }
 
 // modify applies the changes to a copy of the entry, checks what has become of

@@ -82,6 +82,7 @@ var (
 	_ directory.Renamer        = (*Directory)(nil)
 	_ directory.PasswordHasher = (*Directory)(nil)
 	_ directory.Viewer         = (*Directory)(nil)
+	_ directory.Updater        = (*Directory)(nil)
 )
 
 // Open opens the directory in opt.Dir, making it where there is none yet.

@@ -107,6 +107,16 @@ func (n *node) attributes(yield func(desc uint32, values reader) bool) {
 	}
 }
 
+// has tells whether n has a value of a description.
+func (n *node) has(desc uint32) bool {
+	for d := range n.attributes {
+		if d == desc {
+			return true
+		}
+	}
+	return false
+}
+
 // values yields the values of a description.
 func (n *node) values(desc uint32, yield func([]byte) bool) {
 	for d, r := range n.attributes {

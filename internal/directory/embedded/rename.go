@@ -11,14 +11,27 @@ import (
 // Rename implements directory.Renamer. What stands below the entry moves with
 // it, whatever its size: children know their parent by number.
 func (d *Directory) Rename(ctx context.Context, who directory.Identity, r directory.Rename) error {
-	if err := d.checkWrite(who, r.DN, nil); err != nil {
+	apply, err := d.prepareRename(who, r)
+	if err != nil {
 		return err
 	}
+	return d.change(ctx, apply)
+}
+
+func (d *Directory) prepareRename(who directory.Identity, r directory.Rename) (func(*batch) error, error) {
+	if err := d.checkWrite(who, r.DN, nil); err != nil {
+		return nil, err
+	}
+	return func(b *batch) error { return d.rename(b, who, r, renamed(r)) }, nil
+}
+
+// renamed returns the DN that an entry is to have.
+func renamed(r directory.Rename) ldap.DN {
 	superior := r.DN.Parent()
 	if r.Superior != nil {
 		superior = r.Superior
 	}
-	return d.change(ctx, func(b *batch) error { return d.rename(b, who, r, superior.Child(r.NewRDN...)) })
+	return superior.Child(r.NewRDN...)
 }
 
 // rename applies a Rename whose new DN is known.

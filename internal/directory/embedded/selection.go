@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"math"
+	"slices"
 	"strings"
 
 	"expost/internal/ldap"
@@ -14,7 +16,12 @@ type selection struct {
 	descs     bitset
 	computed  []*schema.AttributeType
 	typesOnly bool
+	photo     *photo
 }
+
+// photo are the numbers of jpegPhoto and thumbnailPhoto. Contacts of a Mac asks
+// for the one where Exchange has the other.
+type photo struct{ jpeg, thumbnail uint32 }
 
 // newSelection reads the list of attributes: names, "*", "+" (RFC 3673),
 // "@class" (RFC 4529), "1.1". An unknown name is ignored.
@@ -40,11 +47,28 @@ func (s *snapshot) newSelection(req *ldap.SearchRequest, who audience) selection
 			if desc, ok := s.dict.schema.Describe(name); ok {
 				sel.descs.or(s.dict.matching(desc))
 				sel.compute(desc.Type)
+				if desc.Type.Name() == "jpegPhoto" {
+					sel.photo = s.photo(who)
+				}
 			}
 		}
 	}
 	sel.descs = sel.descs.and(s.dict.readable[who])
 	return sel
+}
+
+// photo returns the numbers of the photo attributes if who may read both; an
+// attribute that no entry has yet has no number.
+func (s *snapshot) photo(who audience) *photo {
+	thumbnail, ok := s.dict.byName["thumbnailPhoto"]
+	if !ok || !s.dict.readable[who].has(thumbnail) || !s.dict.access.readable(who, s.dict.schema.Attribute("jpegPhoto")) {
+		return nil
+	}
+	jpeg, ok := s.dict.byName["jpegPhoto"]
+	if !ok {
+		jpeg = math.MaxUint32
+	}
+	return &photo{jpeg, thumbnail}
 }
 
 func (sel *selection) selectClass(s *snapshot, class *schema.ObjectClass) {
@@ -86,6 +110,9 @@ func (sel *selection) of(s *snapshot, n *node, suffix ldap.DN) []ldap.Attribute 
 		}
 		list = append(list, ldap.Attribute{Desc: s.dict.descs[desc].name, Values: room[start:len(room):len(room)]})
 	}
+	if a, ok := sel.standIn(n); ok {
+		list = append(list, a)
+	}
 	for _, t := range sel.computed {
 		a := ldap.Attribute{Desc: t.Name()}
 		if !sel.typesOnly {
@@ -94,6 +121,18 @@ func (sel *selection) of(s *snapshot, n *node, suffix ldap.DN) []ldap.Attribute 
 		list = append(list, a)
 	}
 	return list
+}
+
+// standIn returns thumbnailPhoto as the jpegPhoto that an entry has not.
+func (sel *selection) standIn(n *node) (ldap.Attribute, bool) {
+	a := ldap.Attribute{Desc: "jpegPhoto"}
+	if sel.photo == nil || n.has(sel.photo.jpeg) || !n.has(sel.photo.thumbnail) {
+		return a, false
+	}
+	if !sel.typesOnly {
+		a.Values = slices.Collect(func(yield func([]byte) bool) { n.values(sel.photo.thumbnail, yield) })
+	}
+	return a, true
 }
 
 // count returns how much room the selected attributes take.
