@@ -77,6 +77,8 @@ func Run(t *testing.T, open func(t *testing.T, c Config) directory.Directory) {
 		"Modify":     testModify,
 		"Delete":     testDelete,
 		"Rename":     testRename,
+		"Update":     testUpdate,
+		"UpdateRace": testUpdateRace,
 		"Uniqueness": testUniqueness,
 		"Bind":       testBind,
 		"Login":      testLogin,
