@@ -64,7 +64,7 @@ func (f *File) readBlock(bid uint64) ([]byte, error) {
 		}
 	}
 	if !internal(bid) {
-		decode(f.crypt(), data, bid)
+		decode(f.header.crypt, data, bid)
 	}
 	return data, nil
 }

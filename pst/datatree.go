@@ -19,6 +19,8 @@ type tree struct {
 	off  int64 // of Read
 	leaf int   // the one in data, if that is not nil
 	data []byte
+
+	table *[256]byte // mends the blocks, if it is not nil
 }
 
 // openTree opens the data of a node. A block id of 0 is an empty tree.
@@ -199,6 +201,10 @@ func (t *tree) block(i int) ([]byte, error) {
 	b, err := get(t.leaves[i])
 	if err != nil {
 		return nil, at(t.node, err)
+	}
+	if t.table != nil {
+		b = slices.Clone(b)
+		permute(b, t.table)
 	}
 	t.leaf, t.data = i, b
 	return b, nil

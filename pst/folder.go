@@ -24,8 +24,7 @@ func (d *Folder) ID() uint32 { return d.nid }
 // Kind tells what the folder is for.
 func (d *Folder) Kind() Kind { return d.kind }
 
-// Name returns the folder's name. That of an ANSI file is read as Latin-1; its
-// bytes are PidTagDisplayName, whose code page is the reader's to find.
+// Name returns the folder's name, in ANSI files as Options.Decode has it.
 func (d *Folder) Name() string {
 	if len(d.path) == 0 {
 		return ""

@@ -78,7 +78,7 @@ func clientType(magic string) (Type, error) {
 		return PST, nil
 	case "SO":
 		return OST, nil
-	case "AB":
+	case "AB", "BA": // sources differ in the order
 		return PAB, nil
 	}
 	return "", fmt.Errorf("%w: its client signature is %q", ErrFormat, magic)

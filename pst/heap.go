@@ -1,5 +1,7 @@
 package pst
 
+import "slices"
+
 // The client signatures of heaps ([MS-PST] 2.3.1.2).
 const (
 	clientPC  = 0xBC
@@ -13,7 +15,10 @@ type heap struct {
 	tree *tree
 	root uint32 // hidUserRoot
 
-	encoded bool // though the header of the file says it is not
+	// table mends the blocks of a node that are not encoded as the header says:
+	// ExMerge has written files of which some are, some are not. Only heaps show
+	// it, so what belongs to one is taken to be as it is.
+	table *[256]byte
 }
 
 // openHeap opens the heap on a node, which must be the client's.
@@ -39,27 +44,24 @@ func openHeap(n *node, client byte) (*heap, error) {
 
 func (h *heap) place() Place { return Place{Node: h.node.top, Block: h.node.data} }
 
-// block returns block i of the heap. ExMerge has written files that say they
-// are not encoded and are in part.
+// block returns block i of the heap.
 func (h *heap) block(i int) ([]byte, error) {
 	b, err := h.tree.block(i)
-	if err != nil {
-		return nil, err
+	if err != nil || h.node.f.header.crypt == cryptCyclic || plausible(b, i) {
+		return b, err
 	}
-	if h.node.f.header.crypt == cryptCyclic || plausible(b, i) {
-		return b, nil
+	for _, t := range []*[256]byte{&cryptI, &cryptR} {
+		other := slices.Clone(b)
+		permute(other, t)
+		if plausible(other, i) {
+			if i == 0 {
+				h.table = t
+			}
+			h.node.f.report(damaged(Place{}, "some blocks are not encoded as the header says"))
+			return other, nil
+		}
 	}
-	other := append([]byte(nil), b...)
-	if h.node.f.crypt() == cryptPermute {
-		permute(other, &cryptR)
-	} else {
-		permute(other, &cryptI)
-	}
-	if !plausible(other, i) {
-		return b, nil
-	}
-	h.node.f.mixed(h.node.f.header.crypt == cryptNone)
-	return other, nil
+	return b, nil
 }
 
 // plausible tells whether a block has the page map of a heap's block, and the
@@ -120,6 +122,7 @@ func (h *heap) open(hnid uint32) (stream, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.table = h.table
 	return t, nil
 }
 

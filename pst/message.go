@@ -22,7 +22,7 @@ var _ mapi.Message = (*Message)(nil)
 // often messages are opened in all.
 const (
 	maxDepth = 256
-	maxOpens = 100000
+	maxOpens = 10000
 )
 
 // nest is the way down to an embedded message, by the blocks of the messages.

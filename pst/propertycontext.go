@@ -181,14 +181,13 @@ func (p *properties) damaged(tag mapi.Tag, err error) error {
 	return err
 }
 
-// text returns a string property of either type, as far as it can be read
-// without knowing a code page.
+// text returns a string property of either type, by Options.Decode.
 func (p *properties) text(id uint16) string {
 	if v, _, _ := p.Value(mapi.Tag(id)<<16 | mapi.Tag(mapi.TypeString)); v != nil {
 		return v.(string)
 	}
 	if v, _, _ := p.Value(mapi.Tag(id)<<16 | mapi.Tag(mapi.TypeString8)); v != nil {
-		return latin1(v.(mapi.String8))
+		return p.heap.node.f.opt.Decode(v.(mapi.String8))
 	}
 	return ""
 }

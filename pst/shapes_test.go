@@ -2,12 +2,14 @@ package pst_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"expost/mapi"
@@ -24,6 +26,7 @@ func images() map[string]func() *image {
 		"unicode":            func() *image { return unicodeImage(0) },
 		"unicode permuted":   func() *image { return unicodeImage(1) },
 		"unicode cyclic":     func() *image { return unicodeImage(2) },
+		"pab":                func() *image { im := ansiImage(1); im.magic = "BA"; return im },
 		"4K":                 func() *image { return largeImage(0) },
 		"4K permuted":        func() *image { return largeImage(1) },
 		"4K data compressed": func() *image { im := largeImage(0); im.lists = false; return im },
@@ -53,7 +56,7 @@ func TestShapes(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
 			checkFolders(t, f)
-			checkLetters(t, f, name[0] == 'a')
+			checkLetters(t, f, strings.HasPrefix(name, "ansi") || name == "pab", big)
 		})
 	}
 }
@@ -82,7 +85,7 @@ func item(t *testing.T, f *pst.File, i int) *pst.Message {
 	return m
 }
 
-func checkLetters(t *testing.T, f *pst.File, ansi bool) {
+func checkLetters(t *testing.T, f *pst.File, ansi bool, size int) {
 	t.Helper()
 	want := any("recipients")
 	tag := mapi.Tag(0x0037001F)
@@ -92,7 +95,7 @@ func checkLetters(t *testing.T, f *pst.File, ansi bool) {
 	if v, ok, err := item(t, f, 1).Value(tag); !ok || err != nil || !reflect.DeepEqual(v, want) {
 		t.Errorf("subject %v, %v, %v", v, ok, err)
 	}
-	checkAttachments(t, item(t, f, 2))
+	checkAttachments(t, item(t, f, 2), size)
 	i := 0
 	for a, err := range item(t, f, 3).Attachments() {
 		if err != nil {
@@ -120,9 +123,9 @@ func checkLetters(t *testing.T, f *pst.File, ansi bool) {
 	}
 }
 
-func checkAttachments(t *testing.T, m *pst.Message) {
+func checkAttachments(t *testing.T, m *pst.Message, size int) {
 	t.Helper()
-	sizes := []int{3000, 100000, big}
+	sizes := []int{3000, 100000, size}
 	for a, err := range m.Attachments() {
 		if err != nil {
 			t.Fatal(err)
@@ -145,6 +148,111 @@ func checkAttachments(t *testing.T, m *pst.Message) {
 	if len(sizes) > 0 {
 		t.Errorf("%d attachments are missing", len(sizes))
 	}
+}
+
+// TestMixed reads a file whose header says that it is not encoded, though every
+// block is, and the other way round.
+func TestMixed(t *testing.T) {
+	t.Parallel()
+	for _, crypt := range []byte{0, 1} {
+		b := unicodeImage(crypt).shapes(100000)
+		b[513] = 1 - crypt
+		f, err := open(b, pst.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := walk(f, nil); len(w.errs) > 0 || w.messages != 507 {
+			t.Errorf("encoded %d: %d items, errors %v", crypt, w.messages, w.errs)
+		}
+		for a, err := range item(t, f, 2).Attachments() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, _, err := a.Value(0x37010102)
+			if got := v.([]byte); err != nil || !bytes.Equal(got, pattern(len(got))) {
+				t.Errorf("encoded %d: attachment of %d bytes: %v", crypt, len(got), err)
+			}
+		}
+	}
+}
+
+// TestConcurrent reads a file in several goroutines.
+func TestConcurrent(t *testing.T) {
+	t.Parallel()
+	f, err := open(largeImage(1).shapes(100000), pst.Options{CacheSize: 1 << 16, Report: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			if w := walk(f, nil); len(w.errs) > 0 || w.messages != 507 {
+				t.Errorf("%d items, errors %v", w.messages, w.errs)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// failing is a file that vanishes after some reads.
+type failing struct {
+	io.ReaderAt
+	left int
+}
+
+var errGone = errors.New("gone")
+
+func (r *failing) ReadAt(p []byte, off int64) (int, error) {
+	if r.left--; r.left < 0 {
+		return 0, errGone
+	}
+	return r.ReaderAt.ReadAt(p, off)
+}
+
+// TestVanishes has the file fail after each number of reads: the error is told
+// and names a place.
+func TestVanishes(t *testing.T) {
+	t.Parallel()
+	b := unicodeImage(1).small()
+	for n := range 60 {
+		told := false
+		f, err := pst.Open(&failing{readerAt(b), n}, int64(len(b)), pst.Options{Report: func(err error) { told = told || errors.Is(err, errGone) }})
+		if err != nil {
+			if !errors.Is(err, errGone) {
+				t.Errorf("after %d reads: %v", n, err)
+			}
+			continue
+		}
+		for _, err := range walk(f, nil).errs {
+			var d *pst.Damage
+			told = told || errors.Is(err, errGone) && errors.As(err, &d)
+		}
+		if !told {
+			t.Errorf("after %d reads: nothing is told", n)
+		}
+	}
+}
+
+// TestMaxValue refuses a value that is larger than allowed, and streams it.
+func TestMaxValue(t *testing.T) {
+	t.Parallel()
+	f, err := open(unicodeImage(1).shapes(200000), pst.Options{MaxValue: 150000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for a, err := range item(t, f, 2).Attachments() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok, err := a.Value(0x37010102); ok && err != nil {
+			refused++
+		}
+	}
+	if refused != 1 {
+		t.Errorf("%d values are refused", refused)
+	}
+	checkLetters(t, f, false, 200000)
 }
 
 // TestShapesPeers has pffexport and readpst read what the test's writer made, so

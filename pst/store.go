@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 
 	"expost/mapi"
 )
@@ -37,6 +36,10 @@ type Options struct {
 	// Open still reads. 0 is 64 MiB.
 	MaxValue int
 
+	// Decode decodes the names of the folders of ANSI files, which are in a code
+	// page that the file seldom names. nil is Latin-1.
+	Decode func([]byte) string
+
 	// CacheSize bounds the blocks and pages kept in memory, in bytes. 0 is 8 MiB.
 	CacheSize int
 }
@@ -53,8 +56,6 @@ type File struct {
 
 	pages  *cache[*page]
 	cached *cache[[]byte]
-
-	permuted atomic.Bool // a file that says it is not encoded is, in part
 
 	reporting sync.Mutex
 	reported  map[string]bool
@@ -76,6 +77,9 @@ func Open(r io.ReaderAt, size int64, opt Options) (*File, error) {
 	}
 	if opt.CacheSize <= 0 {
 		opt.CacheSize = 8 << 20
+	}
+	if opt.Decode == nil {
+		opt.Decode = latin1
 	}
 	f := &File{r: r, size: size, opt: opt, reported: make(map[string]bool),
 		pages: newCache[*page](opt.CacheSize / 4), cached: newCache[[]byte](opt.CacheSize / 4 * 3)}
@@ -138,21 +142,6 @@ func (f *File) open(nid uint32) (*properties, error) {
 		return nil, err
 	}
 	return openProperties(n)
-}
-
-// crypt returns how blocks are encoded.
-func (f *File) crypt() byte {
-	if f.header.crypt == cryptNone && f.permuted.Load() {
-		return cryptPermute
-	}
-	return f.header.crypt
-}
-
-// mixed notes that a block is not encoded as the header says.
-func (f *File) mixed(none bool) {
-	if none && !f.permuted.Swap(true) {
-		f.report(damaged(Place{}, "the file says it is not encoded, some blocks are"))
-	}
 }
 
 // report tells of damage that does not end the reading.
