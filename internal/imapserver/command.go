@@ -48,7 +48,7 @@ func caps(names ...string) []capability {
 func allCommands() []command {
 	return []command{
 		capabilityCommand(), noopCommand(), logoutCommand(), idCommand(), starttlsCommand(), loginCommand(), authenticateCommand(),
-		enableCommand(), selectCommand(), examineCommand(), createCommand(), deleteCommand(), renameCommand(),
+		enableCommand(), compressCommand(), selectCommand(), examineCommand(), createCommand(), deleteCommand(), renameCommand(),
 		subscribeCommand(), unsubscribeCommand(), listCommand(), lsubCommand(), namespaceCommand(), statusCommand(),
 		appendCommand(), idleCommand(), checkCommand(), closeCommand(), unselectCommand(), expungeCommand(), uidExpungeCommand(),
 		searchCommand(), uidSearchCommand(), sortCommand(), uidSortCommand(), threadCommand(), uidThreadCommand(), fetchCommand(), uidFetchCommand(), storeCommand(), uidStoreCommand(),

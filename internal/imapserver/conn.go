@@ -379,7 +379,11 @@ func (c *conn) utf8() bool { return c.has(utf8Names | rev2) }
 
 // secure tells whether nobody else can read along.
 func (c *conn) secure() bool {
-	_, isTLS := c.nc.(*tls.Conn)
+	under := c.nc
+	if z, ok := under.(*compressedConn); ok {
+		under = z.Conn
+	}
+	_, isTLS := under.(*tls.Conn)
 	return isTLS
 }
 

@@ -19,12 +19,14 @@ const (
 )
 
 // buffers lends the buffers of active connections.
-type buffers struct{ read, write sync.Pool }
+type buffers struct{ read, write, compressed sync.Pool }
 
 func newBuffers() *buffers {
 	return &buffers{
 		read:  sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }},
 		write: sync.Pool{New: func() any { b := make([]byte, 0, writeBuffer); return &b }},
+
+		compressed: sync.Pool{New: func() any { return new([readBuffer]byte) }},
 	}
 }
 
