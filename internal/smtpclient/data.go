@@ -45,8 +45,8 @@ func (d *dotWriter) Write(p []byte) (int, error) {
 			}
 		}
 		n := len(p)
-		if i := bytes.Index(p[1:], []byte("\n.")); i >= 0 {
-			n = i + 2 // up to the line end
+		if i := bytes.Index(p, []byte("\n.")); i >= 0 {
+			n = i + 1 // up to the line end
 		}
 		if _, err := d.w.Write(p[:n]); err != nil {
 			return 0, err

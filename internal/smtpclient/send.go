@@ -296,7 +296,8 @@ func (t *transaction) envelope(pipelining bool, last string) error {
 		return err
 	}
 	if !r.Delivered() {
-		return t.refused(r)
+		t.rest(r)
+		return nil
 	}
 	for i, line := range t.rcpt {
 		r, err := t.command(line)
