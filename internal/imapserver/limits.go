@@ -19,6 +19,7 @@ type Limits struct {
 	IdleTime     time.Duration   // between commands (RFC 9051 §5.4 wants 30 min at least): 30 min
 	ReadTime     time.Duration   // between two pieces of a command: 5 min
 	WriteTime    time.Duration   // for a client to take 16 KiB: 2 min
+	Progress     time.Duration   // between two reports of a command that takes long: 10 s
 	ShutdownTime time.Duration   // for commands under way: 10 s
 	Command      imapwire.Limits // of one command, after login
 }
@@ -35,6 +36,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.IdleTime, 30*time.Minute)
 	setDefault(&l.ReadTime, 5*time.Minute)
 	setDefault(&l.WriteTime, 2*time.Minute)
+	setDefault(&l.Progress, 10*time.Second)
 	setDefault(&l.ShutdownTime, 10*time.Second)
 	return l
 }

@@ -12,10 +12,10 @@ import (
 )
 
 // searchCommand is SEARCH (RFC 9051 §6.4.4) with ESEARCH (RFC 4731), SEARCHRES
-// (RFC 5182), WITHIN (RFC 5032) and PARTIAL (RFC 9394).
+// (RFC 5182), WITHIN (RFC 5032), PARTIAL (RFC 9394) and INPROGRESS (RFC 9585).
 func searchCommand() command {
 	return command{
-		name: "SEARCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: caps("ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL"),
+		name: "SEARCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: caps("ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "INPROGRESS"),
 		run: func(ctx context.Context, c *conn) (reply, error) { return c.search(ctx, false) },
 	}
 }

@@ -28,12 +28,14 @@ type searching struct {
 	emails    []mail.EmailID
 	read      []int // what of the batch is read from the store
 	buf       []byte
+	progress  progress
 }
 
 // newSearching plans a search in the selected mailbox.
 func (c *conn) newSearching(k *imapwire.SearchKey) (*searching, error) {
 	s := &searching{c: c, snap: c.sel.view.Snapshot(), now: time.Now()}
 	s.scan.body = &finder{}
+	s.progress = c.newProgress(s.snap.Len())
 	var err error
 	s.root, err = s.compile(k)
 	s.words, s.structure, s.header = s.root.has(fromWords), s.root.has(fromStructure), s.root.has(fromHeader)
@@ -100,6 +102,9 @@ func (s *searching) decide(ctx context.Context) error {
 			s.hit(c)
 		case unknown:
 			if err := s.readBytes(ctx, c); err != nil {
+				return err
+			}
+			if err := s.progress.at(c.seq); err != nil {
 				return err
 			}
 		}
