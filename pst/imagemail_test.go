@@ -125,7 +125,7 @@ func (im *image) shapes(big int) []byte {
 	im.mailbox()
 	letters := []letter{
 		{subject: "plain"},
-		{subject: "recipients", recipients: 700},
+		{subject: "recipients", recipients: 3000},
 		{subject: "attachment", attachments: [][]byte{pattern(3000), pattern(100000), pattern(big)}},
 		{subject: "many attachments", attachments: make([][]byte, 400)},
 		{subject: "outer", inside: &letter{subject: "inner", recipients: 2, inside: &letter{subject: "innermost", attachments: [][]byte{pattern(9000)}}}},
@@ -135,7 +135,7 @@ func (im *image) shapes(big int) []byte {
 	for i := range letters[3].attachments {
 		letters[3].attachments[i] = []byte(fmt.Sprint("content ", i))
 	}
-	for i := range 500 {
+	for i := range 60 {
 		letters = append(letters, letter{subject: fmt.Sprint("message ", i), recipients: 1})
 	}
 	var ids []uint32
