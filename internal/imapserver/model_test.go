@@ -1,6 +1,7 @@
 package imapserver_test
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -8,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // mirror is what a client believes of a mailbox, from nothing but responses.
@@ -80,6 +83,9 @@ func (m *mirror) step() {
 		m.do("APPEND Model {15+}\r\nSubject: x\r\n\r\ny")
 		return
 	}
+	if n > 300 { // a long test stays quick
+		m.do(fmt.Sprintf(`STORE 1:%d +FLAGS (\Deleted)`, n/2))
+	}
 	a := 1 + m.rng.IntN(n)
 	b := a + m.rng.IntN(n-a+1)
 	flag := []string{`\Seen`, `\Flagged`, `\Deleted`, "key1", "key2"}[m.rng.IntN(5)]
@@ -102,6 +108,8 @@ func (m *mirror) step() {
 	}
 }
 
+var soak = flag.Duration("soak", 0, "let 20 sessions change a mailbox for so long")
+
 // TestManySessions lets sessions change one mailbox at random and compares what
 // each was told with what is there.
 func TestManySessions(t *testing.T) {
@@ -110,21 +118,29 @@ func TestManySessions(t *testing.T) {
 	first := s.login(t)
 	first.must("CREATE Model")
 	first.must("CREATE Other")
-	const sessions, steps = 8, 300
+	sessions, goOn := 8, func(step int) bool { return step < 300 }
+	if *soak > 0 {
+		end := time.Now().Add(*soak)
+		sessions, goOn = 20, func(int) bool { return time.Now().Before(end) }
+	}
 	mirrors := make([]*mirror, sessions)
 	for i := range mirrors {
 		mirrors[i] = &mirror{peer: s.login(t), rng: rand.New(rand.NewPCG(7, uint64(i)))}
 		mirrors[i].do("SELECT Model")
 	}
+	var steps atomic.Int64
 	var wg sync.WaitGroup
 	for _, m := range mirrors {
 		wg.Go(func() {
-			for range steps {
+			n := 0
+			for ; goOn(n); n++ {
 				m.step()
 			}
+			steps.Add(int64(n))
 		})
 	}
 	wg.Wait()
+	t.Logf("%d sessions did %d steps", sessions, steps.Load())
 	truth := &mirror{peer: first}
 	truth.do("SELECT Model")
 	truth.do("FETCH 1:* (UID FLAGS)")
