@@ -43,6 +43,7 @@ type Account struct {
 	watchers   map[*watcher]struct{}
 
 	writer
+	texts *texts // the search index
 }
 
 // newAccount returns an account with one reference that is not loaded.
@@ -64,7 +65,7 @@ func (a *Account) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.db = db
+	a.db, a.texts = db, newTexts(db)
 	err = db.View(ctx, func(tx ReadTx) error {
 		row, err := tx.Account()
 		if err != nil {

@@ -126,6 +126,8 @@ type ReadTx interface {
 	Email(id mail.EmailID) (EmailRow, error)
 	// Emails calls fn with each row in order of id.
 	Emails(fn func(EmailRow) error) error
+	// EmailsAfter returns the first n emails behind after that have references.
+	EmailsAfter(after mail.EmailID, n int) ([]mail.EmailID, error)
 	// Unused returns at most n emails that have no references.
 	Unused(n int) ([]mail.EmailID, error)
 	// Details calls fn with what NewEmail.Details of ids[i] was, in any order,
@@ -183,4 +185,39 @@ type Tx interface {
 	// TrimHistory removes the n oldest rows of the expunge history and returns
 	// the modseq of the last of them.
 	TrimHistory(n int) (mail.ModSeq, error)
+}
+
+// TextDB is what a DB implements that can keep a search index. What it holds
+// can be made anew from the messages, so commits need not be synced, but a
+// crash must leave one of the states that were committed. What is damaged
+// is an error of mail.KindCorrupt, or made empty. Views and updates may be
+// called as in DB.
+type TextDB interface {
+	ViewTexts(ctx context.Context, fn func(TextReadTx) error) error
+	UpdateTexts(ctx context.Context, fn func(TextTx) error) error
+	// DropTexts makes the index empty, whatever state it is in.
+	DropTexts() error
+}
+
+// TextReadTx reads a search index: blocks in order of their key.
+type TextReadTx interface {
+	// TextHeads calls fn with the heads of blocks from a key on until it returns
+	// false. The head is valid until fn returns.
+	TextHeads(from mail.EmailID, fn func(key mail.EmailID, head []byte) (more bool, err error)) error
+	// LastText returns the block of the highest key; 0 where there is none.
+	LastText() (key mail.EmailID, head []byte, err error)
+	// TextData returns what PutText wrote.
+	TextData(key mail.EmailID) ([]byte, error)
+	// TextsDirty returns what SetTextsDirty wrote last; false at first.
+	TextsDirty() (bool, error)
+	// VerifyTexts has the database check its own structure.
+	VerifyTexts(fn func(problem string) error) error
+}
+
+// TextTx reads and writes a search index.
+type TextTx interface {
+	TextReadTx
+	// PutText writes a block, new or not; a nil head removes it.
+	PutText(key mail.EmailID, head, data []byte) error
+	SetTextsDirty(dirty bool) error
 }

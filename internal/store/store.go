@@ -55,6 +55,7 @@ type Options struct {
 	IdleAccounts int              // accounts kept in memory after their last Release: 256
 	InlineMax    int              // largest compressed body kept in the database, bytes: 64 KiB
 	HistoryRows  int              // expunges remembered an account: 32,768
+	IndexDelay   time.Duration    // quiet time before new messages are indexed for searches: 2 s; negative: only on demand
 	Limits       message.Limits
 	Log          *slog.Logger     // slog.Default
 	Now          func() time.Time // time.Now
@@ -68,10 +69,11 @@ type DefaultMailbox struct {
 
 // Store is all accounts of one node.
 type Store struct {
-	engine  Engine
-	opt     Options
-	codec   *blob.Codec
-	buffers sync.Pool // *[spoolBuffer]byte
+	engine   Engine
+	opt      Options
+	codec    *blob.Codec
+	buffers  sync.Pool     // *[spoolBuffer]byte
+	indexing chan struct{} // holds a token of the account that is being indexed
 
 	mu       sync.Mutex
 	accounts map[mail.AccountID]*Account
@@ -97,6 +99,9 @@ func New(engine Engine, opt Options) *Store {
 	if opt.HistoryRows == 0 {
 		opt.HistoryRows = 32 << 10
 	}
+	if opt.IndexDelay == 0 {
+		opt.IndexDelay = 2 * time.Second
+	}
 	if opt.Log == nil {
 		opt.Log = slog.Default()
 	}
@@ -107,6 +112,7 @@ func New(engine Engine, opt Options) *Store {
 		engine: engine, opt: opt, codec: blob.NewCodec(),
 		buffers:  sync.Pool{New: func() any { return new([spoolBuffer]byte) }},
 		accounts: make(map[mail.AccountID]*Account), idle: list.New(),
+		indexing: make(chan struct{}, 1),
 	}
 }
 
@@ -217,6 +223,7 @@ func (a *Account) leave(save bool) {
 			a.saveRecent()
 		}
 		a.stop(errClosed)
+		a.stopTexts(save)
 		if err := a.db.Close(); err != nil {
 			a.store.opt.Log.Error("closing an account", "account", a.id, "err", err)
 		}
@@ -296,6 +303,7 @@ func (a *Account) removeAndLeave(ctx context.Context) error {
 	defer a.leave(false)
 	if a.err == nil {
 		a.stop(errNoAccount(a.id))
+		a.stopTexts(false)
 		if err := a.db.Close(); err != nil {
 			return err
 		}

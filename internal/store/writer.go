@@ -139,6 +139,9 @@ func (a *Account) commit(group []*op) {
 	if err == nil {
 		a.publish(b)
 		a.removeBlobs(b)
+		if len(b.emails) > 0 {
+			a.textsBehind(nil)
+		}
 	}
 	for i, o := range group {
 		if err != nil && errs[i] == nil {
@@ -152,14 +155,19 @@ func (a *Account) commit(group []*op) {
 func (a *Account) sweep() {
 	var b *batch
 	n := 0
+	var removed []mail.EmailID
 	err := a.db.Update(context.Background(), func(tx Tx) error {
 		ids, err := tx.Unused(sweepBatch)
 		if err != nil {
 			return err
 		}
 		n = len(ids)
+		removed = ids
 		b = newBatch(a, tx)
 		if n > 0 {
+			if err := a.texts.setDirty(context.Background()); err != nil {
+				a.store.opt.Log.Warn("noting expunged messages in the search index", "account", a.id, "err", err)
+			}
 			b.unlinked, err = tx.DeleteEmails(ids)
 		}
 		return err
@@ -168,6 +176,9 @@ func (a *Account) sweep() {
 		a.store.opt.Log.Error("removing expunged messages", "account", a.id, "err", err)
 	} else {
 		a.removeBlobs(b)
+		if len(removed) > 0 {
+			a.textsBehind(removed)
+		}
 	}
 	a.unswept = err == nil && n == sweepBatch
 }

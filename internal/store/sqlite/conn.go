@@ -27,7 +27,9 @@ type DB struct {
 	engine *Engine
 	id     mail.AccountID
 	dir    string
+	name   string // of the database in dir
 	blobs  blob.Dir
+	texts  textIndex
 
 	// Under Engine.mu.
 	idle   []*conn
@@ -56,7 +58,7 @@ const pragmas = `
 
 // open opens a connection.
 func (db *DB) open(flags sqlite3.OpenFlag) (*conn, error) {
-	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.Join(db.dir, dbName)}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.Join(db.dir, db.name)}
 	if vfs := db.engine.opt.VFS; vfs != "" {
 		u.RawQuery = url.Values{"vfs": {vfs}}.Encode()
 	}
@@ -64,7 +66,11 @@ func (db *DB) open(flags sqlite3.OpenFlag) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := raw.Exec(pragmas); err != nil {
+	set := pragmas
+	if db.name == textsName {
+		set += textPragmas
+	}
+	if err := raw.Exec(set); err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}
 	return &conn{Conn: raw, db: db, stmts: make(map[string]*sqlite3.Stmt)}, nil
@@ -189,7 +195,12 @@ func (c *conn) query(sql string, fn func(*sqlite3.Stmt) error, args ...any) erro
 }
 
 // View implements store.DB.
-func (db *DB) View(ctx context.Context, fn func(store.ReadTx) error) (err error) {
+func (db *DB) View(ctx context.Context, fn func(store.ReadTx) error) error {
+	return db.view(ctx, func(c *conn) error { return fn(&tx{c: c}) })
+}
+
+// view calls fn with a connection on which a transaction is open.
+func (db *DB) view(ctx context.Context, fn func(*conn) error) (err error) {
 	select {
 	case db.engine.readers <- struct{}{}:
 		defer func() { <-db.engine.readers }()
@@ -203,13 +214,22 @@ func (db *DB) View(ctx context.Context, fn func(store.ReadTx) error) (err error)
 	defer func() { db.give(c, err) }()
 	defer c.SetInterrupt(c.SetInterrupt(ctx))
 	if err = c.exec("BEGIN"); err == nil {
-		err = errors.Join(fn(&tx{c: c}), c.rollback())
+		err = errors.Join(fn(c), c.rollback())
 	}
 	return wrap(err, "reading account %q", string(db.id))
 }
 
 // Update implements store.DB.
-func (db *DB) Update(ctx context.Context, fn func(store.Tx) error) (err error) {
+func (db *DB) Update(ctx context.Context, fn func(store.Tx) error) error {
+	return db.update(ctx, func(c *conn) (undo func() error, err error) {
+		t := &tx{c: c}
+		return t.unlink, fn(t)
+	})
+}
+
+// update calls fn with a connection on which a transaction is open, and commits
+// it. Where either fails, what fn returns undoes what is not in the database.
+func (db *DB) update(ctx context.Context, fn func(*conn) (undo func() error, err error)) (err error) {
 	select {
 	case db.engine.writers <- struct{}{}:
 		defer func() { <-db.engine.writers }()
@@ -221,14 +241,14 @@ func (db *DB) Update(ctx context.Context, fn func(store.Tx) error) (err error) {
 		return err
 	}
 	defer func() { db.give(c, err) }()
-	t := &tx{c: c}
+	undo := func() error { return nil }
 	if err = c.exec("BEGIN IMMEDIATE"); err == nil {
-		if err = fn(t); err == nil {
+		if undo, err = fn(c); err == nil {
 			err = c.exec("COMMIT")
 		}
 	}
 	if err != nil {
-		err = errors.Join(err, c.rollback(), t.unlink())
+		err = errors.Join(err, c.rollback(), undo())
 	}
 	return wrap(err, "changing account %q", string(db.id))
 }
@@ -271,5 +291,6 @@ func (db *DB) Close() error {
 	for _, c := range conns {
 		errs = append(errs, c.close())
 	}
+	errs = append(errs, db.texts.close())
 	return wrap(errors.Join(errs...), "closing account %q", string(db.id))
 }

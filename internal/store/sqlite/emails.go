@@ -39,6 +39,15 @@ func (t *tx) Emails(fn func(store.EmailRow) error) error {
 	return t.c.query(`SELECT `+emailColumns+` FROM email ORDER BY id`, func(s *sqlite3.Stmt) error { return fn(emailRow(s)) })
 }
 
+// EmailsAfter implements store.ReadTx.
+func (t *tx) EmailsAfter(after mail.EmailID, n int) (ids []mail.EmailID, err error) {
+	err = t.c.query(`SELECT id FROM email WHERE id > ? AND refs > 0 ORDER BY id LIMIT ?`, func(s *sqlite3.Stmt) error {
+		ids = append(ids, mail.EmailID(s.ColumnInt64(0)))
+		return nil
+	}, int64(after), int64(n))
+	return ids, err
+}
+
 // Unused implements store.ReadTx.
 func (t *tx) Unused(n int) (ids []mail.EmailID, err error) {
 	err = t.c.query(`SELECT id FROM email WHERE refs = 0 LIMIT ?`, func(s *sqlite3.Stmt) error {

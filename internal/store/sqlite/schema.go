@@ -116,7 +116,7 @@ func (db *DB) create(init func(store.Tx) error) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(db.dir, dbName), os.O_RDWR, 0)
+	f, err := os.OpenFile(filepath.Join(db.dir, db.name), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

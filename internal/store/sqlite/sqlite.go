@@ -2,6 +2,7 @@
 // with one SQLite database and the files of its large bodies,
 //
 //	DIR/accounts/<domain>/<local>/mail.db   (-wal, -shm while it is open)
+//	DIR/accounts/<domain>/<local>/search.db the search index; made anew where it is missing
 //	DIR/accounts/<domain>/<local>/blobs/ab/<sha256>.zst
 //	DIR/accounts/.spool/                    messages on their way in, accounts being made or removed
 //	DIR/accounts/.lock                      held by the process that uses DIR
@@ -149,7 +150,7 @@ func (e *Engine) Open(ctx context.Context, id mail.AccountID) (store.DB, error) 
 	} else if err != nil {
 		return nil, wrap(err, "opening account %q", string(id))
 	}
-	db := &DB{engine: e, id: id, dir: dir, blobs: blob.Dir(filepath.Join(dir, "blobs"))}
+	db := &DB{engine: e, id: id, dir: dir, name: dbName, blobs: blob.Dir(filepath.Join(dir, "blobs"))}
 	c, err := db.take()
 	if err != nil {
 		return nil, err
@@ -177,7 +178,7 @@ func (e *Engine) Create(ctx context.Context, id mail.AccountID, init func(store.
 		return wrap(err, "making account %q", string(id))
 	}
 	defer os.RemoveAll(temp)
-	db := &DB{engine: e, id: id, dir: temp, blobs: blob.Dir(filepath.Join(temp, "blobs"))}
+	db := &DB{engine: e, id: id, dir: temp, name: dbName, blobs: blob.Dir(filepath.Join(temp, "blobs"))}
 	if err := db.create(init); err != nil {
 		return wrap(err, "making account %q", string(id))
 	}

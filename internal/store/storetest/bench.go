@@ -37,6 +37,7 @@ func Benchmark(b *testing.B, open Open) {
 		{"Body/64KiB/file", func(b *testing.B, s *bench) { s.bodies(b, 64<<10, 1) }},
 		{"Body/256KiB/inline", func(b *testing.B, s *bench) { s.bodies(b, 250<<10, 1<<20) }},
 		{"Body/256KiB/file", func(b *testing.B, s *bench) { s.bodies(b, 250<<10, 1) }},
+		{"SearchTexts/10000", func(b *testing.B, s *bench) { s.texts(b) }},
 		{"OpenAccount", func(b *testing.B, s *bench) { s.openAccounts(b) }},
 	} {
 		b.Run(bench.name, func(b *testing.B) { bench.run(b, newBench(b, open)) })

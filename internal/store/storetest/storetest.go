@@ -62,6 +62,8 @@ func Run(t *testing.T, open Open) {
 		{"KeepExpunged", testKeepExpunged},
 		{"Model", testModel},
 		{"Canceled", testCanceled},
+		{"Texts", testTexts},
+		{"TextsInBackground", testTextsInBackground},
 		{"Check", testCheck},
 	} {
 		t.Run(test.name, func(t *testing.T) {
