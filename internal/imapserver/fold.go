@@ -3,58 +3,16 @@ package imapserver
 import (
 	"bytes"
 	"errors"
-	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
+	"expost/internal/fulltext"
 )
 
-// appendFolded appends s without the differences that a search ignores: case,
-// how a character with an accent is composed, and whether a space may break.
-func appendFolded(dst, s []byte) []byte {
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			if c >= 'A' && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			dst = append(dst, c)
-			i++
-			continue
-		}
-		j := i // a run of characters beyond ASCII
-		for j < len(s) && s[j] >= utf8.RuneSelf {
-			j++
-		}
-		dst = appendFoldedRunes(dst, norm.NFC.Bytes(s[i:j]))
-		i = j
-	}
-	return dst
-}
-
-// appendFoldedRunes appends the characters of s, each as the first of those
-// that differ from it in case only.
-func appendFoldedRunes(dst, s []byte) []byte {
-	for len(s) > 0 {
-		r, n := utf8.DecodeRune(s)
-		s = s[n:]
-		least := r
-		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-			least = min(least, f)
-		}
-		switch {
-		case least >= 'A' && least <= 'Z': // of which a character beyond ASCII is a form
-			least += 'a' - 'A'
-		case least == '\u00a0': // no-break space, which HTML is full of
-			least = ' '
-		}
-		dst = utf8.AppendRune(dst, least)
-	}
-	return dst
-}
+// appendFolded appends s without the differences that a search ignores.
+func appendFolded(dst, s []byte) []byte { return fulltext.AppendFolded(dst, s) }
 
 // fold returns a text as appendFolded makes it.
-func fold(s string) []byte { return appendFolded(nil, []byte(s)) }
+func fold(s string) []byte { return fulltext.Fold(s) }
 
 // errFound ends the reading of a text when everything looked for is found.
 var errFound = errors.New("found")

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"expost/internal/fulltext"
 	"expost/internal/imapwire"
 	"expost/internal/mail"
 	"expost/internal/message"
@@ -22,6 +23,8 @@ type searching struct {
 	words     bool // a test needs the words of the card
 	structure bool // a test needs the parsed structure
 	header    bool // a test needs the header's bytes
+	needles   []fulltext.Needle // what is looked for in texts and header fields
+	texts     *store.TextHits   // what the store's index of texts says of them; nil: not asked
 	scan      scan
 	hits      []hit
 	batch     []candidate
@@ -47,8 +50,31 @@ func (t *test) has(c cost) bool {
 	return len(t.tests) == 0 && t.cost == c || slices.ContainsFunc(t.tests, func(sub test) bool { return sub.has(c) })
 }
 
+// askTexts asks the index of texts about the messages of which it is open
+// without them whether they match.
+func (s *searching) askTexts(ctx context.Context) (err error) {
+	if len(s.needles) == 0 {
+		return nil
+	}
+	var open []mail.EmailID
+	for seq, m := range s.snap.Range(1, s.snap.Len()) {
+		c := candidate{seq: seq, m: m}
+		if s.words {
+			c.words = s.c.sel.cards.get(m.Email).words
+		}
+		if s.eval(&s.root, &c) == unknown {
+			open = append(open, m.Email)
+		}
+	}
+	s.texts, err = s.c.account.SearchTexts(ctx, open, s.needles)
+	return err
+}
+
 // run returns the messages that match, in order.
 func (s *searching) run(ctx context.Context) ([]hit, error) {
+	if err := s.askTexts(ctx); err != nil {
+		return nil, err
+	}
 	for seq, m := range s.snap.Range(1, s.snap.Len()) {
 		c := candidate{seq: seq, m: m}
 		result := s.eval(&s.root, &c)

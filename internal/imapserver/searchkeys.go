@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"expost/internal/fulltext"
 	"expost/internal/imapwire"
 	"expost/internal/mail"
 	"expost/internal/message"
@@ -51,6 +52,7 @@ type test struct {
 	word   string // keyword, id, or the needle in the card's words
 	needle []byte // folded
 	index  int    // of needle among those looked for in the bytes
+	text   int    // of needle in searching.needles
 }
 
 // candidate is a message and what has been read of it.
@@ -90,6 +92,11 @@ func (s *searching) compile(k *imapwire.SearchKey) (test, error) {
 			return test{op: imapwire.SearchAll}, nil
 		}
 		t.cost, t.index = fromBody, s.scan.addText(t.needle, k.Op == imapwire.SearchText)
+		where := fulltext.InBody
+		if k.Op == imapwire.SearchText {
+			where = fulltext.InText
+		}
+		t.text = s.addNeedle(fulltext.Needle{Where: where, Text: t.needle})
 	}
 	return t, nil
 }
@@ -125,6 +132,13 @@ func (s *searching) compileHeader(t *test, k *imapwire.SearchKey) {
 		return
 	}
 	t.cost, t.index = fromHeader, s.scan.addField(t.field, t.needle)
+	t.text = s.addNeedle(fulltext.Needle{Where: fulltext.InField, Field: t.field, Text: t.needle})
+}
+
+// addNeedle adds what the index of texts is asked for.
+func (s *searching) addNeedle(n fulltext.Needle) (index int) {
+	s.needles = append(s.needles, n)
+	return len(s.needles) - 1
 }
 
 // inSpans tells whether seq is in one of the spans, which are in order.
@@ -255,8 +269,12 @@ func sentOn(t *test, m *message.Message) bool {
 	return day >= t.day
 }
 
-// evalBytes answers a test from what was read of the bytes.
+// evalBytes answers a test from the index of texts, or from what was read of
+// the bytes.
 func (s *searching) evalBytes(t *test, c *candidate) answer {
+	if s.texts != nil && s.texts.Known(c.m.Email) {
+		return answerOf(s.texts.Found(c.m.Email, t.text))
+	}
 	if c.bytes < t.cost {
 		return unknown
 	}

@@ -1,0 +1,82 @@
+package imapserver_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"expost/internal/imapserver"
+	"expost/internal/listener"
+)
+
+// toldCapabilities returns the capabilities that clients hear of, with and without TLS,
+// before and after login.
+func toldCapabilities(t *testing.T) map[string]bool {
+	told := map[string]bool{}
+	hear := func(line string) {
+		list := regexp.MustCompile(`CAPABILITY ([^\]]*)`).FindStringSubmatch(line)
+		if list == nil {
+			t.Fatalf("no capabilities in %q", line)
+		}
+		for _, word := range strings.Fields(list[1]) {
+			name, _, _ := strings.Cut(word, "APPENDLIMIT=")
+			if name == "" {
+				name = "APPENDLIMIT"
+			}
+			told[name] = true
+		}
+	}
+	for _, plaintext := range []listener.PlaintextAuth{listener.PlaintextNever, listener.PlaintextLoopback} {
+		s := newSite(t, func(c *imapserver.Config) { c.TLSConfig, c.PlaintextAuth = testTLS(t), plaintext })
+		p := s.dial(t)
+		hear(p.line())
+		if plaintext == listener.PlaintextLoopback {
+			p.must("LOGIN ajay secret")
+			hear(p.must("CAPABILITY")[0])
+		}
+	}
+	return told
+}
+
+// The table of docs/imap.md says what the server says.
+func TestDocs(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "imap.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests strings.Builder
+	sources, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range sources {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tests.Write(source)
+	}
+	told := toldCapabilities(t)
+	row := regexp.MustCompile(`(?m)^\| (\S+) \| [^|]+ \| (Yes|Partial|No) \| (\S*) ?\|$`)
+	for _, m := range row.FindAllStringSubmatch(string(doc), -1) {
+		name, served, test := m[1], m[2] != "No", m[3]
+		if told[name] != served {
+			t.Errorf("%s is served: %v, docs/imap.md says %s", name, told[name], m[2])
+		}
+		delete(told, name)
+		file, isDialogue := strings.CutPrefix(test, "dialogue/")
+		switch _, err := os.Stat(filepath.Join("testdata", "dialogue", file+".txt")); {
+		case !served && test == "":
+		case isDialogue && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case !isDialogue && !strings.Contains(tests.String(), "func "+test+"(t *testing.T)"):
+			t.Errorf("%s: there is no test %q", name, test)
+		}
+	}
+	for name := range told {
+		t.Errorf("%s is served and not in docs/imap.md", name)
+	}
+}
