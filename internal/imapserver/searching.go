@@ -20,9 +20,9 @@ type searching struct {
 	snap      *store.Snapshot
 	now       time.Time
 	root      test
-	words     bool // a test needs the words of the card
-	structure bool // a test needs the parsed structure
-	header    bool // a test needs the header's bytes
+	words     bool              // a test needs the words of the card
+	structure bool              // a test needs the parsed structure
+	header    bool              // a test needs the header's bytes
 	needles   []fulltext.Needle // what is looked for in texts and header fields
 	texts     *store.TextHits   // what the store's index of texts says of them; nil: not asked
 	scan      scan
