@@ -25,8 +25,10 @@ type directory interface {
 	block(bid uint64) (blockEntry, bool, error)
 	node(nid uint32) (nodeEntry, bool, error)
 
-	// nodes yields all nodes, and an error for each part that cannot be read.
+	// nodes and blocks yield all there are, and an error for each part that
+	// cannot be read.
 	nodes() iter.Seq2[nodeEntry, error]
+	blocks() iter.Seq2[blockEntry, error]
 }
 
 // trees is the directory that the file holds ([MS-PST] 2.2.2.7.7).

@@ -61,9 +61,13 @@ func (r *rebuilt) block(bid uint64) (blockEntry, bool, error) {
 	return r.where[i], true, nil
 }
 
-func (r *rebuilt) nodes() iter.Seq2[nodeEntry, error] {
-	return func(yield func(nodeEntry, error) bool) {
-		for _, e := range r.list {
+func (r *rebuilt) nodes() iter.Seq2[nodeEntry, error]   { return each(r.list) }
+func (r *rebuilt) blocks() iter.Seq2[blockEntry, error] { return each(r.where) }
+
+// each yields what is in a list; none of it is an error.
+func each[T any](list []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, e := range list {
 			if !yield(e, nil) {
 				return
 			}

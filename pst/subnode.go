@@ -79,12 +79,15 @@ func (n *node) walkSubnodes(bid uint64, level int, yield func(*node, error) bool
 		width = 2 * size // SIENTRY: nid, bid
 	}
 	count := min(int(le.Uint16(b[2:])), (len(b)-head)/width)
+	seen := make(map[uint64]bool) // lists: a hostile one names the same again and again
 	for i := range count {
 		e := b[head+i*width:]
 		if b[1] == 1 {
-			if !n.walkSubnodes(n.f.format.id(e[size:]), 0, yield) {
+			list := n.f.format.id(e[size:])
+			if !seen[list] && !n.walkSubnodes(list, 0, yield) {
 				return false
 			}
+			seen[list] = true
 			continue
 		}
 		s := &node{f: n.f, nid: le.Uint32(e), top: n.top, data: n.f.format.id(e[size:]), sub: n.f.format.id(e[2*size:])}
