@@ -56,7 +56,7 @@ is added, and nothing is removed.`,
 				return fmt.Errorf("making the folder for the ledger: %w", err)
 			}
 			var results []migrate.Result
-			err = a.runEngine(cmd.Context(), files.New(""), ledger, migrate.Options{Removals: migrate.RemoveNone}, func(e *migrate.Engine) (err error) {
+			err = a.runEngine(cmd.Context(), files.New("", n.Log), ledger, migrate.Options{Removals: migrate.RemoveNone}, func(e *migrate.Engine) (err error) {
 				results, err = e.Run(cmd.Context(), users)
 				return err
 			})

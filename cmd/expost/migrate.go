@@ -302,7 +302,7 @@ func accountOf(n *node) targetstore.Accounts {
 // openSource makes the source of a plan.
 func openSource(plan migrate.Plan, n *node) (migrate.Source, error) {
 	if plan.Source.Kind == "files" {
-		return files.New(plan.Source.Folder), nil
+		return files.New(plan.Source.Folder, n.Log), nil
 	}
 	address, security, err := imapAddress(plan.Source)
 	if err != nil {

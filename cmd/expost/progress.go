@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -27,6 +28,8 @@ type progress struct {
 	items  int
 	bytes  int64
 	spoken time.Time // when the last line was written
+
+	line atomic.Pointer[string] // what the bar of the total says; its goroutine may not wait for mu
 }
 
 // share is what is known of one account.
@@ -65,8 +68,12 @@ func (p *progress) Accounts(n int) {
 	}
 	p.total = p.bars.AddBar(int64(n*1000),
 		mpb.BarPriority(1<<20), mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return p.text() }, decor.WC{W: 30, C: decor.DindentRight})),
-		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return p.remaining() })))
+		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
+			if line := p.line.Load(); line != nil {
+				return *line
+			}
+			return ""
+		})))
 }
 
 // Start implements migrate.Progress.
@@ -129,7 +136,7 @@ func (p *progress) Close() {
 	p.bars.Wait()
 }
 
-// share returns what part of everything is done, 0 to 1. p.mu is held.
+// fraction returns what part of everything is done, 0 to 1. p.mu is held.
 func (p *progress) fraction() float64 {
 	done := float64(p.done)
 	for _, s := range p.active {
@@ -140,42 +147,32 @@ func (p *progress) fraction() float64 {
 	return done / float64(max(1, p.accounts))
 }
 
-// show moves the bar of the total, or writes a line when it is time to.
+// show moves the bar of the total, or writes a line when it is time to. p.mu
+// is held.
 func (p *progress) show() {
-	if p.total != nil {
-		p.total.SetCurrent(int64(p.fraction() * float64(p.accounts) * 1000))
+	now := time.Now()
+	if p.total == nil && now.Sub(p.spoken) < lineEvery {
 		return
 	}
-	if now := time.Now(); now.Sub(p.spoken) >= lineEvery {
-		p.spoken = now
-		fmt.Fprintf(p.out, "%s, %s\n", p.textLocked(), p.remainingLocked())
+	p.spoken = now
+	line := p.text(now)
+	if p.total == nil {
+		fmt.Fprintln(p.out, line)
+		return
 	}
+	p.line.Store(&line)
+	p.total.SetCurrent(int64(p.fraction() * float64(p.accounts) * 1000))
 }
 
-func (p *progress) text() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.textLocked()
-}
-
-func (p *progress) textLocked() string {
-	seconds := max(0.001, time.Since(p.start).Seconds())
-	return fmt.Sprintf("%d of %d accounts, %d messages, %.0f/s, %.1f MB/s",
-		p.done, p.accounts, p.items, float64(p.items)/seconds, float64(p.bytes)/seconds/1e6)
-}
-
-func (p *progress) remaining() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.remainingLocked()
-}
-
-// remainingLocked guesses from the part that is done.
-func (p *progress) remainingLocked() string {
-	part := p.fraction()
-	if part < 0.005 {
-		return "remaining time not known yet"
+// text says how far it is and guesses the time that is left from the part that
+// is done. p.mu is held.
+func (p *progress) text(now time.Time) string {
+	passed := now.Sub(p.start)
+	seconds := max(0.001, passed.Seconds())
+	left := "remaining time not known yet"
+	if part := p.fraction(); part >= 0.005 {
+		left = time.Duration(float64(passed)*(1-part)/part).Round(time.Second).String() + " left"
 	}
-	left := time.Duration(float64(time.Since(p.start)) * (1 - part) / part)
-	return left.Round(time.Second).String() + " left"
+	return fmt.Sprintf("%d of %d accounts, %d messages, %.0f/s, %.1f MB/s, %s",
+		p.done, p.accounts, p.items, float64(p.items)/seconds, float64(p.bytes)/seconds/1e6, left)
 }

@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
-
-	"expost/internal/mail"
 )
 
 // pass is one pass over one account, by two goroutines: one walks through the
@@ -25,9 +21,7 @@ type pass struct {
 	memory *semaphore.Weighted // bytes of messages on their way
 	lost   map[string]error    // folders to leave out, by key
 	res    *Result             // the writer's
-
-	mu     sync.Mutex
-	failed []error // of single folders
+	failed []error             // of single folders; the writer's
 }
 
 // What one account may have on its way: jobs, and bytes in memory.
@@ -49,14 +43,16 @@ func (e *folderError) Error() string { return fmt.Sprintf("folder %q: %v", e.nam
 func (e *folderError) Unwrap() error { return e.err }
 
 // pass opens both sides and copies what the source has and the target has not.
+// What was fetched when the source is lost is still written.
 func (e *Engine) pass(ctx context.Context, row accountRow, res *Result, lost map[string]error) (err error) {
-	group, ctx := errgroup.WithContext(ctx)
+	walking, stop := context.WithCancel(ctx)
+	defer stop()
 	dst, err := e.target.Open(ctx, row.user)
 	if err != nil {
 		return fmt.Errorf("opening the target account %s: %w", row.user.Target, err)
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
-	src, err := e.source.Open(ctx, row.user)
+	src, err := e.source.Open(walking, row.user)
 	if err != nil {
 		return fmt.Errorf("opening the source account %s: %w", row.user.Source, err)
 	}
@@ -65,23 +61,27 @@ func (e *Engine) pass(ctx context.Context, row accountRow, res *Result, lost map
 		Engine: e, user: row.user, row: row, src: src, dst: dst, lost: lost, res: res,
 		jobs: make(chan *job, jobQueue), memory: semaphore.NewWeighted(jobMemory),
 	}
-	group.Go(func() error {
+	walked := make(chan error, 1)
+	go func() {
 		defer close(p.jobs)
-		return p.walk(ctx)
-	})
-	group.Go(func() error { return (&writer{pass: p}).run(ctx) })
-	err = group.Wait()
+		walked <- p.walk(walking)
+	}()
+	err = (&writer{pass: p}).run(ctx)
+	if err != nil {
+		stop()
+	}
 	for j := range p.jobs { // what a writer that failed has left
 		p.drop(j)
+	}
+	if werr := <-walked; err == nil {
+		err = werr
 	}
 	return errors.Join(append([]error{err}, p.failed...)...)
 }
 
 // fail records what is wrong with one folder.
 func (p *pass) fail(ctx context.Context, f *folderRow, err error) error {
-	p.mu.Lock()
 	p.failed = append(p.failed, &folderError{f.Key, f.Name, err})
-	p.mu.Unlock()
 	p.opt.Log.Warn("a folder was left out", "source", p.user.Source, "folder", f.Name, "error", err)
 	f.error, f.settled = err.Error(), false
 	return p.ledger.putFolder(ctx, p.row.id, f)
@@ -154,9 +154,6 @@ func (p *pass) needsWork(ctx context.Context, f *folderRow, targets map[string]F
 		return true, p.ledger.forget(ctx, p.row.id, f)
 	}
 	if !f.settled || !exists {
-		return true, nil
-	}
-	if t.Subscribed != f.Subscribed || t.Use != f.Use && f.target != mail.Inbox {
 		return true, nil
 	}
 	if f.NoItems {

@@ -144,6 +144,7 @@ func (l *Ledger) sync(ctx context.Context, account int64, listed []Folder) ([]*f
 		} else if r.adopted != 0 && r.State.UIDValidity != f.State.UIDValidity {
 			restarted = append(restarted, r)
 		}
+		r.settled = r.settled && r.Use == f.Use && r.Subscribed == f.Subscribed
 		if r.id == 0 || r.Folder != kept(f) || !r.present || r.error != "" {
 			changed = append(changed, r)
 		}

@@ -178,7 +178,8 @@ type TargetAccount interface {
 	Folders(ctx context.Context) ([]Folder, error)
 
 	// Prepare makes the folder f.Name where it is missing, with its parents, gives
-	// it the role and subscription of f, and the UIDValidity of f.State and at
+	// it the subscription of f and its role, unless a folder with mail has that
+	// role, and the UIDValidity of f.State and at
 	// least its UIDNext where it can. It returns the folder as it is then. It may
 	// be called again with a higher UIDNext.
 	Prepare(ctx context.Context, f Folder) (Folder, error)

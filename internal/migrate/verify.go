@@ -121,6 +121,9 @@ func (v *verifier) account(ctx context.Context) (err error) {
 			v.problem(f.Name, "", "missing at the target: run again")
 			continue
 		}
+		if taken := slices.ContainsFunc(targets, func(t Folder) bool { return t.Use == f.Use }); !taken {
+			v.problem(f.Name, "", "the role %s is missing at the target", f.Use)
+		}
 		if err := v.folder(ctx, f, rows[i], targets[t]); err != nil {
 			return fmt.Errorf("folder %q: %w", f.Name, err)
 		}
@@ -133,9 +136,6 @@ func (v *verifier) folder(ctx context.Context, f Folder, r folderRow, t Folder) 
 	v.out.Folders++
 	if f.Subscribed != t.Subscribed {
 		v.problem(f.Name, "", "subscribed at the source: %t, at the target: %t", f.Subscribed, t.Subscribed)
-	}
-	if f.Use != t.Use && t.Name != mail.Inbox {
-		v.problem(f.Name, "", "role at the source %q, at the target %q", f.Use, t.Use)
 	}
 	if f.NoItems {
 		return nil

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,15 +22,19 @@ import (
 )
 
 // Source reads accounts from files; User.Source is a path.
-type Source struct{ dir string }
+type Source struct {
+	dir string
+	log *slog.Logger
+}
 
 var (
 	_ migrate.Source   = (*Source)(nil)
 	_ migrate.Measurer = (*account)(nil)
 )
 
-// New returns a source. Relative paths start at dir.
-func New(dir string) *Source { return &Source{dir} }
+// New returns a source. Relative paths start at dir. Files that are no mail
+// are told to log.
+func New(dir string, log *slog.Logger) *Source { return &Source{dir, log} }
 
 // Open implements migrate.Source.
 func (s *Source) Open(_ context.Context, u migrate.User) (migrate.SourceAccount, error) {
@@ -37,9 +42,12 @@ func (s *Source) Open(_ context.Context, u migrate.User) (migrate.SourceAccount,
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(s.dir, path)
 	}
-	boxes, err := detect(path)
+	boxes, others, err := detect(path)
 	if err != nil {
 		return nil, err
+	}
+	if len(others) > 0 {
+		s.log.Warn("files that are no mail were passed over", "path", u.Source, "files", len(others), "first", others[0])
 	}
 	return &account{boxes: boxes}, nil
 }
@@ -189,35 +197,35 @@ func readError(err error) error {
 	return err
 }
 
-// detect finds out what path is and returns its folders, INBOX first.
-func detect(path string) ([]found, error) {
+// detect finds out what path is and returns its folders, INBOX first, and the
+// files that are no mail.
+func detect(path string) (boxes []found, others []string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, mail.Errorf(mail.KindNotExist, "there is no %s", path)
+			return nil, nil, mail.Errorf(mail.KindNotExist, "there is no %s", path)
 		}
-		return nil, readError(err)
+		return nil, nil, readError(err)
 	}
-	var boxes []found
 	if info.IsDir() {
 		if isMaildir(path) {
 			boxes, err = maildirTree(path)
 		} else {
-			boxes, err = fileTree(path)
+			boxes, others, err = fileTree(path)
 		}
 	} else {
 		boxes, err = singleFile(path)
 	}
 	if err != nil {
-		return nil, readError(err)
+		return nil, nil, readError(err)
 	}
 	for i := range boxes { // keys that stay what they are where the whole is moved
 		if boxes[i].Key, err = filepath.Rel(path, boxes[i].Key); err != nil {
-			return nil, fmt.Errorf("finding the place of a folder in %s: %w", path, err)
+			return nil, nil, fmt.Errorf("finding the place of a folder in %s: %w", path, err)
 		}
 	}
 	if len(boxes) == 0 {
-		return nil, mail.Errorf(mail.KindInvalid, "%s holds no mail: neither a Maildir nor mbox nor .eml files", path)
+		return nil, nil, mail.Errorf(mail.KindInvalid, "%s holds no mail: neither a Maildir nor mbox nor .eml files", path)
 	}
 	slices.SortStableFunc(boxes, func(x, y found) int {
 		if (x.Name == mail.Inbox) != (y.Name == mail.Inbox) {
@@ -228,7 +236,7 @@ func detect(path string) ([]found, error) {
 		}
 		return strings.Compare(x.Name, y.Name)
 	})
-	return guessed(boxes), nil
+	return guessed(boxes), others, nil
 }
 
 // guessed gives folders roles by their names.

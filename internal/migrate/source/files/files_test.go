@@ -1,6 +1,7 @@
 package files_test
 
 import (
+	"log/slog"
 	"path/filepath"
 	"testing"
 
@@ -27,7 +28,7 @@ func TestContract(t *testing.T) {
 				if err := c.write(dir, m); err != nil {
 					t.Fatal(err)
 				}
-				return files.New(""), migrate.User{Source: dir}
+				return files.New("", slog.New(slog.DiscardHandler)), migrate.User{Source: dir}
 			})
 		})
 	}

@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +43,7 @@ func tree(t *testing.T, files map[string]string) string {
 // open returns the folders of a path by name, and their items.
 func open(t *testing.T, path string) (map[string]migrate.Folder, map[string][]migrate.Item) {
 	t.Helper()
-	a, err := New("").Open(t.Context(), migrate.User{Source: path})
+	a, err := New("", slog.New(slog.DiscardHandler)).Open(t.Context(), migrate.User{Source: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +141,7 @@ func TestPathsThatAreNoMail(t *testing.T) {
 	for path, want := range map[string]string{
 		"outlook.pst": "PST", "empty": "no mail", "notes.txt": "no mail", "missing": "there is no",
 	} {
-		_, err := New(root).Open(context.Background(), migrate.User{Source: path})
+		_, err := New(root, slog.New(slog.DiscardHandler)).Open(context.Background(), migrate.User{Source: path})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want something with %q", path, err, want)
 		}

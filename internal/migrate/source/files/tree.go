@@ -15,10 +15,10 @@ import (
 
 // fileTree returns the folders of a tree: a directory with .eml files (or the
 // numbered files of MH and Cyrus) is a folder, an mbox file is one, a Maildir
-// with its folders too. The levels "A.sbd" of Thunderbird are A.
-func fileTree(root string) ([]found, error) {
-	var boxes []found
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+// with its folders too. The levels "A.sbd" of Thunderbird are A. others are the
+// files that are none of these, what mail programs keep beside mail aside.
+func fileTree(root string) (boxes []found, others []string, err error) {
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -45,14 +45,26 @@ func fileTree(root string) ([]found, error) {
 			}
 			return err
 		case d.Type().IsRegular():
-			if kind, err := fileKind(path); err != nil || kind != kindMbox {
+			kind, err := fileKind(path)
+			if err != nil {
 				return err
 			}
-			boxes = append(boxes, mboxFolder(path, strings.TrimSuffix(name, ".mbox"), path))
+			if kind == kindMbox {
+				boxes = append(boxes, mboxFolder(path, strings.TrimSuffix(name, ".mbox"), path))
+			} else if kind != kindEML && !isByproduct(d.Name()) {
+				others = append(others, rel)
+			}
 		}
 		return nil
 	})
-	return merged(boxes), err
+	return merged(boxes), others, err
+}
+
+// isByproduct tells whether a mail program keeps a file of this name beside
+// mail.
+func isByproduct(name string) bool {
+	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "cyrus.") || strings.HasPrefix(name, "dovecot") ||
+		slices.Contains([]string{".msf", ".dat", ".cmeta", ".ibex", ".index"}, filepath.Ext(name))
 }
 
 // treeName turns a path below the root into a folder's name; the root itself

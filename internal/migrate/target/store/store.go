@@ -98,9 +98,9 @@ func folder(box mail.Mailbox) migrate.Folder {
 	}
 }
 
-// Prepare implements migrate.TargetAccount. An empty mailbox that loses its
-// role to f, as the ones that every account starts with do, is deleted: it
-// would stand beside the user's own one.
+// Prepare implements migrate.TargetAccount. A role is not taken from a mailbox
+// that holds mail. An empty one that loses its role to f, as the ones that every
+// account starts with do, is deleted: it would stand beside the user's own one.
 func (a *account) Prepare(ctx context.Context, f migrate.Folder) (migrate.Folder, error) {
 	box, err := a.make(ctx, f)
 	if err != nil {
@@ -111,10 +111,8 @@ func (a *account) Prepare(ctx context.Context, f migrate.Folder) (migrate.Folder
 			return migrate.Folder{}, err
 		}
 	}
-	if f.Use != box.SpecialUse && box.Name != mail.Inbox {
-		if err := a.giveRole(ctx, box, f.Use); err != nil {
-			return migrate.Folder{}, err
-		}
+	if err := a.setRole(ctx, box, f.Use); err != nil {
+		return migrate.Folder{}, err
 	}
 	box, err = a.Mailbox(ctx, f.Name)
 	return folder(box), err
@@ -135,26 +133,32 @@ func (a *account) make(ctx context.Context, f migrate.Folder) (mail.Mailbox, err
 	return box, err
 }
 
-// giveRole gives the mailbox a role and removes an empty one that had it.
-func (a *account) giveRole(ctx context.Context, box mail.Mailbox, use mail.SpecialUse) error {
+// setRole gives the mailbox a role, or takes its role away, where that
+// disturbs nobody.
+func (a *account) setRole(ctx context.Context, box mail.Mailbox, use mail.SpecialUse) error {
+	switch {
+	case use == box.SpecialUse || box.Name == mail.Inbox || use == mail.UseNone && box.Messages > 0:
+		return nil
+	case use == mail.UseNone:
+		return a.SetSpecialUse(ctx, box.ID, use)
+	}
 	boxes, err := a.Mailboxes(ctx)
 	if err != nil {
 		return err
 	}
-	if err := a.SetSpecialUse(ctx, box.ID, use); err != nil {
+	i := slices.IndexFunc(boxes, func(b mail.Mailbox) bool { return b.SpecialUse == use })
+	if i >= 0 && boxes[i].Messages > 0 {
+		return nil
+	}
+	if err := a.SetSpecialUse(ctx, box.ID, use); err != nil || i < 0 || boxes[i].UIDNext > 1 {
 		return err
 	}
-	i := slices.IndexFunc(boxes, func(b mail.Mailbox) bool { return b.SpecialUse == use })
-	if use == mail.UseNone || i < 0 || boxes[i].Messages > 0 || boxes[i].UIDNext > 1 {
+	err = a.DeleteMailbox(ctx, boxes[i].Name)
+	if mail.KindOf(err) == mail.KindInvalid { // it has mailboxes below it
 		return nil
 	}
-	switch err := a.DeleteMailbox(ctx, boxes[i].Name); mail.KindOf(err) {
-	case mail.KindInvalid: // it has children
-		return nil
-	default:
-		if err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	return a.Subscribe(ctx, boxes[i].Name, false)
 }
