@@ -1,0 +1,224 @@
+package mapi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"expost/mapi/codepage"
+	"expost/mapi/rtf"
+)
+
+func nextSeed(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:12])
+}
+
+// content returns the message without its own header.
+func (c *conversion) content() *part {
+	if c.isClass("IPM.NOTE.SMIME") || c.isClass("IPM.NOTE.SECURE") {
+		if p := c.smime(); p != nil {
+			return p
+		}
+	}
+	bodies, rich := c.bodies()
+	var related, mixed []*part
+	isHTML := len(bodies) > 0 && strings.HasPrefix(bodies[len(bodies)-1].fields[0].value, "text/html")
+	for i, a := range c.attached {
+		p := c.attachmentPart(i, a)
+		if p == nil {
+			continue
+		}
+		if isHTML && a.inline() {
+			related = append(related, p)
+		} else {
+			mixed = append(mixed, p)
+		}
+	}
+	if rich != nil {
+		mixed = append(mixed, rich)
+	}
+	if len(bodies) == 0 {
+		bodies = []*part{textPart("plain", "us-ascii", nil)}
+	}
+	if len(related) > 0 {
+		last := len(bodies) - 1
+		bodies[last] = c.multipart("related", ";\r\n\ttype=\"text/html\"", append([]*part{bodies[last]}, related...))
+	}
+	body := c.multipart("alternative", "", bodies)
+	if c.isClass("REPORT") {
+		return c.reportPart(body, mixed)
+	}
+	return c.multipart("mixed", "", append([]*part{body}, mixed...))
+}
+
+// bodies returns the alternatives of the text, the best one last, and the RTF
+// itself where it is true RTF (PidTagNativeBody, [MS-OXBBODY]).
+func (c *conversion) bodies() (alternatives []*part, rich *part) {
+	text, page, htmlText := c.text(idBody), "utf-8", []byte(nil)
+	if c.isClass("REPORT") && text == "" {
+		text = c.text(idReportText)
+	}
+	htmlText, page = c.html()
+	native, _ := c.int(idNativeBody)
+	if native == 2 || len(htmlText) == 0 && native != 1 || native == 1 && text == "" {
+		b := c.richText()
+		switch inner, form := rtf.Unwrap(b); form {
+		case rtf.HTML:
+			if len(htmlText) == 0 {
+				htmlText, page = []byte(inner), "utf-8"
+			}
+		case rtf.Text:
+			if text == "" {
+				text = inner
+			}
+		case rtf.Rich:
+			if text == "" {
+				text = rtf.PlainText(b)
+			}
+			if len(htmlText) == 0 {
+				htmlText, page = []byte(rtf.Render(b)), "utf-8"
+			}
+			rich = filePart("application/rtf", "body.rtf", "attachment", b)
+		}
+	}
+	if text != "" || len(htmlText) == 0 {
+		alternatives = append(alternatives, textPart("plain", "utf-8", []byte(newlines(text))))
+	}
+	if len(htmlText) > 0 {
+		alternatives = append(alternatives, textPart("html", page, htmlText))
+	}
+	return alternatives, rich
+}
+
+// html returns PidTagHtml, which is binary or a string, and its charset.
+func (c *conversion) html() ([]byte, string) {
+	cp, _ := c.int(idInternetCodepage)
+	if s, ok := get[string](&c.view, idHTML, TypeString); ok && s != "" {
+		return []byte(s), "utf-8"
+	}
+	b := c.bytes(idHTML)
+	if len(b) == 0 {
+		s, _ := get[String8](&c.view, idHTML, TypeString8)
+		b = s
+	}
+	if n := bytes.IndexByte(b, 0); n >= 0 && !codepage.Wide(cp) && n == len(bytes.TrimRight(b, "\x00")) {
+		b = b[:n]
+	}
+	if bytes.HasPrefix(b, []byte{0xFF, 0xFE}) {
+		return []byte(codepage.Decode(codepage.UTF16, b)), "utf-8"
+	}
+	if cp == 0 {
+		cp = c.cp
+	}
+	if name := codepage.Name(cp); name != "" && codepage.Known(cp) && !codepage.Wide(cp) && cp != codepage.ASCII {
+		return b, name
+	}
+	return []byte(codepage.Decode(0, b)), "utf-8"
+}
+
+func (c *conversion) richText() []byte {
+	b := c.bytes(idRTFCompressed)
+	if len(b) == 0 {
+		return nil
+	}
+	out, err := rtf.Decompress(b)
+	if err != nil {
+		c.report(fmt.Errorf("reading the RTF body: %w", err))
+	}
+	return out
+}
+
+// newlines makes all line ends CRLF.
+func newlines(s string) string {
+	return strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(s)
+}
+
+// smime returns the S/MIME entity that is the only attachment, as it is
+// ([MS-OXOSMIME] 2.1), and nil where there is none.
+func (c *conversion) smime() *part {
+	if len(c.attached) != 1 || c.attached[0].embedded {
+		return nil
+	}
+	a := c.attached[0]
+	if !strings.HasSuffix(c.class, ".MULTIPARTSIGNED") && !strings.HasPrefix(strings.ToLower(a.mime), "multipart/signed") {
+		kind := a.mime
+		if !strings.Contains(kind, "pkcs7-mime") {
+			kind = "application/pkcs7-mime"
+		}
+		name := a.name
+		if name == "" {
+			name = "smime.p7m"
+		}
+		return &part{open: a.open, problem: c.report, fields: []field{{"Content-Type", contentType(kind, "name", name)},
+			{"Content-Disposition", contentDisposition("attachment", name)}}}
+	}
+	b := a.bytes(idAttachData)
+	if bytes.HasPrefix(b, []byte("--")) { // the header was lost
+		boundary, _, _ := bytes.Cut(b[2:], []byte("\n"))
+		b = fmt.Appendf(nil, "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\";\r\n\tboundary=%q\r\n\r\n%s",
+			bytes.TrimSpace(boundary), b)
+	}
+	if len(b) == 0 {
+		c.report(errors.New("the signed message is empty"))
+		return nil
+	}
+	return &part{raw: b}
+}
+
+// reportPart makes a multipart/report (RFC 6522) of its text and what it is about.
+func (c *conversion) reportPart(body *part, mixed []*part) *part {
+	suffix := c.class[strings.LastIndexByte(c.class, '.')+1:]
+	kind, status := "delivery-status", c.deliveryStatus(suffix)
+	if suffix == "IPNRN" || suffix == "IPNNRN" {
+		kind, status = "disposition-notification", c.disposition(suffix)
+	}
+	p := &part{text: []byte(status), fields: []field{{"Content-Type", "message/" + kind}}}
+	return c.multipart("report", "; report-type="+kind, append([]*part{body, p}, mixed...))
+}
+
+// deliveryStatus is the machine's part of RFC 3464.
+func (c *conversion) deliveryStatus(suffix string) string {
+	action := map[string]string{"NDR": "failed", "DR": "delivered", "DELAYED": "delayed", "RELAYED": "relayed", "EXPANDED": "expanded"}[suffix]
+	if action == "" {
+		action = "failed"
+	}
+	var b strings.Builder
+	mta := c.text(idRemoteMTA)
+	if !fieldName(mta) {
+		mta = c.domain()
+	}
+	fmt.Fprintf(&b, "Reporting-MTA: dns; %s\r\n", mta)
+	for _, p := range c.people {
+		fmt.Fprintf(&b, "\r\nFinal-Recipient: rfc822; %s\r\nAction: %s\r\n", c.smtp(p.Address, p.smtp), action)
+		status := map[string]string{"delivered": "2.0.0", "relayed": "2.0.0", "expanded": "2.0.0", "delayed": "4.0.0"}[action]
+		if n, ok := p.view.int(idStatusCode); ok && n >= 200 && n < 600 {
+			status = fmt.Sprintf("%d.%d.%d", n/100, n/10%10, n%10)
+		}
+		if status == "" {
+			status = "5.0.0"
+		}
+		fmt.Fprintf(&b, "Status: %s\r\n", status)
+		if s := p.view.firstText(idSupplementaryInfo, idReportText); s != "" {
+			fmt.Fprintf(&b, "Diagnostic-Code: x-exchange; %s\r\n", encodeText(s))
+		}
+	}
+	return b.String()
+}
+
+// disposition is the machine's part of RFC 8098.
+func (c *conversion) disposition(suffix string) string {
+	what := "displayed"
+	if suffix == "IPNNRN" {
+		what = "deleted"
+	}
+	s := fmt.Sprintf("Final-Recipient: rfc822; %s\r\n", c.smtp(Address{c.text(idSenderName), upper(c.text(idSenderType)),
+		c.text(idSenderAddress)}, c.text(idSenderSMTP)))
+	if id := c.text(idOriginalMessageID); id != "" && isASCII(id) {
+		s += "Original-Message-ID: " + fold(strings.Join(strings.Fields(id), " ")) + "\r\n"
+	}
+	return s + "Disposition: manual-action/MDN-sent-manually; " + what + "\r\n"
+}

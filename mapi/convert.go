@@ -1,0 +1,197 @@
+package mapi
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Converter makes mail of messages. The zero Converter works; it is for
+// concurrent use if Resolve is.
+type Converter struct {
+	// Codepage is of the 8-bit strings of messages that do not name their own:
+	// that of the store or folder. Zero is Windows-1252.
+	Codepage int
+	// Domain stands in addresses that are known by no SMTP address
+	// (IMCEAEX-…@Domain) and in message ids that are made. "" is
+	// "migrated.invalid".
+	Domain string
+	// Resolve returns the SMTP address of another one, "" where it knows none.
+	Resolve func(Address) string
+	// MaxDepth bounds messages in messages; deeper ones become their properties
+	// as JSON. Zero is 50.
+	MaxDepth int
+}
+
+// Result is what a mailbox keeps beside the mail itself.
+type Result struct {
+	Class     string
+	MessageID string // with its angle brackets
+	Flags     []string
+	Keywords  []string  // categories, as they are written
+	Received  time.Time // INTERNALDATE; zero where nothing tells
+	// Sidecar is a JSON object of the properties that mail cannot hold.
+	Sidecar []byte
+	// Unresolved are addresses that stay in an Exchange form.
+	Unresolved []Address
+	// Problems are what could not be read; all else was converted.
+	Problems []error
+}
+
+// Convert writes m as mail (RFC 5322, MIME) to w. Damage in m is a problem in
+// the Result; an error is of w.
+func (c *Converter) Convert(w io.Writer, m Message) (*Result, error) {
+	r := &Result{}
+	conv := c.conversion(m, r, 0)
+	root := conv.message()
+	out := &writer{w: w}
+	root.write(out)
+	if out.err != nil {
+		return r, fmt.Errorf("writing a message: %w", out.err)
+	}
+	conv.metadata()
+	r.Sidecar = conv.sidecar()
+	return r, nil
+}
+
+// conversion is the work on one message.
+type conversion struct {
+	*Converter
+	view
+	m        Message
+	r        *Result
+	depth    int
+	class    string // in capitals
+	headers  fields // of the transport, nil where there are none to trust
+	people   []person
+	attached []attachment
+	seed     string // of boundaries
+}
+
+func (c *Converter) conversion(m Message, r *Result, depth int) *conversion {
+	conv := &conversion{Converter: c, m: m, r: r, depth: depth}
+	conv.view = view{Properties: m, problem: conv.report, cp: Codepage(m, c.Codepage)}
+	class := conv.text(idMessageClass)
+	conv.class = upper(class)
+	conv.headers = parseFields(conv.text(idTransportHeaders))
+	conv.readPeople()
+	conv.readAttachments()
+	id := conv.messageID()
+	if depth == 0 {
+		r.Class, r.MessageID = class, id
+	}
+	sum := sha256.Sum256(fmt.Append(nil, id, depth))
+	conv.seed = hex.EncodeToString(sum[:12])
+	return conv
+}
+
+func (c *conversion) report(err error) {
+	const most = 1000
+	if len(c.r.Problems) < most {
+		c.r.Problems = append(c.r.Problems, err)
+	}
+}
+
+func (c *conversion) isClass(prefix string) bool {
+	return c.class == prefix || strings.HasPrefix(c.class, prefix+".")
+}
+
+// messageID returns the message's id, made of what identifies it where it has none.
+func (c *conversion) messageID() string {
+	id := strings.TrimSpace(c.text(idMessageID))
+	if id == "" {
+		id = c.headers.get("Message-ID")
+	}
+	if id != "" && !strings.ContainsAny(id, "\r\n") {
+		if !strings.HasPrefix(id, "<") {
+			id = "<" + id + ">"
+		}
+		return id
+	}
+	h := sha256.New()
+	created, _ := c.time(idCreationTime)
+	sent, _ := c.time(idClientSubmitTime)
+	key := c.bytes(idSearchKey)
+	fmt.Fprintf(h, "%x %d %d %q %q %q", key, created, sent, c.subject(), c.text(idSenderName), c.text(idDisplayTo))
+	if len(key) == 0 {
+		io.WriteString(h, c.text(idBody))
+	}
+	return "<" + hex.EncodeToString(h.Sum(nil)[:20]) + "@" + c.domain() + ">"
+}
+
+func (c *conversion) domain() string {
+	if c.Domain != "" {
+		return c.Domain
+	}
+	return "migrated.invalid"
+}
+
+// subject returns the subject without the marker of its prefix, which some
+// files have in front: 0x01 and a length ([MS-PST] 2.5.3.1.1.1).
+func (c *conversion) subject() string {
+	s := c.text(idSubject)
+	if s == "" {
+		s = c.text(idSubjectPrefix) + c.text(idNormalizedSubject)
+	}
+	if strings.HasPrefix(s, "\x01") {
+		r := []rune(s)
+		s = string(r[min(2, len(r)):])
+	}
+	return s
+}
+
+// message returns the whole mail as a tree of parts.
+func (c *conversion) message() *part {
+	root := c.content()
+	root.fields = append(c.header(), root.fields...)
+	root.root = true
+	return root
+}
+
+// metadata fills in flags, keywords and the date.
+func (c *conversion) metadata() {
+	flags, _ := c.int(idMessageFlags)
+	verb, _ := c.int(idLastVerb)
+	icon, _ := c.int(idIconIndex)
+	add := func(on bool, flag string) {
+		if on {
+			c.r.Flags = append(c.r.Flags, flag)
+		}
+	}
+	flag, _ := c.int(idFlagStatus)
+	status, _ := c.int(idMessageStatus)
+	add(flags&1 != 0, `\Seen`)
+	add(verb == 102 || verb == 103 || verb == 0 && icon == 261, `\Answered`)
+	add(flag == 2, `\Flagged`)
+	add(flags&8 != 0, `\Draft`)
+	add(status&8 != 0, `\Deleted`)
+	add(verb == 104 || verb == 0 && icon == 262, "$Forwarded")
+	add(c.wantsReceipt() || flags&1 != 0 && c.isClass("REPORT"), "$MDNSent")
+	c.r.Keywords = c.categories()
+	for _, id := range []uint16{idDeliveryTime, idClientSubmitTime, idCreationTime, idModificationTime} {
+		if id == idDeliveryTime && flags&8 != 0 {
+			continue // of a draft it is when somebody opened it
+		}
+		if t, ok := c.time(id); ok {
+			if at, ok := t.Time(); ok {
+				c.r.Received = at
+				return
+			}
+		}
+	}
+}
+
+func (c *conversion) wantsReceipt() bool {
+	return c.bool(idReadReceipt) || c.headers.get("Disposition-Notification-To") != ""
+}
+
+func (c *conversion) categories() []string {
+	t, ok := c.Lookup(Name{Set: SetPublicStrings, String: "Keywords"}, TypeString|MultiValued)
+	if !ok {
+		return nil
+	}
+	return c.texts(t.ID())
+}

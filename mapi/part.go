@@ -1,0 +1,151 @@
+package mapi
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"mime"
+	"mime/quotedprintable"
+	"strings"
+)
+
+// field is a header field; its value is ready for the wire.
+type field struct{ name, value string }
+
+// part is a MIME entity: its fields and one of children, text, open or raw.
+type part struct {
+	root     bool
+	fields   []field
+	boundary string
+	children []*part
+	text     []byte                 // to be quoted
+	open     func() (Stream, error) // to be in base64
+	nested   *part                  // a message
+	raw      []byte                 // an entity with its fields, as it is
+	problem  func(error)
+}
+
+// writer remembers the first error.
+type writer struct {
+	w   io.Writer
+	err error
+}
+
+func (w *writer) Write(b []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	n, err := w.w.Write(b)
+	w.err = err
+	return n, err
+}
+
+func (w *writer) string(s string) { _, _ = io.WriteString(w, s) }
+
+func (p *part) write(w *writer) {
+	if p.root {
+		w.string("")
+	}
+	for _, f := range p.fields {
+		w.string(f.name + ": " + f.value + "\r\n")
+	}
+	if p.root && len(p.raw) == 0 {
+		w.string("MIME-Version: 1.0\r\n")
+	}
+	switch {
+	case p.raw != nil:
+		_, _ = w.Write(p.raw)
+	case p.children != nil:
+		w.string("\r\n")
+		for _, child := range p.children {
+			w.string("--" + p.boundary + "\r\n")
+			child.write(w)
+			w.string("\r\n")
+		}
+		w.string("--" + p.boundary + "--\r\n")
+	case p.nested != nil:
+		w.string("\r\n")
+		p.nested.write(w)
+	case p.open != nil:
+		w.string("Content-Transfer-Encoding: base64\r\n\r\n")
+		p.writeBase64(w)
+	default:
+		w.string("Content-Transfer-Encoding: quoted-printable\r\n\r\n")
+		q := quotedprintable.NewWriter(w)
+		_, _ = q.Write(p.text)
+		_ = q.Close()
+	}
+}
+
+// writeBase64 writes what can be read.
+func (p *part) writeBase64(w *writer) {
+	s, err := p.open()
+	if err != nil {
+		p.problem(err)
+		return
+	}
+	lines := &lineWriter{w: w}
+	enc := base64.NewEncoder(base64.StdEncoding, lines)
+	if _, err := io.Copy(enc, s); err != nil && w.err == nil {
+		p.problem(fmt.Errorf("reading an attachment: %w", err))
+	}
+	_ = enc.Close()
+	if lines.n > 0 {
+		w.string("\r\n")
+	}
+}
+
+// lineWriter breaks lines after 76 characters.
+type lineWriter struct {
+	w *writer
+	n int
+}
+
+func (l *lineWriter) Write(b []byte) (int, error) {
+	total := len(b)
+	for len(b) > 0 {
+		if l.n == 76 {
+			l.w.string("\r\n")
+			l.n = 0
+		}
+		n := min(len(b), 76-l.n)
+		_, _ = l.w.Write(b[:n])
+		l.n += n
+		b = b[n:]
+	}
+	return total, l.w.err
+}
+
+// multipart wraps parts where there is more than one.
+func (c *conversion) multipart(kind, params string, parts []*part) *part {
+	if len(parts) == 1 && kind != "report" {
+		return parts[0]
+	}
+	c.seed = nextSeed(c.seed)
+	b := "=_" + c.seed
+	return &part{boundary: b, children: parts,
+		fields: []field{{"Content-Type", "multipart/" + kind + params + ";\r\n\tboundary=\"" + b + "\""}}}
+}
+
+func textPart(kind, charset string, b []byte) *part {
+	return &part{text: b, fields: []field{{"Content-Type", "text/" + kind + "; charset=" + charset}}}
+}
+
+// contentType returns a media type with its parameter, encoded where needed.
+func contentType(kind, param, value string) string {
+	kind, params, err := mime.ParseMediaType(kind)
+	if err != nil || !strings.Contains(kind, "/") || strings.HasPrefix(kind, "multipart/") || strings.HasPrefix(kind, "message/") {
+		kind, params = "application/octet-stream", nil
+	}
+	if params == nil {
+		params = map[string]string{}
+	}
+	if value != "" {
+		params[param] = value
+	}
+	s := mime.FormatMediaType(kind, params)
+	if s == "" {
+		s = mime.FormatMediaType(kind, nil)
+	}
+	return strings.ReplaceAll(s, "; ", ";\r\n\t")
+}
