@@ -47,19 +47,29 @@ func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
 	return ok("", "searched"), c.out.err
 }
 
-// find decodes the charset, catches up with what others did, and returns the
-// messages that match, in order.
+// find catches up with what others did and returns the messages that match, in
+// order.
 func (c *conn) find(ctx context.Context, cmd *imapwire.SearchCommand) ([]hit, error) {
-	if err := decodeCharset(&cmd.Key, cmd.Charset); err != nil {
+	if err := c.prepareSearch(cmd); err != nil {
 		return nil, err
-	}
-	if usesModSeq(&cmd.Key) {
-		c.features |= condstore
 	}
 	if err := c.sync(false); err != nil {
 		return nil, err
 	}
-	s, err := c.newSearching(&cmd.Key)
+	return c.runSearch(ctx, &cmd.Key)
+}
+
+// prepareSearch decodes the charset.
+func (c *conn) prepareSearch(cmd *imapwire.SearchCommand) error {
+	if usesModSeq(&cmd.Key) {
+		c.features |= condstore
+	}
+	return decodeCharset(&cmd.Key, cmd.Charset)
+}
+
+// runSearch returns the messages of the selected mailbox that match, in order.
+func (c *conn) runSearch(ctx context.Context, k *imapwire.SearchKey) ([]hit, error) {
+	s, err := c.newSearching(k)
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +114,15 @@ func (c *conn) writeESearch(hits []hit, cmd imapwire.SearchCommand, uids bool) {
 	if r := cmd.Return; r.Save && !r.Min && !r.Max && !r.All && !r.Count && !r.Partial.Given() {
 		return
 	}
-	c.out.Text("* ESEARCH")
-	c.writeCorrelator()
+	c.out.Text("* ESEARCH (TAG ")
+	c.out.b = imapwire.AppendString(c.out.b, c.tag, false)
+	c.out.Text(")")
+	c.writeResults(hits, &cmd, uids)
+}
+
+// writeResults writes the results that RETURN asks for, which end an ESEARCH
+// response.
+func (c *conn) writeResults(hits []hit, cmd *imapwire.SearchCommand, uids bool) {
 	if uids {
 		c.out.Text(" UID")
 	}
@@ -155,13 +172,6 @@ func (c *conn) writeNumbers(hits []hit, uids bool) {
 		nums[i] = mail.UID(h.number(uids))
 	}
 	c.out.b = imapwire.AppendNumList(c.out.b, nums)
-}
-
-// writeCorrelator writes the tag that a response belongs to.
-func (c *conn) writeCorrelator() {
-	c.out.Text(" (TAG ")
-	c.out.b = imapwire.AppendString(c.out.b, c.tag, false)
-	c.out.Text(")")
 }
 
 // highestModSeq returns the highest modification sequence of the messages that

@@ -69,10 +69,7 @@ func (c *conn) selectMailbox(ctx context.Context, readOnly bool) (reply, error) 
 	}
 	box := view.Snapshot().Mailbox()
 	c.features, c.state = features, selected
-	c.sel = &selection{
-		view: view, id: box.ID, readOnly: readOnly, recent: view.Recent(),
-		cards: c.srv.cards.open(boxKey{c.account.ID(), box.ID, box.UIDValidity}),
-	}
+	c.sel = c.newSelection(view, readOnly)
 	c.describe(&box)
 	if known.given && known.uidValidity == box.UIDValidity {
 		if err := c.resync(ctx, &known); err != nil {
@@ -84,6 +81,15 @@ func (c *conn) selectMailbox(ctx context.Context, readOnly bool) (reply, error) 
 		return ok("READ-ONLY", "examined"), nil
 	}
 	return ok("READ-WRITE", "selected"), nil
+}
+
+// newSelection returns the selection of a mailbox that was opened.
+func (c *conn) newSelection(view *store.View, readOnly bool) *selection {
+	box := view.Snapshot().Mailbox()
+	return &selection{
+		view: view, id: box.ID, readOnly: readOnly, recent: view.Recent(),
+		cards: c.srv.cards.open(boxKey{c.account.ID(), box.ID, box.UIDValidity}),
+	}
 }
 
 // describe tells the state of the mailbox that was just selected.

@@ -80,6 +80,15 @@ func FuzzSearch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream string) { commands(stream, func(d *imapwire.Decoder) { d.Search() }) })
 }
 
+func FuzzMultiSearch(f *testing.F) {
+	for _, seed := range []string{" IN (mailboxes \"a\" subtree (b {1+}\r\nc) personal) RETURN (COUNT) CHARSET UTF-8 SUBJECT x\r\n", " ALL\r\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, stream string) {
+		commands(stream, func(d *imapwire.Decoder) { d.MultiSearch(false) })
+	})
+}
+
 func FuzzFetch(f *testing.F) {
 	for _, seed := range []string{" 1:* (FLAGS BODY.PEEK[1.2.HEADER.FIELDS (a \"b\")]<0.9> BINARY.SIZE[1] PREVIEW (LAZY)) (CHANGEDSINCE 5 VANISHED)\r\n", " 1 FULL\r\n", " $ BODY[1.MIME]\r\n", " 1:* FLAGS (PARTIAL 500:400)\r\n"} {
 		f.Add(seed)

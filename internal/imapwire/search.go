@@ -73,6 +73,12 @@ type SearchCommand struct {
 func (d *Decoder) Search() SearchCommand {
 	var cmd SearchCommand
 	d.SP()
+	d.searchProgram(&cmd)
+	return cmd
+}
+
+// searchProgram reads return options, charset and search keys.
+func (d *Decoder) searchProgram(cmd *SearchCommand) {
 	if d.TryKeyword("RETURN") {
 		d.SP()
 		cmd.Return = d.returnOptions()
@@ -85,7 +91,6 @@ func (d *Decoder) Search() SearchCommand {
 	}
 	cmd.Key = d.SearchKeys()
 	d.End()
-	return cmd
 }
 
 // returnOptions reads the list behind RETURN; an empty one means ALL.

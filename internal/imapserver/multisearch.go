@@ -1,0 +1,126 @@
+package imapserver
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"expost/internal/imapwire"
+	"expost/internal/mail"
+)
+
+// esearchCommand is ESEARCH, a search of several mailboxes (MULTISEARCH, RFC 7377).
+func esearchCommand() command {
+	return command{name: "ESEARCH", in: loggedIn, caps: caps("MULTISEARCH"), run: func(ctx context.Context, c *conn) (reply, error) {
+		cmd := c.dec.MultiSearch(c.utf8())
+		if err := c.dec.Err(); err != nil {
+			return reply{}, err
+		}
+		return c.multiSearch(ctx, &cmd)
+	}}
+}
+
+// multiSearch searches the mailboxes one after another and answers for each in
+// which there is something.
+func (c *conn) multiSearch(ctx context.Context, cmd *imapwire.MultiSearchCommand) (reply, error) {
+	search := &cmd.Search
+	isSelected := func(f imapwire.MailboxFilter) bool { return f.Kind == imapwire.FilterSelected }
+	switch {
+	case search.Return.Save:
+		return reply{}, bad("SAVE is for SEARCH alone")
+	case anyKey(&search.Key, func(k *imapwire.SearchKey) bool { return k.Op == imapwire.SearchSeq || k.Set.Saved }):
+		return reply{}, bad("sequence numbers and $ are for the selected mailbox alone")
+	case c.sel == nil && slices.ContainsFunc(cmd.In, isSelected):
+		return reply{}, bad("no mailbox is selected")
+	}
+	if !search.Return.Extended {
+		search.Return.All = true
+	}
+	if err := c.prepareSearch(search); err != nil {
+		return reply{}, err
+	}
+	if c.sel != nil {
+		if err := c.sync(true); err != nil {
+			return reply{}, err
+		}
+	}
+	boxes, err := c.filterMailboxes(ctx, cmd.In)
+	if err != nil {
+		return reply{}, err
+	}
+	for i := range boxes {
+		if err := c.searchMailbox(ctx, &boxes[i], search); err != nil && mail.KindOf(err) != mail.KindNotExist {
+			return reply{}, err
+		}
+	}
+	return ok("", "searched"), c.out.err
+}
+
+// searchMailbox searches one mailbox and answers where there is something.
+func (c *conn) searchMailbox(ctx context.Context, box *mail.Mailbox, cmd *imapwire.SearchCommand) error {
+	if c.sel == nil || c.sel.id != box.ID {
+		view, err := c.account.Examine(ctx, box.Name)
+		if err != nil {
+			return err
+		}
+		defer view.Close()
+		defer func(selected *selection) { c.sel = selected }(c.sel)
+		c.sel = c.newSelection(view, true)
+	}
+	hits, err := c.runSearch(ctx, &cmd.Key)
+	if err != nil || len(hits) == 0 {
+		return err
+	}
+	c.out.Text("* ESEARCH (TAG ")
+	c.out.b = imapwire.AppendString(c.out.b, c.tag, false)
+	c.out.Text(" MAILBOX ")
+	c.out.b = imapwire.AppendMailbox(c.out.b, box.Name, c.utf8())
+	c.out.Text(" UIDVALIDITY ")
+	c.out.Number(int64(box.UIDValidity))
+	c.out.Text(")")
+	c.writeResults(hits, cmd, true)
+	return c.out.err
+}
+
+// filterMailboxes returns the mailboxes that one of the filters names, each
+// once. Names that do not exist are left out (RFC 7377 §2.2).
+func (c *conn) filterMailboxes(ctx context.Context, filters []imapwire.MailboxFilter) ([]mail.Mailbox, error) {
+	boxes, err := c.account.Mailboxes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	subscribed, err := c.account.Subscriptions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(boxes, func(box mail.Mailbox) bool {
+		return !slices.ContainsFunc(filters, func(f imapwire.MailboxFilter) bool {
+			switch f.Kind {
+			case imapwire.FilterSelected:
+				return box.ID == c.sel.id
+			case imapwire.FilterInboxes:
+				return box.Name == mail.Inbox
+			case imapwire.FilterSubscribed:
+				return slices.Contains(subscribed, box.Name)
+			case imapwire.FilterPersonal:
+				return true
+			}
+			return slices.ContainsFunc(f.Names, func(name string) bool { return isWithin(box.Name, name, f.Kind) })
+		})
+	}), nil
+}
+
+// isWithin tells whether a mailbox is top or, with a kind that wants that, below it.
+func isWithin(name, top string, kind imapwire.FilterKind) bool {
+	if name == top {
+		return true
+	}
+	below, is := strings.CutPrefix(name, top+mail.Delimiter)
+	switch kind {
+	case imapwire.FilterSubtree:
+		return is
+	case imapwire.FilterSubtreeOne:
+		return is && !strings.Contains(below, mail.Delimiter)
+	}
+	return false
+}
