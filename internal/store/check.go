@@ -100,8 +100,13 @@ func (s *Store) checkAccount(ctx context.Context, id mail.AccountID, opt CheckOp
 	if err == nil && !opt.NoBodies {
 		err = in.bodies(ctx, a)
 	}
+	if err == nil && !opt.NoBodies {
+		err = in.texts(ctx, a)
+	}
 	if err == nil && opt.Repair && in.repairable() {
-		err = a.repair(ctx)
+		if err = a.repair(ctx); err == nil && in.badTexts {
+			err = a.remakeTexts(ctx)
+		}
 		for i := range in.findings {
 			f := &in.findings[i]
 			f.Repaired = err == nil && f.Repair == repairRun
@@ -119,6 +124,7 @@ type inspection struct {
 	id       mail.AccountID
 	findings []Finding
 	damaged  bool // some chunk cannot be read: references cannot be counted
+	badTexts bool // the search index is not what it should be
 
 	account  AccountRow
 	boxes    []MailboxRow

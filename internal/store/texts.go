@@ -493,6 +493,75 @@ func (a *Account) readText(ctx context.Context, b *textBuilder, id mail.EmailID)
 	return slices.Clone(text), nil
 }
 
+// texts reads the whole search index, which must hold no email that is gone.
+// That it is behind is nothing wrong.
+func (in *inspection) texts(ctx context.Context, a *Account) error {
+	x := a.texts
+	if x.db == nil {
+		return nil
+	}
+	err := x.alone(ctx, func() error {
+		if err := a.tidyTexts(ctx); err != nil {
+			return err
+		}
+		last, gone := mail.EmailID(0), []mail.EmailID(nil)
+		err := x.db.ViewTexts(ctx, func(tx TextReadTx) error {
+			if err := tx.VerifyTexts(func(problem string) error {
+				return mail.Errorf(mail.KindCorrupt, "%s", problem)
+			}); err != nil {
+				return err
+			}
+			return tx.TextHeads(0, func(key mail.EmailID, head []byte) (bool, error) {
+				var h fulltext.Head
+				err := h.ReadHead(head)
+				if err == nil {
+					_, err = entriesOf(tx, key, &h)
+				}
+				for _, id := range h.IDs {
+					if id <= last || h.IDs[0] != key {
+						return false, mail.Errorf(mail.KindCorrupt, "its blocks are out of order")
+					}
+					if last = id; a.isGone(ctx, id, in.sizes) {
+						gone = append(gone, id)
+					}
+				}
+				return true, err
+			})
+		})
+		if err == nil && len(gone) > 0 && !a.pendingTexts(gone) {
+			err = mail.Errorf(mail.KindCorrupt, "it holds %d messages that were expunged", len(gone))
+		}
+		return err
+	})
+	if mail.KindOf(err) == mail.KindCorrupt {
+		in.badTexts = true
+		in.find("search index", repairRun, "%v", err)
+		return nil
+	}
+	return err
+}
+
+// isGone tells whether an email is not in the account; known are some that were.
+func (a *Account) isGone(ctx context.Context, id mail.EmailID, known map[mail.EmailID]int64) bool {
+	_, found := known[id]
+	return !found && !a.exists(ctx, id)
+}
+
+// pendingTexts tells whether some of these emails wait to be taken out.
+func (a *Account) pendingTexts(ids []mail.EmailID) bool {
+	a.texts.mu.Lock()
+	defer a.texts.mu.Unlock()
+	return slices.ContainsFunc(a.texts.removed, func(id mail.EmailID) bool { return slices.Contains(ids, id) })
+}
+
+// remakeTexts makes the search index anew.
+func (a *Account) remakeTexts(ctx context.Context) error {
+	if err := a.texts.alone(ctx, a.texts.drop); err != nil {
+		return err
+	}
+	return a.IndexTexts(ctx)
+}
+
 // emailSet is a set of email ids up to a limit, a bit for each.
 type emailSet []uint64
 

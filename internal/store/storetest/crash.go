@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"expost/internal/fulltext"
 	"expost/internal/mail"
 	"expost/internal/message"
 	"expost/internal/store"
@@ -44,7 +45,7 @@ type bareTB struct{ testing.TB }
 func (*bareTB) Helper()           {}
 func (*bareTB) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
-var crashOptions = store.Options{InlineMax: 8 << 10, Log: slog.New(slog.DiscardHandler)}
+var crashOptions = store.Options{InlineMax: 8 << 10, IndexDelay: time.Millisecond, Log: slog.New(slog.DiscardHandler)}
 
 // The states that each message goes through, one operation each.
 const (
@@ -170,6 +171,9 @@ func verify(t *testing.T, s *store.Store, acked map[string]int) {
 		t.Fatal(err)
 	}
 	defer a.Release()
+	if err := a.IndexTexts(ctx); err != nil {
+		t.Fatal(err)
+	}
 	found := make(map[string]int)
 	for _, name := range []string{"INBOX", "Trash"} {
 		v, err := a.Examine(ctx, name)
@@ -196,6 +200,7 @@ func verify(t *testing.T, s *store.Store, acked map[string]int) {
 				t.Errorf("message %s is there twice", m.Envelope.Subject)
 			}
 			found[m.Envelope.Subject] = state
+			verifyText(t, a, ids[i], m.Envelope.Subject)
 			return nil
 		})
 		if err != nil {
@@ -210,6 +215,19 @@ func verify(t *testing.T, s *store.Store, acked map[string]int) {
 		if is < state || is > state+1 {
 			t.Errorf("message %s was acknowledged in state %d and is in %d", name, state, is)
 		}
+	}
+}
+
+// verifyText looks for a message by its subject.
+func verifyText(t *testing.T, a *store.Account, id mail.EmailID, subject string) {
+	t.Helper()
+	needle := []fulltext.Needle{{Where: fulltext.InField, Field: "Subject", Text: fulltext.Fold(subject)}}
+	hits, err := a.SearchTexts(t.Context(), []mail.EmailID{id}, needle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !hits.Known(id) || !hits.Found(id, 0) {
+		t.Errorf("message %s is indexed: %v, but not found", subject, hits.Known(id))
 	}
 }
 
