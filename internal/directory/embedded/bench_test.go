@@ -128,6 +128,38 @@ func BenchmarkDirectory(b *testing.B) {
 			b.ReportMetric(float64(n), "entries")
 		})
 	}
+	window := func(offset int) {
+		req := &ldap.SearchRequest{Base: d.Suffix(), Scope: ldap.ScopeSub, Filter: directorytest.Filter("(&(mail=*)(cn=*))"), SizeLimit: 100, Attributes: attributes}
+		_, err := d.SearchView(context.Background(), directory.Local(), req, directory.View{
+			Sort: []directory.SortKey{{Attr: "cn"}}, Window: &directory.Window{After: 19, Offset: offset},
+		}, func(*ldap.Entry) error { return nil })
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("window", func(b *testing.B) {
+		for i := 1; b.Loop(); i++ {
+			window(i * 777 % benchmarkEntries)
+		}
+	})
+	changed := person(777)
+	b.Run("window after a change", func(b *testing.B) {
+		for i := 1; b.Loop(); i++ {
+			title := []ldap.Change{{Op: ldap.ChangeReplace, Attribute: ldap.NewAttribute("title", fmt.Sprint(i))}}
+			b.StopTimer()
+			if err := d.Modify(context.Background(), directory.Local(), changed.DN, title); err != nil {
+				b.Fatal(err)
+			}
+			b.StartTimer()
+			window(i * 777 % benchmarkEntries)
+		}
+	})
+	b.Run("first window", func(b *testing.B) {
+		for b.Loop() {
+			d.lists = listCache{}
+			window(1)
+		}
+	})
 	b.Run("Resolve", func(b *testing.B) {
 		for b.Loop() {
 			if _, err := d.Resolve(context.Background(), "juan.ivanova1256@linuxforu.com"); err != nil {

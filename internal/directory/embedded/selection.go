@@ -17,6 +17,9 @@ type selection struct {
 	computed  []*schema.AttributeType
 	typesOnly bool
 	photo     *photo
+
+	lists  slab[ldap.Attribute]
+	values slab[[]byte]
 }
 
 // photo are the numbers of jpegPhoto and thumbnailPhoto. Contacts of a Mac asks
@@ -97,18 +100,20 @@ func (sel *selection) compute(t *schema.AttributeType) {
 // of returns the selected attributes of an entry. Their values lie in the
 // stored form of the entry and are not copied.
 func (sel *selection) of(s *snapshot, n *node, suffix ldap.DN) []ldap.Attribute {
-	attributes, values := sel.count(n)
-	list := make([]ldap.Attribute, 0, attributes+len(sel.computed))
-	room := make([][]byte, 0, values)
+	list := sel.lists.room(16 + len(sel.computed))
 	for desc, r := range n.attributes {
 		if !sel.descs.has(desc) {
 			continue
 		}
-		start := len(room)
-		for len(r.b) > 0 && !sel.typesOnly {
-			room = append(room, r.bytes())
+		a := ldap.Attribute{Desc: s.dict.descs[desc].name}
+		if !sel.typesOnly {
+			a.Values = sel.values.room(4)
+			for len(r.b) > 0 {
+				a.Values = append(a.Values, r.bytes())
+			}
+			a.Values = sel.values.keep(a.Values)
 		}
-		list = append(list, ldap.Attribute{Desc: s.dict.descs[desc].name, Values: room[start:len(room):len(room)]})
+		list = append(list, a)
 	}
 	if a, ok := sel.standIn(n); ok {
 		list = append(list, a)
@@ -120,7 +125,7 @@ func (sel *selection) of(s *snapshot, n *node, suffix ldap.DN) []ldap.Attribute 
 		}
 		list = append(list, a)
 	}
-	return list
+	return sel.lists.keep(list)
 }
 
 // standIn returns thumbnailPhoto as the jpegPhoto that an entry has not.
@@ -135,17 +140,26 @@ func (sel *selection) standIn(n *node) (ldap.Attribute, bool) {
 	return a, true
 }
 
-// count returns how much room the selected attributes take.
-func (sel *selection) count(n *node) (attributes, values int) {
-	for desc, r := range n.attributes {
-		if !sel.descs.has(desc) {
-			continue
-		}
-		attributes++
-		for len(r.b) > 0 && !sel.typesOnly {
-			r.bytes()
-			values++
-		}
+// slab hands out slices that are parts of larger allocations.
+type slab[T any] struct {
+	free []T
+	last int // length of the last allocation
+}
+
+// room returns an empty slice to append to, at first without an allocation for
+// n items. It must be given to keep before the next call of room.
+func (s *slab[T]) room(n int) []T {
+	if cap(s.free) < n {
+		s.last = max(n, min(2*s.last, 512))
+		s.free = make([]T, 0, s.last)
 	}
-	return attributes, values
+	return s.free[:0]
+}
+
+// keep makes what was appended to a slice that room returned the caller's own.
+func (s *slab[T]) keep(used []T) []T {
+	if len(used) <= cap(s.free) {
+		s.free = s.free[len(used):cap(s.free)][:0]
+	}
+	return used[:len(used):len(used)]
 }
