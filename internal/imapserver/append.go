@@ -9,9 +9,10 @@ import (
 	"expost/internal/store"
 )
 
-// appendCommand is APPEND (RFC 9051 §6.3.12) with MULTIAPPEND (RFC 3502).
+// appendCommand is APPEND (RFC 9051 §6.3.12) with MULTIAPPEND (RFC 3502)
+// and CATENATE (RFC 4469).
 func appendCommand() command {
-	return command{name: "APPEND", in: loggedIn, caps: caps("UIDPLUS", "MULTIAPPEND"), run: appendMessages}
+	return command{name: "APPEND", in: loggedIn, caps: caps("UIDPLUS", "MULTIAPPEND", "CATENATE"), run: appendMessages}
 }
 
 // appending is an APPEND under way.
@@ -72,6 +73,9 @@ func (a *appending) message(ctx context.Context) error {
 		m.InternalDate = d.DateTime()
 		d.SP()
 	}
+	if d.TryKeyword("CATENATE") {
+		return a.catenated(ctx, m)
+	}
 	wrapped := a.c.has(utf8Names) && d.TryKeyword("UTF8") // RFC 6855 §4
 	if wrapped {
 		d.SP()
@@ -101,15 +105,45 @@ func (a *appending) message(ctx context.Context) error {
 	return d.Err()
 }
 
+// catenated reads a message that is put together (RFC 4469).
+func (a *appending) catenated(ctx context.Context, m store.BulkMessage) error {
+	d := a.c.dec
+	d.SP()
+	d.Expect('(')
+	k := &catenation{ctx: ctx, c: a.c}
+	incoming, err := a.c.srv.cfg.Store.Spool(ctx, nil, k, a.c.limit)
+	if closing := k.close(); err == nil {
+		err = closing
+	}
+	if err != nil {
+		return err
+	}
+	m.Incoming = incoming
+	a.msgs = append(a.msgs, m)
+	if incoming.Size() == 0 {
+		return no("CANNOT", "a message cannot be empty")
+	}
+	return a.overQuota(ctx, 0, 0)
+}
+
 // refuse says no before the bytes come, where that is known already.
 func (a *appending) refuse(ctx context.Context, lit imapwire.Literal) error {
 	if lit.Size == 0 {
 		return no("CANNOT", "a message cannot be empty")
 	}
 	if lit.Size > a.c.limit {
-		return no("TOOBIG", "a message may be at most "+strconv.FormatInt(a.c.limit, 10)+" bytes")
+		return a.c.tooBig()
 	}
-	total, count := lit.Size, int64(1)
+	return a.overQuota(ctx, lit.Size, 1)
+}
+
+// tooBig refuses a message larger than the limit.
+func (c *conn) tooBig() error {
+	return no("TOOBIG", "a message may be at most "+strconv.FormatInt(c.limit, 10)+" bytes")
+}
+
+// overQuota refuses what, with the messages read before, does not fit.
+func (a *appending) overQuota(ctx context.Context, total, count int64) error {
 	for _, m := range a.msgs {
 		total += m.Incoming.Size()
 		count++

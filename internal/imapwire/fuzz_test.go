@@ -115,6 +115,17 @@ func FuzzFetch(f *testing.F) {
 	})
 }
 
+func FuzzMessageURL(f *testing.F) {
+	for _, seed := range []string{"/INBOX;UIDVALIDITY=1/;UID=2/;SECTION=1.2.MIME/;PARTIAL=0.10", "/a%20b/;uid=3/;section=HEADER.FIELDS%20(a%20b)", "//;UID=1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if u, ok := imapwire.ParseMessageURL(text); ok && (u.Mailbox == "" || u.UID == 0 || u.Partial.From < 0) {
+			t.Errorf("%q is understood as %+v", text, u)
+		}
+	})
+}
+
 func FuzzUTF7(f *testing.F) {
 	for _, seed := range []string{"Entw&APw-rfe", "&-", "&2D3eAA-", "日本", "&"} {
 		f.Add(seed)
