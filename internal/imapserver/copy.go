@@ -27,14 +27,14 @@ func (c *conn) copy(ctx context.Context, uids bool) (reply, error) {
 	if err != nil {
 		return reply{}, orTryCreate(err)
 	}
+	if len(done.Source) == 0 {
+		return reply{}, allGone()
+	}
 	return ok(copyUID(done), "copied"), nil
 }
 
 // copyUID returns the response code of what was copied.
 func copyUID(done store.Copied) string {
-	if len(done.Source) == 0 {
-		return ""
-	}
 	code := strconv.AppendUint([]byte("COPYUID "), uint64(done.UIDValidity), 10)
 	code = imapwire.AppendNumList(append(code, ' '), done.Source)
 	return string(imapwire.AppendNumList(append(code, ' '), done.Target))

@@ -31,9 +31,10 @@ func (c *conn) move(ctx context.Context, uids bool) (reply, error) {
 	if err != nil {
 		return reply{}, orTryCreate(err)
 	}
-	if code := copyUID(done); code != "" {
-		c.out.Line("* OK [", code, "] moved") // before the EXPUNGEs that sync will tell
+	if len(done.Source) == 0 {
+		return reply{}, allGone()
 	}
+	c.out.Line("* OK [", copyUID(done), "] moved") // before the EXPUNGEs that sync will tell
 	return ok("", "moved"), nil
 }
 

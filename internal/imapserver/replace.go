@@ -43,6 +43,9 @@ func (c *conn) replace(ctx context.Context, uids bool) (reply, error) {
 		return reply{}, no("NONEXISTENT", "there is no message with that UID")
 	}
 	old := c.sel.view.Snapshot().At(spans[0].from).UID
+	if _, there := c.sel.view.Latest().Seq(old); !there {
+		return reply{}, allGone()
+	}
 	box, err := c.account.Mailbox(ctx, name)
 	if err != nil {
 		return reply{}, orTryCreate(err)

@@ -27,6 +27,10 @@ func no(code, text string) error { return &reply{status: "NO", code: code, text:
 // bad returns a BAD.
 func bad(text string) error { return &reply{status: "BAD", text: text} }
 
+// allGone refuses to work on messages of which others have expunged every one
+// (RFC 2180 §4.4, RFC 5530).
+func allGone() error { return no("EXPUNGEISSUED", "the messages are gone") }
+
 // uidRequired refuses sequence numbers from a client that has given them up
 // (RFC 9586 §3).
 func uidRequired(text string) error {

@@ -58,10 +58,27 @@ func (c *conn) store(ctx context.Context, uids bool) (reply, error) {
 	if err := c.tellStored(spans, set, modified, ch, cmd.Silent); err != nil {
 		return reply{}, err
 	}
-	if len(modified) == 0 {
-		return ok("", "stored"), nil
+	switch {
+	case len(modified) > 0:
+		return c.modifiedReply(modified, uids), nil
+	case c.anyGone(spans):
+		return ok("EXPUNGEISSUED", "some of the messages are gone"), nil
 	}
-	return c.modifiedReply(modified, uids), nil
+	return ok("", "stored"), nil
+}
+
+// anyGone tells whether another session has expunged one of the messages.
+func (c *conn) anyGone(spans []span) bool {
+	now := c.sel.view.Latest()
+	if now == c.sel.view.Snapshot() {
+		return false
+	}
+	for _, m := range messages(c.sel.view.Snapshot(), spans) {
+		if _, there := now.Seq(m.UID); !there {
+			return true
+		}
+	}
+	return false
 }
 
 // tellStored tells the new flags of the messages of set, whether they changed
@@ -73,8 +90,9 @@ func (c *conn) tellStored(spans []span, set, modified mail.UIDSet, ch store.Flag
 		if err := c.syncExcept(false, func(m *mail.Message) bool { return set.Contains(m.UID) }); err != nil {
 			return err
 		}
+		now := c.sel.view.Latest()
 		for seq, m := range messages(c.sel.view.Snapshot(), spans) {
-			if !modified.Contains(m.UID) {
+			if _, there := now.Seq(m.UID); there && !modified.Contains(m.UID) {
 				c.writeFlagUpdate(seq, m)
 			}
 		}
