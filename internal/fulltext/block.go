@@ -58,9 +58,12 @@ func Pack(entries []Entry) (head, data []byte) {
 		text = append(text, e.Text...)
 	}
 	head = append(head, newFilter(text)...)
-	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
-	data = s2.Encode(nil, text)
-	return head, binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
+	return withSum(head), withSum(s2.Encode(nil, text))
+}
+
+// withSum appends the checksum of b to it.
+func withSum(b []byte) []byte {
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 // ReadHead reads the first part of a block into h. The filter is valid as long

@@ -129,9 +129,9 @@ func (t Text) Find(n *Needle) bool {
 // message.Parser.
 type Builder struct {
 	max    int
-	header bool   // fields have ended
-	over   bool   // there is more text than max
-	text   []byte //
+	header bool // fields have ended
+	over   bool // there is more text than max
+	text   []byte
 	carry  []byte // the end of what was written, which the next piece may continue
 }
 
