@@ -58,8 +58,8 @@ func (e *SortError) Unwrap() error { return e.Err }
 
 // Viewer is a Directory that sorts and shows parts of answers.
 type Viewer interface {
-	// SearchView is Search in the order and for the part that v wants. Pages of
-	// a search that who or anybody changes meanwhile hold every entry that was
-	// there all the time, once. Keys that cannot be sorted by are a *SortError.
+	// SearchView is Search in the order and for the part that v wants. Pages hold
+	// every entry that is found, with the same keys, all the time once, whatever
+	// changes meanwhile. Keys that cannot be sorted by are a *SortError.
 	SearchView(ctx context.Context, who Identity, req *ldap.SearchRequest, v View, yield func(*ldap.Entry) error) (Viewed, error)
 }

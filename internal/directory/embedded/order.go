@@ -120,6 +120,45 @@ func (o *order) compare(a, b *node) int {
 	return o.ties(a.id, b.id)
 }
 
+// compareWith orders an entry and a place that keys and an id stand for.
+func (o *order) compareWith(n *node, keys [][]byte, id uint32) int {
+	for i := range o.keys {
+		k := &o.keys[i]
+		if c := k.compare(o.key(0, k, n), keys[i]); c != 0 {
+			return c
+		}
+	}
+	return o.ties(n.id, id)
+}
+
+// pack returns the keys of an entry: for each a mark that there is one, length
+// and bytes.
+func (o *order) pack(n *node) []byte {
+	var b []byte
+	for i := range o.keys {
+		v := o.key(0, &o.keys[i], n)
+		if v == nil {
+			b = append(b, 0)
+			continue
+		}
+		b = appendBytes(append(b, 1), v)
+	}
+	return b
+}
+
+// unpack returns the keys that pack has packed. It is false where they are of
+// another order.
+func (o *order) unpack(b []byte) ([][]byte, bool) {
+	r := reader{b: b}
+	keys := make([][]byte, len(o.keys))
+	for i := range keys {
+		if r.uint() == 1 {
+			keys[i] = notNil(r.bytes())
+		}
+	}
+	return keys, !r.bad && len(r.b) == 0
+}
+
 // sort returns the ids of entries in order, and leaves none in found.
 func (o *order) sort(s *snapshot, found idMarks, count int) []uint32 {
 	if o.isIndexed(s) && count > s.count/16 {

@@ -25,7 +25,7 @@ func (d *Directory) SearchView(ctx context.Context, who directory.Identity, req 
 	}
 	var p *place
 	if v.Page != nil {
-		if p, err = readCookie(v.Page.Cookie, q.identity(base, nil)); err != nil {
+		if p, err = readCookie(v.Page.Cookie, q.identity(base, v.Sort)); err != nil {
 			return directory.Viewed{}, err
 		}
 		q.sent = p.sent
@@ -35,7 +35,7 @@ func (d *Directory) SearchView(ctx context.Context, who directory.Identity, req 
 			return directory.Viewed{}, q.each(base, q.send)
 		}
 		q.ordered, q.first = true, p.last+1
-		cookie, err := q.page(p, v.Page.Size, func(visit func(*node) error) error { return q.each(base, visit) })
+		cookie, err := q.page(p, v.Page.Size, nil, func(visit func(*node) error) error { return q.each(base, visit) })
 		return directory.Viewed{Cookie: cookie}, err
 	}
 	l, err := d.list(q, base, v)
@@ -46,7 +46,11 @@ func (d *Directory) SearchView(ctx context.Context, who directory.Identity, req 
 	case v.Window != nil:
 		return q.window(l, v.Window)
 	case p != nil:
-		cookie, err := q.page(p, v.Page.Size, func(visit func(*node) error) error { return q.listed(l.behind(p), visit) })
+		rest, err := l.behind(p)
+		if err != nil {
+			return directory.Viewed{}, err
+		}
+		cookie, err := q.page(p, v.Page.Size, l.order, func(visit func(*node) error) error { return q.listed(rest, visit) })
 		return directory.Viewed{Cookie: cookie}, err
 	}
 	return directory.Viewed{}, q.listed(l.ids, q.send)
@@ -79,7 +83,7 @@ func (d *Directory) list(q *query, base *node, v directory.View) (*list, error) 
 	if v.Window == nil && v.Page == nil || q.condition.isAboutPlace() {
 		return q.sort(base, o)
 	}
-	key := q.identity(base, &v)
+	key := q.identity(base, v.Sort)
 	old := d.lists.get(key, q.snap.version)
 	if old != nil && old.snap == q.snap {
 		return &list{old.snap, o, old.ids}, nil
@@ -162,18 +166,16 @@ func (l *list) find(n *node) (int, bool) {
 }
 
 // behind returns the part of the list behind a place.
-func (l *list) behind(p *place) []uint32 {
+func (l *list) behind(p *place) ([]uint32, error) {
 	if p.last == 0 {
-		return l.ids
+		return l.ids, nil
 	}
-	if n := l.snap.nodes.get(p.last); n != nil {
-		i, found := l.find(n)
-		if found {
-			i++
-		}
-		return l.ids[i:]
+	keys, ok := l.order.unpack(p.keys)
+	if !ok {
+		return nil, errCookie()
 	}
-	return l.ids[min(p.at, len(l.ids)):]
+	i := sort.Search(len(l.ids), func(i int) bool { return l.order.compareWith(l.snap.nodes.get(l.ids[i]), keys, p.last) > 0 })
+	return l.ids[i:], nil
 }
 
 // window sends the entries around a target.
@@ -225,17 +227,13 @@ func (l *list) target(w *directory.Window) (int, error) {
 type place struct {
 	search uint64 // which search it is of
 	last   uint32 // the last entry sent; 0: none yet
-	at     int    // how many stand before the next one
+	keys   []byte // of a sorted search: those of the last entry, packed
 	sent   int    // in all pages
 }
 
 // identity names what a search finds, and in which order.
-func (q *query) identity(base *node, v *directory.View) string {
-	id := fmt.Sprintf("%d %d %d %t %s", base.id, q.req.Scope, q.who, q.only, q.req.Filter)
-	if v != nil {
-		id += fmt.Sprintf("%+v", v.Sort)
-	}
-	return id
+func (q *query) identity(base *node, sort []directory.SortKey) string {
+	return fmt.Sprintf("%d %d %d %t %s %+v", base.id, q.req.Scope, q.who, q.only, q.req.Filter, sort)
 }
 
 // readCookie returns the place that a cookie tells.
@@ -246,26 +244,32 @@ func readCookie(cookie []byte, identity string) (*place, error) {
 	if len(cookie) == 0 {
 		return p, nil
 	}
-	if len(cookie) != 24 || binary.BigEndian.Uint64(cookie) != p.search {
-		return nil, ldap.Errorf(ldap.UnwillingToPerform, "paged results cookie is invalid")
+	if len(cookie) < 16 || binary.BigEndian.Uint64(cookie) != p.search {
+		return nil, errCookie()
 	}
 	p.last = binary.BigEndian.Uint32(cookie[8:])
-	p.at = int(binary.BigEndian.Uint32(cookie[12:]))
-	p.sent = int(binary.BigEndian.Uint64(cookie[16:]) & (1<<31 - 1))
+	p.sent = int(binary.BigEndian.Uint32(cookie[12:]))
+	p.keys = cookie[16:]
 	return p, nil
+}
+
+// errCookie refuses a cookie that is not of the search.
+func errCookie() error {
+	return ldap.Errorf(ldap.UnwillingToPerform, "paged results cookie is invalid")
 }
 
 // cookie returns p in the form that clients hand back.
 func (p *place) cookie() []byte {
 	b := binary.BigEndian.AppendUint64(nil, p.search)
 	b = binary.BigEndian.AppendUint32(b, p.last)
-	b = binary.BigEndian.AppendUint32(b, uint32(p.at))
-	return binary.BigEndian.AppendUint64(b, uint64(p.sent))
+	b = binary.BigEndian.AppendUint32(b, uint32(p.sent))
+	return append(b, p.keys...)
 }
 
 // page sends up to size entries of those that each visits, and returns the
-// cookie for the rest, if there is one.
-func (q *query) page(p *place, size int, each func(visit func(*node) error) error) ([]byte, error) {
+// cookie for the rest, if there is one. o is nil where they are not sorted.
+func (q *query) page(p *place, size int, o *order, each func(visit func(*node) error) error) ([]byte, error) {
+	var last *node
 	n := 0
 	full := fmt.Errorf("the page is full")
 	err := each(func(e *node) error {
@@ -276,10 +280,14 @@ func (q *query) page(p *place, size int, each func(visit func(*node) error) erro
 			return err
 		}
 		n++
-		p.last, p.at, p.sent = e.id, p.at+1, q.sent
+		last = e
 		return nil
 	})
 	if err == full {
+		p.last, p.sent = last.id, q.sent
+		if o != nil {
+			p.keys = o.pack(last)
+		}
 		return p.cookie(), nil
 	}
 	return nil, err

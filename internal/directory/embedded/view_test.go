@@ -26,7 +26,7 @@ func viewed(t testing.TB, d *Directory, filter string, limit int, v directory.Vi
 }
 
 // pages searches in pages of a size.
-func pages(t testing.TB, d *Directory, filter string, size, limit int, sort []directory.SortKey, between func()) []string {
+func pages(t testing.TB, d *Directory, filter string, size, limit int, sort []directory.SortKey, between func(page []string)) []string {
 	t.Helper()
 	var all []string
 	page := &directory.Page{Size: size}
@@ -43,7 +43,7 @@ func pages(t testing.TB, d *Directory, filter string, size, limit int, sort []di
 			t.Fatalf("a page of %d entries, want %d", len(names), size)
 		}
 		page.Cookie = got.Cookie
-		between()
+		between(names)
 	}
 }
 
@@ -57,7 +57,7 @@ func TestPagesHoldEveryEntryOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := pages(t, d, filter, 7, 0, sort, func() {})
+			got := pages(t, d, filter, 7, 0, sort, func([]string) {})
 			if sort == nil {
 				slices.Sort(want)
 				slices.Sort(got)
@@ -67,7 +67,7 @@ func TestPagesHoldEveryEntryOnce(t *testing.T) {
 			}
 		}
 	}
-	if got := pages(t, d, "(uid=*)", 10, 25, nil, func() {}); len(got) != 26 || !strings.Contains(got[25], "result 4") {
+	if got := pages(t, d, "(uid=*)", 10, 25, nil, func([]string) {}); len(got) != 26 || !strings.Contains(got[25], "result 4") {
 		t.Errorf("with a size limit of 25: %d entries, %s", len(got), got[len(got)-1])
 	}
 	_, got, err := viewed(t, d, "(uid=*)", 0, directory.View{Page: &directory.Page{Size: 5}})
@@ -77,6 +77,44 @@ func TestPagesHoldEveryEntryOnce(t *testing.T) {
 	_, _, err = viewed(t, d, "(cn=*)", 0, directory.View{Page: &directory.Page{Size: 5, Cookie: got.Cookie}})
 	if err == nil {
 		t.Error("a cookie is taken for another search")
+	}
+}
+
+// TestPagesWhileEntriesComeAndGo deletes what a page ended with, and adds
+// entries in front of the next.
+func TestPagesWhileEntriesComeAndGo(t *testing.T) {
+	t.Parallel()
+	for _, sort := range [][]directory.SortKey{nil, {{Attr: "cn"}}} {
+		d := open(t, options(t.TempDir()))
+		fill(t, d, 60)
+		before, _, err := viewed(t, d, "(uid=*)", 0, directory.View{Sort: sort})
+		if err != nil {
+			t.Fatal(err)
+		}
+		book := d.Suffix().Child(ldap.AVA{Type: "ou", Value: "addressbook"})
+		added := 1000
+		got := pages(t, d, "(uid=*)", 5, 0, sort, func(page []string) {
+			last := book.Child(ldap.AVA{Type: "cn", Value: page[4]})
+			err := d.Delete(t.Context(), directory.Local(), last)
+			if err == nil && added < 1010 {
+				added++
+				err = d.Add(t.Context(), directory.Local(), person(added))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+		for _, name := range before {
+			n := 0
+			for _, g := range got {
+				if g == name {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("sorted by %v: %s came %d times", sort, name, n)
+			}
+		}
 	}
 }
 
@@ -215,4 +253,24 @@ func TestWindow(t *testing.T) {
 	if _, v, err := viewed(t, d, "(uid=nobody)", 0, directory.View{Sort: byCN, Window: &directory.Window{Offset: 1, After: 9}}); err != nil || v.Target != 0 || v.Count != 0 {
 		t.Errorf("nothing: %+v, %v", v, err)
 	}
+}
+
+func FuzzCookie(f *testing.F) {
+	d := open(f, options(f.TempDir()))
+	fill(f, d, 20)
+	sort := []directory.SortKey{{Attr: "cn"}, {Attr: "mobile"}}
+	_, got, err := viewed(f, d, "(uid=*)", 0, directory.View{Sort: sort, Page: &directory.Page{Size: 5}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(got.Cookie[8:])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		cookie := slices.Concat(got.Cookie[:8], b) // a forged one of the same search
+		for _, s := range [][]directory.SortKey{sort, nil} {
+			names, _, err := viewed(t, d, "(uid=*)", 0, directory.View{Sort: s, Page: &directory.Page{Size: 5, Cookie: cookie}})
+			if err == nil && len(names) > 5 {
+				t.Errorf("a page of %d", len(names))
+			}
+		}
+	})
 }
