@@ -51,7 +51,7 @@ func allCommands() []command {
 		enableCommand(), compressCommand(), selectCommand(), examineCommand(), createCommand(), deleteCommand(), renameCommand(),
 		subscribeCommand(), unsubscribeCommand(), listCommand(), lsubCommand(), namespaceCommand(), statusCommand(),
 		appendCommand(), idleCommand(), checkCommand(), closeCommand(), unselectCommand(), expungeCommand(), uidExpungeCommand(),
-		searchCommand(), uidSearchCommand(), esearchCommand(), sortCommand(), uidSortCommand(), threadCommand(), uidThreadCommand(), fetchCommand(), uidFetchCommand(), storeCommand(), uidStoreCommand(),
+		searchCommand(), uidSearchCommand(), esearchCommand(), uidBatchesCommand(), sortCommand(), uidSortCommand(), threadCommand(), uidThreadCommand(), fetchCommand(), uidFetchCommand(), storeCommand(), uidStoreCommand(),
 		copyCommand(), uidCopyCommand(), moveCommand(), uidMoveCommand(), replaceCommand(), uidReplaceCommand(), getQuotaCommand(), getQuotaRootCommand(),
 		unauthenticateCommand(),
 	}
