@@ -244,9 +244,6 @@ func (r *literalReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Len returns the bytes left to read.
-func (r *literalReader) Len() int64 { return r.left }
-
 // Value is a parsed value: a string or atom, NIL, or a list.
 type Value struct {
 	Text   string
