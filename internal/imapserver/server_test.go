@@ -55,7 +55,7 @@ func newSite(t testing.TB, change func(*imapserver.Config)) *site {
 		t.Fatal(err)
 	}
 	now := time.Date(2003, 10, 1, 12, 0, 0, 0, time.UTC)
-	st := store.New(engine, store.Options{Now: func() time.Time { return now }})
+	st := store.New(engine, store.Options{IndexDelay: -1, Now: func() time.Time { return now }})
 	for _, a := range people() {
 		if err := st.Create(t.Context(), a.ID); err != nil {
 			t.Fatal(err)
