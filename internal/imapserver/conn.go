@@ -73,15 +73,11 @@ type selection struct {
 
 // newConn returns a connection that has not been greeted yet.
 func newConn(s *Server, nc net.Conn, id uint64, trust func()) *conn {
-	c := &conn{srv: s, raw: nc, nc: nc, id: id, trust: trust, started: time.Now(), state: notAuthenticated}
-	c.log = c.newLog()
+	c := &conn{srv: s, raw: nc, nc: nc, log: s.log, id: id, trust: trust, started: time.Now(), state: notAuthenticated}
 	c.out = output{nc: nc, pool: &s.buffers.write, timeout: s.cfg.Limits.WriteTime}
 	c.dec = imapwire.NewDecoder(beforeLogin(), c.askLiteral)
 	return c
 }
-
-// newLog returns the log of a connection without a user.
-func (c *conn) newLog() *slog.Logger { return c.srv.log.With(slog.Uint64("cid", c.id)) }
 
 // Refuse says why there is no room (listener.Session).
 func (c *conn) Refuse(why listener.Refusal) {

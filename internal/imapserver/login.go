@@ -85,7 +85,7 @@ func (c *conn) open(ctx context.Context, owner *directory.Account) error {
 	if owner.MaxMessage > 0 && owner.MaxMessage < c.limit {
 		c.limit = owner.MaxMessage
 	}
-	c.log = c.log.With(slog.String("user", c.owner))
+	c.log = c.srv.log.With(slog.Uint64("cid", c.id), slog.String("user", c.owner))
 	c.dec.SetLimits(c.srv.cfg.Limits.Command)
 	c.trust()
 	return nil

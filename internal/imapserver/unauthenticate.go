@@ -17,7 +17,7 @@ func unauthenticateCommand() command {
 			c.deselect()
 			c.account.Release()
 			c.account, c.owner, c.features = nil, "", 0
-			c.state, c.started, c.log = notAuthenticated, time.Now(), c.newLog()
+			c.state, c.started, c.log = notAuthenticated, time.Now(), c.srv.log
 			c.dec.SetLimits(beforeLogin())
 			return ok(c.capabilityCode(), "nobody is logged in"), nil
 		},
