@@ -7,6 +7,7 @@ func (a *app) subcommands() []*cobra.Command {
 	return []*cobra.Command{
 		serveCommand(a),
 		accountCommand(a),
+		queueCommand(a),
 		checkCommand(a),
 		galCommand(a),
 		migrateCommand(a),

@@ -5,9 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"expost/internal/config"
 	"expost/internal/control"
@@ -18,16 +24,20 @@ import (
 	"expost/internal/listener"
 	"expost/internal/mail"
 	"expost/internal/pop3server"
+	"expost/internal/queue"
+	"expost/internal/route"
 	"expost/internal/smtpserver"
 	"expost/internal/store"
 	"expost/internal/store/sqlite"
 )
 
-// node is an open data folder: the store and the directory.
+// node is an open data folder: the store, the directory and the queue.
 type node struct {
 	Config    config.Config
 	Store     *store.Store
 	Directory directory.Directory
+	Queue     *queue.Queue
+	Delivery  *delivery.Agent
 	Log       *slog.Logger
 }
 
@@ -45,11 +55,57 @@ func openNode(ctx context.Context, c config.Config, log *slog.Logger) (*node, er
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	return &node{Config: c, Store: st, Directory: dir, Log: log}, nil
+	n := &node{Config: c, Store: st, Directory: dir, Log: log}
+	if err := n.openQueue(); err != nil {
+		return nil, errors.Join(err, st.Close(), dir.Close())
+	}
+	return n, nil
 }
 
-// Close closes the store and the directory.
-func (n *node) Close() error { return errors.Join(n.Store.Close(), n.Directory.Close()) }
+// openQueue opens the queue, and makes the agent that feeds it and that
+// delivers its reports.
+func (n *node) openQueue() error {
+	c := n.Config
+	table, err := c.Queue.Table()
+	if err != nil {
+		return err
+	}
+	n.Queue, err = queue.Open(queue.Config{
+		Dir: filepath.Join(c.Data, "queue"), Hostname: c.Hostname, Postmaster: mail.Address(c.SMTP.Postmaster), Routes: table, Log: n.Log,
+		Carrier: &queue.Remote{
+			Router:    &route.Router{Table: table, Resolver: net.DefaultResolver, Self: n.isSelf},
+			LocalName: c.Hostname,
+		},
+		Inject:   func(ctx context.Context, to mail.Address, r io.Reader) error { return n.Delivery.Inject(ctx, to, r) },
+		Lifetime: time.Duration(c.Queue.Lifetime), DelayNotice: time.Duration(c.Queue.DelayNotice),
+		Sessions: c.Queue.Sessions, PerHop: c.Queue.SessionsPerHost,
+	})
+	if err != nil {
+		return err
+	}
+	n.Delivery = delivery.New(delivery.Config{
+		Hostname: c.Hostname, Domains: c.Domains, Separator: c.SMTP.Separator, CatchAll: "catchall", Postmaster: mail.Address(c.SMTP.Postmaster),
+		Remote: n.Queue,
+	}, n.Directory, n.Store, n.Log)
+	return nil
+}
+
+// isSelf tells whether a mail host that DNS names is this one.
+func (n *node) isSelf(host string, addr netip.Addr) bool {
+	if host != "" {
+		return strings.EqualFold(host, n.Config.Hostname)
+	}
+	own, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(own, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr().Unmap() == addr
+	})
+}
+
+// Close closes the queue, the store and the directory.
+func (n *node) Close() error {
+	return errors.Join(n.Queue.Close(), n.Store.Close(), n.Directory.Close())
+}
 
 // handle carries out a command for a caller of the control socket.
 func (n *node) handle(ctx context.Context, req control.Request, who control.Caller) int {
@@ -69,14 +125,11 @@ type service struct {
 // services returns what answers, by its name in the configuration.
 func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 	c := n.Config
-	agent := delivery.New(delivery.Config{
-		Hostname: c.Hostname, Domains: c.Domains, Separator: c.SMTP.Separator, CatchAll: "catchall", Postmaster: mail.Address(c.SMTP.Postmaster),
-	}, n.Directory, n.Store, n.Log)
 	auth := listener.PlaintextAuth(c.TLS.PlaintextAuth)
 	smtp := func(mode smtpserver.Mode) *smtpserver.Server {
 		return smtpserver.New(smtpserver.Config{
 			Mode: mode, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth,
-			Directory: n.Directory, Delivery: agent, Logger: n.Log,
+			Directory: n.Directory, Delivery: n.Delivery, Logger: n.Log,
 			Limits: smtpserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 		})
 	}

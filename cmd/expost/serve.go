@@ -67,6 +67,9 @@ type listening struct {
 	serve func(ctx context.Context, l net.Listener) error
 }
 
+// shutdownTime is how long messages on their way out may take after a stop.
+const shutdownTime = 10 * time.Second
+
 // serve runs the server until ctx ends.
 func serve(ctx context.Context, a *app, c config.Config, ready string) (err error) {
 	log := newLogger(a.stderr, c.Log)
@@ -101,6 +104,7 @@ func serve(ctx context.Context, a *app, c config.Config, ready string) (err erro
 			return nil
 		})
 	}
+	group.Go(func() error { return n.Queue.Run(ctx, shutdownTime) })
 	group.Go(func() error { return control.Serve(ctx, sock, n.handle, log) })
 	group.Go(func() error { reloadOnHangup(ctx, n, certs); return nil })
 	log.Info("ready", "hostname", c.Hostname, "data", c.Data, "version", versionText())

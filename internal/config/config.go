@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -27,6 +28,7 @@ type Config struct {
 	TLS       TLS       `toml:"tls"`
 	Directory Directory `toml:"directory"`
 	SMTP      SMTP      `toml:"smtp"`
+	Queue     Queue     `toml:"queue"`
 	Store     Store     `toml:"store"`
 	Limits    Limits    `toml:"limits"`
 	Log       Log       `toml:"log"`
@@ -119,6 +121,7 @@ func Default(hostname string) Config {
 		TLS:       TLS{PlaintextAuth: "loopback"},
 		Directory: Directory{Kind: "embedded"},
 		SMTP:      SMTP{MaxMessage: 100 << 20, Separator: "+"},
+		Queue:     Queue{Lifetime: Duration(5 * 24 * time.Hour), DelayNotice: Duration(4 * time.Hour), Sessions: 200, SessionsPerHost: 20},
 		Store:     Store{OpenAccounts: 256},
 		Limits:    Limits{Connections: 20000, ConnectionsPerHost: 100},
 		Log:       Log{Level: "info", Format: "text"},
@@ -166,7 +169,7 @@ func (c *Config) parse(path string, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("finding the folder of %q: %w", path, err)
 	}
-	for _, p := range []*string{&c.Data, &c.TLS.Cert, &c.TLS.Key, &c.Directory.RootPasswordFile} {
+	for _, p := range append(c.Queue.files(), &c.Data, &c.TLS.Cert, &c.TLS.Key, &c.Directory.RootPasswordFile) {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -234,6 +237,9 @@ func (c *Config) check() error {
 	}
 	if c.SMTP.MaxMessage < 1 || c.Store.OpenAccounts < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerHost < 1 {
 		return wrong("smtp.max-message, store.open-accounts, limits", "must be above zero")
+	}
+	if err := c.Queue.check(wrong); err != nil {
+		return err
 	}
 	return c.checkListen(wrong)
 }

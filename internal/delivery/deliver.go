@@ -17,6 +17,7 @@ type Spooled struct {
 	in        *store.Incoming
 	key       contentKey
 	messageID string
+	path      int64 // bytes of the Return-Path field at the beginning
 }
 
 // Size returns the bytes of the message, trace fields included.
@@ -59,6 +60,7 @@ func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled
 		in:        in,
 		key:       contentKey{from: env.From, sum: h.sum.Sum64(), size: src.n},
 		messageID: h.messageID,
+		path:      int64(len(env.returnPath())),
 	}, nil
 }
 
@@ -85,10 +87,11 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 	for i, err := range a.deliverAll(ctx, todo, s.in) {
 		outcome[todo[i].place()] = err
 	}
+	a.relay(ctx, env, s, done, outcome)
 	results := make([]error, len(env.Recipients))
 	for i, r := range env.Recipients {
-		for _, t := range r.Route.Targets {
-			if err := outcome[t.place()]; err != nil && (results[i] == nil || Permanent(results[i])) {
+		for _, p := range r.Route.places() {
+			if err := outcome[p]; err != nil && (results[i] == nil || Permanent(results[i])) {
 				results[i] = err
 			}
 		}
@@ -106,6 +109,18 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 
 func (t *Target) place() place { return place{t.Account.ID, t.Mailbox} }
 
+// places returns where the mail of a route goes.
+func (r *Route) places() []place {
+	var list []place
+	for _, t := range r.Targets {
+		list = append(list, t.place())
+	}
+	for _, t := range r.Remote {
+		list = append(list, t.place())
+	}
+	return list
+}
+
 // reached returns the places that have the message and for which it will come
 // again: those of all recipients over SMTP, where it must come again at all;
 // those of the failed recipients over LMTP.
@@ -118,9 +133,9 @@ func reached(env *Envelope, results []error, outcome map[place]error) map[place]
 		if env.PerReply && results[i] == nil {
 			continue
 		}
-		for _, t := range r.Route.Targets {
-			if outcome[t.place()] == nil {
-				done[t.place()] = true
+		for _, p := range r.Route.places() {
+			if outcome[p] == nil {
+				done[p] = true
 			}
 		}
 	}

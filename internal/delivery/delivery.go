@@ -10,11 +10,18 @@
 // fields (Return-Path, Received) are the same for all of them, and there is no
 // Delivered-To. Loops are noticed by the number of Received fields.
 //
+// # What leaves this host
+//
+// Mail for other domains from those who are logged in, mail that is forwarded
+// there, and mail for accounts whose mailHost is another host goes to [Remote].
+// Nobody else's mail for other domains is accepted.
+//
 // # When some recipients fail after DATA
 //
 // SMTP has one reply for all recipients (LMTP has one for each, and none of
-// this concerns it). There is no queue to keep the rest in, so the choice is
-// which way to be wrong, and it is never the way that loses mail:
+// this concerns it). What leaves this host is in the queue when it is answered, as
+// one more mailbox. The choice is which way to be wrong, and it is never the way
+// that loses mail:
 //
 //   - every recipient has the message: 250;
 //   - every recipient failed for good: 5xx, the sender's host returns it;
@@ -33,6 +40,8 @@
 package delivery
 
 import (
+	"context"
+	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -40,6 +49,7 @@ import (
 
 	"expost/internal/directory"
 	"expost/internal/mail"
+	"expost/internal/queue"
 	"expost/internal/store"
 )
 
@@ -54,6 +64,13 @@ type Config struct {
 	Postmaster  mail.Address // the account that gets the mail for postmaster where no entry has that address
 	Concurrency int          // mailboxes one message is written to at once; 0: 16
 	MaxReceived int          // Received fields a message may have; 0: 50
+	Remote      Remote       // takes mail that must leave this host; nil: none does
+}
+
+// Remote takes mail that must leave this host. *queue.Queue is one.
+type Remote interface {
+	// Enqueue takes a message over; it is on disk when it returns nil.
+	Enqueue(ctx context.Context, env queue.Envelope, body io.Reader) (queue.ID, error)
 }
 
 // Agent delivers. It is safe for concurrent use.

@@ -73,7 +73,7 @@ func (e *Envelope) Protocol() string {
 // nobody learns of the others.
 func (e *Envelope) trace(hostname string) []byte {
 	var b strings.Builder
-	b.WriteString("Return-Path: <" + path(e.From) + ">\r\n")
+	b.WriteString(e.returnPath())
 	b.WriteString("Received: from " + word(e.Client.Helo) + " (" + literal(e.Client.Address) + ")\r\n")
 	if s := e.Client.TLS; s != nil {
 		b.WriteString("\t(using " + strings.ReplaceAll(tls.VersionName(s.Version), " ", "") + " with cipher " + tls.CipherSuiteName(s.CipherSuite) + ")\r\n")
@@ -85,6 +85,9 @@ func (e *Envelope) trace(hostname string) []byte {
 	b.WriteString(";\r\n\t" + e.Received.Format(dateLayout) + "\r\n")
 	return []byte(b.String())
 }
+
+// returnPath returns the field that only the last host may add (RFC 5321 §4.4).
+func (e *Envelope) returnPath() string { return "Return-Path: <" + path(e.From) + ">\r\n" }
 
 // dateLayout is RFC 5322 §3.3's date-time.
 const dateLayout = "Mon, 2 Jan 2006 15:04:05 -0700"

@@ -24,7 +24,7 @@ const maxReportedHeader = 16 << 10
 func (a *Agent) report(ctx context.Context, env *Envelope, s *Spooled, results []error) {
 	var delivered []Recipient
 	for i, r := range env.Recipients {
-		if results[i] == nil && slices.Contains(strings.Split(r.Notify, ","), "SUCCESS") {
+		if results[i] == nil && len(r.Route.Targets) > 0 && slices.Contains(strings.Split(r.Notify, ","), "SUCCESS") {
 			delivered = append(delivered, r)
 		}
 	}

@@ -22,11 +22,13 @@ type Query struct {
 	Address mail.Address       // as the client wrote it; "postmaster" may stand without a domain
 	Local   netip.Addr         // the address the client connected to
 	Sender  *directory.Account // who is logged in; nil: nobody
+	Own     bool               // the mail is this host's own, as reports are
 }
 
 // Route is what a recipient address stands for.
 type Route struct {
 	Targets []Target
+	Remote  []RemoteTarget
 	Skipped []mail.Address // forwards that lead out of this server, while a mailbox here keeps the mail
 }
 
@@ -34,6 +36,13 @@ type Route struct {
 type Target struct {
 	Account *directory.Account
 	Mailbox string // the detail of a sub-address; empty: INBOX
+}
+
+// RemoteTarget is an address whose mail leaves this host.
+type RemoteTarget struct {
+	Address mail.Address
+	Host    string // mailHost; empty: by the domain
+	Forward bool   // somebody here forwards to it
 }
 
 // Resolve returns what an address stands for, or an *Error that says why its
@@ -46,6 +55,9 @@ func (a *Agent) Resolve(ctx context.Context, q Query) (*Route, error) {
 	acct, detail, err := a.find(ctx, addr)
 	if err != nil {
 		return nil, err
+	}
+	if acct == nil && a.cfg.Remote != nil && (q.Sender != nil || q.Own) && !a.domains[mail.DomainKey(addr.Domain())] {
+		return &Route{Remote: []RemoteTarget{{Address: addr}}}, nil
 	}
 	if acct == nil {
 		return nil, a.unknown(q, addr)
@@ -198,13 +210,16 @@ func (r *resolution) add(ctx context.Context, acct *directory.Account, detail st
 	case directory.StatusDeleted:
 		return refuse("5.1.1", mail.KindNotExist, "there is no mailbox %s here", acct.Address)
 	}
+	if !r.agent.hosts[acct.Host] && r.agent.cfg.Remote != nil {
+		return r.addRemote(acct, RemoteTarget{Address: acct.Address, Host: acct.Host})
+	}
 	if !r.agent.hosts[acct.Host] {
 		return refuse("4.4.4", mail.KindTemporary, "the mailbox %s is on %s, and this server does not pass mail on to it", acct.Address, acct.Host)
 	}
 	keeps := !hasMode(acct, "nolocal", "nombox", "forwardonly")
 	if keeps || len(acct.Forward) == 0 || hasMode(acct, "noforward") {
-		if len(r.route.Targets) >= maxTargets {
-			return refuse("5.4.6", mail.KindInvalid, "%s stands for more than %d mailboxes", acct.Address, maxTargets)
+		if err := r.room(acct); err != nil {
+			return err
 		}
 		r.route.Targets = append(r.route.Targets, Target{Account: acct, Mailbox: detail})
 		keeps = true
@@ -213,6 +228,23 @@ func (r *resolution) add(ctx context.Context, acct *directory.Account, detail st
 		return nil
 	}
 	return r.forward(ctx, acct, keeps, depth)
+}
+
+// room tells whether the recipient may stand for one more mailbox.
+func (r *resolution) room(acct *directory.Account) error {
+	if len(r.route.Targets)+len(r.route.Remote) >= maxTargets {
+		return refuse("5.4.6", mail.KindInvalid, "%s stands for more than %d mailboxes", acct.Address, maxTargets)
+	}
+	return nil
+}
+
+// addRemote puts an address elsewhere into the route, for the sake of acct.
+func (r *resolution) addRemote(acct *directory.Account, t RemoteTarget) error {
+	if err := r.room(acct); err != nil {
+		return err
+	}
+	r.route.Remote = append(r.route.Remote, t)
+	return nil
 }
 
 // forward follows mailForwardingAddress. Where the account keeps a copy, a
@@ -238,6 +270,9 @@ func (r *resolution) follow(ctx context.Context, from *directory.Account, addr m
 	acct, detail, err := r.agent.find(ctx, addr)
 	if err != nil {
 		return err
+	}
+	if acct == nil && r.agent.cfg.Remote != nil && !r.agent.domains[mail.DomainKey(addr.Domain())] {
+		return r.addRemote(from, RemoteTarget{Address: addr, Forward: true})
 	}
 	if acct == nil {
 		return refuse("4.4.4", mail.KindTemporary, "the mail of %s is forwarded to where this server cannot send", from.Address)

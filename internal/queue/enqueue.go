@@ -46,7 +46,8 @@ func (q *Queue) Enqueue(ctx context.Context, env Envelope, body io.Reader) (ID, 
 	}
 	rows, err := q.rows(&env)
 	if err == nil {
-		err = q.update(ctx, func(db *database) error { return q.insert(db, id, &env, rows, spool, size, flags) })
+		a := &arrival{id, &env, rows, spool, size, flags}
+		err = q.update(ctx, func(db *database) error { return q.insert(db, a) })
 	}
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("queueing message %s: %w", id, err), spool.remove())
@@ -225,26 +226,37 @@ func (env *Envelope) lane() string {
 	return env.From.Key()
 }
 
+// arrival is a message on its way into the tables.
+type arrival struct {
+	id    ID
+	env   *Envelope
+	rows  []newRow
+	body  *spool
+	size  int64
+	flags int
+}
+
 // insert puts a message into the tables.
-func (q *Queue) insert(db *database, id ID, env *Envelope, rows []newRow, body *spool, size int64, flags int) error {
+func (q *Queue) insert(db *database, a *arrival) error {
+	id, env := a.id, a.env
 	now := q.now()
 	expires := now + q.cfg.Lifetime.Microseconds()
 	notice := min(now+q.cfg.DelayNotice.Microseconds(), expires)
 	inline := 0
-	if body.file == nil {
+	if a.body.file == nil {
 		inline = 1
-		if err := db.exec(`INSERT INTO body (id, data) VALUES (?, ?)`, int64(id), body.data.Bytes()); err != nil {
+		if err := db.exec(`INSERT INTO body (id, data) VALUES (?, ?)`, int64(id), a.body.data.Bytes()); err != nil {
 			return err
 		}
 	}
 	err := db.exec(`INSERT INTO message (id, sender, origin, ret, envid, flags, size, packed, inline, created, expires, notice, left)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		int64(id), string(env.From), env.Origin, env.Return, env.EnvID, flags, size, body.total, inline, now, expires, notice, len(rows))
+		int64(id), string(env.From), env.Origin, env.Return, env.EnvID, a.flags, a.size, a.body.total, inline, now, expires, notice, len(a.rows))
 	if err != nil {
 		return err
 	}
 	touched := map[string]bool{}
-	for _, r := range rows {
+	for _, r := range a.rows {
 		err := db.exec(`INSERT INTO rcpt (message, address, notify, orcpt, domain, host, hop, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)`,
 			int64(id), string(r.Address), r.Notify, r.Original, r.Address.Domain(), r.Host, r.hop, r.rank)
 		if err != nil {
