@@ -80,14 +80,16 @@ func (e *Envelope) trace(hostname string) []byte {
 	}
 	b.WriteString("\tby " + hostname + " with " + e.Protocol() + " id " + e.ID)
 	if len(e.Recipients) == 1 {
-		b.WriteString("\r\n\tfor <" + path(e.Recipients[0].Address) + ">")
+		b.WriteString("\r\n\tfor <" + mail.QuotedAddress(e.Recipients[0].Address) + ">")
 	}
 	b.WriteString(";\r\n\t" + e.Received.Format(dateLayout) + "\r\n")
 	return []byte(b.String())
 }
 
 // returnPath returns the field that only the last host may add (RFC 5321 §4.4).
-func (e *Envelope) returnPath() string { return "Return-Path: <" + path(e.From) + ">\r\n" }
+func (e *Envelope) returnPath() string {
+	return "Return-Path: <" + mail.QuotedAddress(e.From) + ">\r\n"
+}
 
 // dateLayout is RFC 5322 §3.3's date-time.
 const dateLayout = "Mon, 2 Jan 2006 15:04:05 -0700"
@@ -114,20 +116,4 @@ func word(s string) string {
 		}
 	}
 	return string(b)
-}
-
-// path returns an address as it stands between angle brackets, its local part
-// quoted where it must be.
-func path(a mail.Address) string {
-	local := a.Local()
-	if a == "" || !needsQuotes(local) {
-		return string(a)
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"@` + a.Domain()
-}
-
-// needsQuotes tells whether a local part is no dot-string (RFC 5321 §4.1.2).
-func needsQuotes(local string) bool {
-	return local == "" || local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, "..") ||
-		strings.ContainsAny(local, " \t()<>[]:;,\\\"@")
 }

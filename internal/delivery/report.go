@@ -81,7 +81,7 @@ func (a *Agent) reportText(env, rep *Envelope, delivered []Recipient, head []byt
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
 	boundary := rand.Text()
 	line("From: Mail Delivery System <postmaster@%s>", a.firstDomain())
-	line("To: <%s>", path(env.From))
+	line("To: <%s>", mail.QuotedAddress(env.From))
 	line("Subject: Your message was delivered")
 	line("Date: %s", rep.Received.Format(dateLayout))
 	line("Message-ID: <%s@%s>", rep.ID, a.cfg.Hostname)
@@ -107,7 +107,7 @@ func (a *Agent) reportText(env, rep *Envelope, delivered []Recipient, head []byt
 		if r.Original != "" {
 			line("Original-Recipient: %s", r.Original)
 		}
-		line("Final-Recipient: %s; %s\r\nAction: delivered\r\nStatus: 2.0.0", addressType(r.Address), path(r.Address))
+		line("Final-Recipient: %s; %s\r\nAction: delivered\r\nStatus: 2.0.0", addressType(r.Address), mail.QuotedAddress(r.Address))
 	}
 	line("\r\n--%s\r\nContent-Type: text/rfc822-headers\r\n", boundary)
 	b.Write(head)

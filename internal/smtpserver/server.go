@@ -2,7 +2,8 @@
 // submission from users' programs (RFC 6409) and LMTP (RFC 2033), with
 // PIPELINING, SIZE, 8BITMIME, SMTPUTF8, CHUNKING, ENHANCEDSTATUSCODES, DSN,
 // STARTTLS and AUTH. A message is in its mailboxes, on disk, when it is answered
-// with 250. Nothing is relayed.
+// with 250, or in the queue where it goes elsewhere; only for those who are logged
+// in does it go anywhere.
 //
 // conn.go has the session loop, wire.go the bytes and the time they may take;
 // each command has a file. Handlers return a reply and do no I/O, but for those
