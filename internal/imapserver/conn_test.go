@@ -240,3 +240,24 @@ func TestAppendThatBreaksOff(t *testing.T) {
 		t.Errorf("afterwards: %q", got)
 	}
 }
+
+// Messages of one command count together against the quota, and none is kept
+// where they do not fit.
+func TestMultiAppendOverQuota(t *testing.T) {
+	t.Parallel()
+	p := newSite(t, nil).dial(t)
+	p.line()
+	p.must("LOGIN bishal secret")
+	msg := "Subject: x\r\n\r\n" + strings.Repeat("x", 886)
+	p.send("x APPEND INBOX" + strings.Repeat(" {900+}\r\n"+msg, 3) + "\r\n")
+	if got := p.line(); !strings.HasPrefix(got, "x NO [OVERQUOTA]") {
+		t.Errorf("three messages: %s", got)
+	}
+	p.send("x APPEND INBOX" + strings.Repeat(" {900+}\r\n"+msg, 2) + "\r\n")
+	if got := p.line(); !strings.HasPrefix(got, "x OK [APPENDUID ") {
+		t.Errorf("two messages: %s", got)
+	}
+	if got := p.must("STATUS INBOX (MESSAGES)"); got[0] != "* STATUS INBOX (MESSAGES 2)" {
+		t.Errorf("afterwards: %q", got)
+	}
+}
