@@ -49,6 +49,7 @@ func (c *Converter) Convert(w io.Writer, m Message) (*Result, error) {
 	root := conv.message()
 	out := &writer{w: w}
 	root.write(out)
+	out.endLine()
 	if out.err != nil {
 		return r, fmt.Errorf("writing a message: %w", out.err)
 	}

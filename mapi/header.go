@@ -105,6 +105,9 @@ func (c *conversion) reuse(h *headerWriter, f field) {
 			return // it was edited
 		}
 	}
+	if (name == "from" || name == "to" || name == "cc") && !strings.ContainsAny(f.value, "@:") {
+		return // names alone, where the properties may have addresses
+	}
 	h.out = append(h.out, field{f.name, wireSafe(f.value)})
 }
 

@@ -27,8 +27,9 @@ type part struct {
 
 // writer remembers the first error.
 type writer struct {
-	w   io.Writer
-	err error
+	w    io.Writer
+	err  error
+	last byte
 }
 
 func (w *writer) Write(b []byte) (int, error) {
@@ -37,19 +38,25 @@ func (w *writer) Write(b []byte) (int, error) {
 	}
 	n, err := w.w.Write(b)
 	w.err = err
+	if len(b) > 0 {
+		w.last = b[len(b)-1]
+	}
 	return n, err
+}
+
+func (w *writer) endLine() {
+	if w.last != '\n' {
+		w.string("\r\n")
+	}
 }
 
 func (w *writer) string(s string) { _, _ = io.WriteString(w, s) }
 
 func (p *part) write(w *writer) {
-	if p.root {
-		w.string("")
-	}
 	for _, f := range p.fields {
 		w.string(f.name + ": " + f.value + "\r\n")
 	}
-	if p.root && len(p.raw) == 0 {
+	if p.root {
 		w.string("MIME-Version: 1.0\r\n")
 	}
 	switch {

@@ -30,18 +30,34 @@ func Text(p Properties, id uint16, cp int) (string, bool, error) {
 // Codepage returns the code page of a message's 8-bit strings, fallback where
 // the message does not say.
 func Codepage(p Properties, fallback int) int {
-	for _, id := range []uint16{idMessageCodepage, idStoreCodepage, idInternetCodepage} {
-		v, ok, _ := p.Value(NewTag(id, TypeInt32))
-		if cp, is := v.(int32); ok && is && codepage.Known(int(cp)) && !codepage.Wide(int(cp)) && cp != codepage.ASCII {
-			return int(cp)
+	for _, id := range []uint16{idMessageCodepage, idStoreCodepage} {
+		if cp := pageOf(p, id); cp != 0 {
+			return cp
 		}
 	}
+	internet := pageOf(p, idInternetCodepage)
+	if internet != 0 && internet != codepage.UTF8 {
+		return internet
+	}
 	if v, ok, _ := p.Value(NewTag(idLocale, TypeInt32)); ok && fallback == 0 {
-		if lcid, is := v.(int32); is {
+		if lcid, is := v.(int32); is && localePages[uint16(lcid)&0x3FF] != 0 {
 			return localePages[uint16(lcid)&0x3FF]
 		}
 	}
+	if fallback == 0 {
+		return internet
+	}
 	return fallback
+}
+
+// pageOf returns a property that is a code page which 8-bit text can be in.
+func pageOf(p Properties, id uint16) int {
+	v, ok, _ := p.Value(NewTag(id, TypeInt32))
+	cp, is := v.(int32)
+	if !ok || !is || !codepage.Known(int(cp)) || codepage.Wide(int(cp)) || cp == codepage.ASCII {
+		return 0
+	}
+	return int(cp)
 }
 
 // localePages are the ANSI code pages of primary languages ([MS-LCID]).
