@@ -82,8 +82,12 @@ func arrows() []arrow {
 	}
 }
 
-// matches tells whether path is one of the prefixes or lies below one.
+// matches tells whether path is one of the prefixes or lies below one. "net"
+// stands for what opens sockets, not for net/url and net/netip.
 func matches(path string, prefixes []string) bool {
+	if path == "net/url" || path == "net/netip" {
+		return false
+	}
 	return slices.ContainsFunc(prefixes, func(p string) bool {
 		return path == p || strings.HasPrefix(path, strings.TrimSuffix(p, "/")+"/")
 	})
