@@ -130,39 +130,6 @@ func (v *view) named(set GUID, id uint32, typ Type) (uint16, bool) {
 	return t.ID(), ok
 }
 
-func (v *view) namedText(set GUID, id uint32) string {
-	if n, ok := v.named(set, id, TypeString); ok {
-		return v.text(n)
-	}
-	return ""
-}
-
-func (v *view) namedInt(set GUID, id uint32) (int, bool) {
-	if n, ok := v.named(set, id, TypeInt32); ok {
-		return v.int(n)
-	}
-	return 0, false
-}
-
-func (v *view) namedBool(set GUID, id uint32) bool {
-	n, ok := v.named(set, id, TypeBool)
-	return ok && v.bool(n)
-}
-
-func (v *view) namedTime(set GUID, id uint32) (Time, bool) {
-	if n, ok := v.named(set, id, TypeTime); ok {
-		return v.time(n)
-	}
-	return 0, false
-}
-
-func (v *view) namedBytes(set GUID, id uint32) []byte {
-	if n, ok := v.named(set, id, TypeBinary); ok {
-		return v.bytes(n)
-	}
-	return nil
-}
-
 // texts returns a property of many strings.
 func (v *view) texts(id uint16) []string {
 	if s, ok := get[[]string](v, id, TypeString|MultiValued); ok {

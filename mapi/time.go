@@ -26,8 +26,3 @@ func TimeOf(t time.Time) Time {
 	}
 	return Time(s*ticksPerSecond + int64(t.Nanosecond()/100))
 }
-
-// minutesTime returns the wall clock of minutes since 1601, as recurrences have it.
-func minutesTime(m uint32) time.Time {
-	return time.Unix(int64(m)*60-epochSeconds, 0).UTC()
-}

@@ -214,12 +214,11 @@ func (f *file) multi(m *mapi.Item, tag mapi.Tag, n uint32, streams map[string]ui
 				break
 			}
 			v, _ := f.read(k)
-			if x := mapi.Bytes(one, v); x != nil {
-				if s, is := x.(string); is {
-					x = strings.TrimRight(s, "\x00")
-				}
-				values = append(values, x)
+			x := mapi.Bytes(one, v)
+			if s, is := x.(string); is {
+				x = strings.TrimRight(s, "\x00")
 			}
+			values = append(values, x)
 		}
 	}
 	if v := mapi.Slice(one, values); v != nil {
