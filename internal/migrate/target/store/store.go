@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"expost/internal/mail"
 	"expost/internal/migrate"
@@ -150,17 +151,22 @@ func (a *account) setRole(ctx context.Context, box mail.Mailbox, use mail.Specia
 	if i >= 0 && boxes[i].Messages > 0 {
 		return nil
 	}
-	if err := a.SetSpecialUse(ctx, box.ID, use); err != nil || i < 0 || boxes[i].UIDNext > 1 {
-		return err
+	// The folder that a new account has for this role goes first: while it has the
+	// role, a run that was stopped half way still knows it.
+	if i >= 0 && boxes[i].UIDNext == 1 && !hasChildren(boxes, boxes[i].Name) {
+		if err := a.Subscribe(ctx, boxes[i].Name, false); err != nil {
+			return err
+		}
+		if err := a.DeleteMailbox(ctx, boxes[i].Name); err != nil {
+			return err
+		}
 	}
-	err = a.DeleteMailbox(ctx, boxes[i].Name)
-	if mail.KindOf(err) == mail.KindInvalid { // it has mailboxes below it
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return a.Subscribe(ctx, boxes[i].Name, false)
+	return a.SetSpecialUse(ctx, box.ID, use)
+}
+
+// hasChildren tells whether a mailbox lies below name.
+func hasChildren(boxes []mail.Mailbox, name string) bool {
+	return slices.ContainsFunc(boxes, func(b mail.Mailbox) bool { return strings.HasPrefix(b.Name, name+mail.Delimiter) })
 }
 
 // Append implements migrate.TargetAccount.
