@@ -19,6 +19,7 @@ import (
 	"expost/internal/control"
 	"expost/internal/delivery"
 	"expost/internal/directory"
+	"expost/internal/gate"
 	"expost/internal/imapserver"
 	"expost/internal/ldapserver"
 	"expost/internal/listener"
@@ -38,6 +39,7 @@ type node struct {
 	Directory directory.Directory
 	Queue     *queue.Queue
 	Delivery  *delivery.Agent
+	Gate      *gate.Gate // who is in which account; moves freeze them
 	Log       *slog.Logger
 }
 
@@ -55,7 +57,7 @@ func openNode(ctx context.Context, c config.Config, log *slog.Logger) (*node, er
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	n := &node{Config: c, Store: st, Directory: dir, Log: log}
+	n := &node{Config: c, Store: st, Directory: dir, Gate: gate.New(0), Log: log}
 	if err := n.openQueue(); err != nil {
 		return nil, errors.Join(err, st.Close(), dir.Close())
 	}
