@@ -17,6 +17,9 @@ const (
 	ClassGroup     = "expostGroup"
 )
 
+// ClassMailbox is the auxiliary class of what says how a mailbox is shared.
+const ClassMailbox = "expostMailbox"
+
 // OwnsAddresses tells whether entries of an object class own their addresses.
 func OwnsAddresses(class string) bool {
 	return strings.EqualFold(class, ClassAccount) || strings.EqualFold(class, ClassListGroup) || strings.EqualFold(class, ClassGroup)
@@ -45,6 +48,12 @@ func AccountOf(e *ldap.Entry) (*Account, bool) {
 		Modes:      e.Values("deliveryMode"),
 		Quota:      mail.Quota{Bytes: number(e, "mailQuotaSize"), Messages: number(e, "mailQuotaCount")},
 		MaxMessage: number(e, "mailSizeMax"),
+		Shared:     strings.EqualFold(e.Value("mailboxType"), "shared"),
+		SendAs:     parseDNs(e.Values(string(SendAsAttr))),
+		OnBehalf:   parseDNs(e.Values(string(OnBehalfAttr))),
+	}
+	if a.Shared && a.Status == StatusActive {
+		a.Status = StatusNoAccess
 	}
 	if a.ID == "" {
 		a.ID = DefaultStore(a.Address)
@@ -72,6 +81,17 @@ func statusOf(s string) Status {
 		return status
 	}
 	return StatusActive
+}
+
+// parseDNs leaves out what is no DN.
+func parseDNs(texts []string) []ldap.DN {
+	var list []ldap.DN
+	for _, text := range texts {
+		if dn, err := ldap.ParseDN(text); err == nil {
+			list = append(list, dn)
+		}
+	}
+	return list
 }
 
 func number(e *ldap.Entry, desc string) int64 {

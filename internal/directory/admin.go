@@ -54,6 +54,7 @@ type NewAccount struct {
 	Quota    mail.Quota
 	Aliases  []mail.Address
 	Forward  []mail.Address
+	Shared   bool    // a shared mailbox, to which nobody logs in
 	Base     ldap.DN // where a new entry stands; nil: ou=people below the suffix
 }
 
@@ -88,6 +89,9 @@ func AddAccount(ctx context.Context, d Directory, n NewAccount) (*Account, error
 // attributes returns what qmailUser needs and is asked for.
 func (n *NewAccount) attributes(ctx context.Context, d Directory) ([]ldap.Attribute, error) {
 	list := []ldap.Attribute{ldap.NewAttribute("mailMessageStore", string(DefaultStore(n.Address)))}
+	if n.Shared {
+		list = append(list, ldap.NewAttribute("mailboxType", "shared"))
+	}
 	if n.Password != nil {
 		value, err := passwordValue(ctx, d, n.Password)
 		if err != nil {
@@ -115,8 +119,12 @@ func (n *NewAccount) entry(suffix ldap.DN, attributes []ldap.Attribute) *ldap.En
 		name = n.Address.Local()
 	}
 	words := strings.Fields(name)
+	classes := []string{"top", "person", "organizationalPerson", "inetOrgPerson", ClassAccount}
+	if n.Shared {
+		classes = append(classes, ClassMailbox)
+	}
 	person := []ldap.Attribute{
-		ldap.NewAttribute("objectClass", "top", "person", "organizationalPerson", "inetOrgPerson", ClassAccount),
+		ldap.NewAttribute("objectClass", classes...),
 		ldap.NewAttribute("uid", string(n.Address)),
 		ldap.NewAttribute("cn", name),
 		ldap.NewAttribute("sn", words[len(words)-1]),
@@ -134,7 +142,11 @@ func (n *NewAccount) entry(suffix ldap.DN, attributes []ldap.Attribute) *ldap.En
 
 // adopt returns the changes that make a person's entry an account.
 func (n *NewAccount) adopt(person *ldap.Entry, attributes []ldap.Attribute) []ldap.Change {
-	changes := []ldap.Change{{Op: ldap.ChangeAdd, Attribute: ldap.NewAttribute("objectClass", ClassAccount)}}
+	classes := []string{ClassAccount}
+	if n.Shared && !hasClass(person, ClassMailbox) {
+		classes = append(classes, ClassMailbox)
+	}
+	changes := []ldap.Change{{Op: ldap.ChangeAdd, Attribute: ldap.NewAttribute("objectClass", classes...)}}
 	if n.Name != "" {
 		attributes = append(attributes, ldap.NewAttribute("displayName", n.Name))
 	}
@@ -241,9 +253,14 @@ func texts(addresses []mail.Address) []string {
 	return list
 }
 
-// RemoveAccount deletes the entry of an account. Its errors are *mail.Error.
+// RemoveAccount deletes the entry of an account, and the rights to send that it
+// was given, so that a later entry of its name does not have them. Its errors
+// are *mail.Error.
 func RemoveAccount(ctx context.Context, d Directory, dn ldap.DN) error {
-	return mailError(d.Delete(ctx, Local(), dn))
+	if err := d.Delete(ctx, Local(), dn); err != nil {
+		return mailError(err)
+	}
+	return forgetDelegate(ctx, d, dn)
 }
 
 // passwordValue returns the value of userPassword for a password.

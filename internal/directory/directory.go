@@ -35,6 +35,10 @@ type Account struct {
 	Modes      []string // deliveryMode
 	Quota      mail.Quota
 	MaxMessage int64 // mailSizeMax, bytes; 0: no limit
+
+	Shared   bool      // mailboxType is shared: nobody logs in, others have rights
+	SendAs   []ldap.DN // mailSendAs: people and groups who may send as this account
+	OnBehalf []ldap.DN // publicDelegates: who may send on its behalf
 }
 
 // Identity is who asks. The zero Identity is anonymous.

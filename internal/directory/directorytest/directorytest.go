@@ -84,6 +84,8 @@ func Run(t *testing.T, open func(t *testing.T, c Config) directory.Directory) {
 		"Login":      testLogin,
 		"Accounts":   testAccounts,
 		"Administer": testAdminister,
+		"Delegates":  testDelegates,
+		"Groups":     testGroups,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
