@@ -33,29 +33,62 @@ type Result struct {
 	Flags     []string
 	Keywords  []string  // categories, as they are written
 	Received  time.Time // INTERNALDATE; zero where nothing tells
-	// Sidecar is a JSON object of the properties that mail cannot hold.
-	Sidecar []byte
 	// Unresolved are addresses that stay in an Exchange form.
 	Unresolved []Address
 	// Problems are what could not be read; all else was converted.
 	Problems []error
 }
 
-// Convert writes m as mail (RFC 5322, MIME) to w. Damage in m is a problem in
-// the Result; an error is of w.
-func (c *Converter) Convert(w io.Writer, m Message) (*Result, error) {
+// Mail is a message on its way to mail (RFC 5322, MIME). What its Result says is
+// known before it is written; writing may add Problems.
+type Mail struct {
+	Result
+	conv *conversion
+	root *part
+}
+
+// Read reads a message, its attachments aside, which WriteTo reads as it
+// writes them. Damage in m is a problem in the Result.
+func (c *Converter) Read(m Message) *Mail {
+	mail := &Mail{}
+	mail.conv = c.conversion(m, &mail.Result, 0)
+	mail.root = mail.conv.message()
+	mail.conv.metadata()
+	return mail
+}
+
+// Marks returns what is known of a message without its text: all that Read's
+// Result says but MessageID and Unresolved.
+func (c *Converter) Marks(m Message) *Result {
 	r := &Result{}
-	conv := c.conversion(m, r, 0)
-	root := conv.message()
+	conv := &conversion{Converter: c, m: m, r: r}
+	conv.view = view{Properties: m, problem: conv.report, cp: Codepage(m, c.Codepage)}
+	r.Class = conv.text(idMessageClass)
+	conv.class = upper(r.Class)
+	conv.headers = parseFields(conv.text(idTransportHeaders))
+	conv.metadata()
+	return r
+}
+
+// WriteTo writes the mail. Its error is that of w. It may be called again.
+func (m *Mail) WriteTo(w io.Writer) (int64, error) {
 	out := &writer{w: w}
-	root.write(out)
+	m.root.write(out)
 	out.endLine()
 	if out.err != nil {
-		return r, fmt.Errorf("writing a message: %w", out.err)
+		return out.n, fmt.Errorf("writing a message: %w", out.err)
 	}
-	conv.metadata()
-	r.Sidecar = conv.sidecar()
-	return r, nil
+	return out.n, nil
+}
+
+// Sidecar returns a JSON object of the properties that the mail does not hold.
+func (m *Mail) Sidecar() []byte { return m.conv.sidecar() }
+
+// Convert writes m as mail to w: Read and WriteTo together.
+func (c *Converter) Convert(w io.Writer, m Message) (*Mail, error) {
+	mail := c.Read(m)
+	_, err := mail.WriteTo(w)
+	return mail, err
 }
 
 // conversion is the work on one message.

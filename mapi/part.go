@@ -28,6 +28,7 @@ type part struct {
 // writer remembers the first error.
 type writer struct {
 	w    io.Writer
+	n    int64
 	err  error
 	last byte
 }
@@ -37,6 +38,7 @@ func (w *writer) Write(b []byte) (int, error) {
 		return 0, w.err
 	}
 	n, err := w.w.Write(b)
+	w.n += int64(n)
 	w.err = err
 	if len(b) > 0 {
 		w.last = b[len(b)-1]

@@ -22,6 +22,29 @@ type object struct {
 	Attachments []object       `json:"attachments,omitempty"`
 }
 
+// PropertiesJSON returns every property of a message, of its recipients and of
+// its attachments, as JSON in the form of Mail.Sidecar. cp is the code page of
+// its 8-bit text where the message does not say. What cannot be read is left out.
+func PropertiesJSON(m Message, cp int) []byte {
+	cp = Codepage(m, cp)
+	all := func(p Properties) object {
+		return object{Properties: jsonProperties(&view{Properties: p, cp: cp, problem: func(error) {}}, nil)}
+	}
+	o := all(m)
+	for r, err := range m.Recipients() {
+		if err == nil {
+			o.Recipients = append(o.Recipients, all(r))
+		}
+	}
+	for a, err := range m.Attachments() {
+		if err == nil {
+			o.Attachments = append(o.Attachments, all(a))
+		}
+	}
+	b, _ := json.MarshalIndent(o, "", "  ") // of values that are all JSON
+	return b
+}
+
 // sidecar returns the properties that are not in the mail. The key is the tag in
 // hex, with the name behind it where it has one; binary values are in base64.
 func (c *conversion) sidecar() []byte {
@@ -43,10 +66,13 @@ func (c *conversion) reportJSON(err error) {
 	}
 }
 
-func (c *conversion) remaining(v *view) map[string]any {
+func (c *conversion) remaining(v *view) map[string]any { return jsonProperties(v, inMail) }
+
+// jsonProperties returns the properties but those left out.
+func jsonProperties(v *view, leave map[uint16]bool) map[string]any {
 	out := map[string]any{}
 	for tag := range v.Tags() {
-		if inMail[tag.ID()] || tag.Type() == TypeObject {
+		if leave[tag.ID()] || tag.Type() == TypeObject {
 			continue
 		}
 		value, ok, err := v.Value(tag)

@@ -54,6 +54,13 @@ func (d *Folder) Messages() iter.Seq2[*Message, error] { return d.items(typeMess
 // Associated yields the hidden items: settings, views, rules.
 func (d *Folder) Associated() iter.Seq2[*Message, error] { return d.items(typeAssociated) }
 
+// IDs returns the ids of the items that Messages yields, for those who open them
+// later with File.Message.
+func (d *Folder) IDs() []uint32 { return d.ids(typeMessage) }
+
+// Count returns the number of items that Messages yields.
+func (d *Folder) Count() int { return len(d.ids(typeMessage)) }
+
 func (d *Folder) items(typ uint32) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		for _, nid := range d.ids(typ) {

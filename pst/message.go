@@ -58,6 +58,12 @@ func (f *File) Message(id uint32) (*Message, error) {
 	return f.message(id)
 }
 
+// Has tells whether the file has a node of this id.
+func (f *File) Has(id uint32) bool {
+	_, ok, err := f.dir.node(id)
+	return ok || err != nil
+}
+
 func newMessage(n *node, way *nest) (*Message, error) {
 	p, err := openProperties(n)
 	if err != nil {

@@ -12,6 +12,7 @@ func (a *app) subcommands() []*cobra.Command {
 		galCommand(a),
 		migrateCommand(a),
 		importCommand(a),
+		pstCommand(a),
 		sampleCommand(a),
 		manCommand(a),
 		versionCommand(a),

@@ -55,16 +55,18 @@ folders are kept, so that mail programs do not download everything again.
 The plan is a file like this (paths in it are relative to its folder):
 
   [source]
-  kind = "imap"                        # or "files": Maildir, mbox, EML
+  kind = "imap"                        # or "files": Maildir, mbox, EML; or "pst"
   address = "exchange.example.org:993"
   login = 'EXAMPLE\admin\{local}'      # {address} {local} {domain}; default {address}
   password-file = "admin.password"     # or a password for each user
   # tls = "implicit"                   # implicit | starttls | none; default by port
   # tls-ca = "exchange.pem"            # trust this certificate
   # authzid = "{address}"              # SASL: login acts for this account
+  # recover = true                     # pst: bring deleted items too
+  # codepage = 932                     # pst: of 8-bit text in files that name none
 
   [[user]]
-  source = "ajay@example.org"          # for files: path = "ajay.maildir"
+  source = "ajay@example.org"          # for files and pst: path = "ajay.maildir"
   target = "ajay@example.org"
 
   # instead of [[user]], at the top: users-file = "users.csv" (source,target[,password])
@@ -303,6 +305,9 @@ func accountOf(n *node) targetstore.Accounts {
 func openSource(plan migrate.Plan, n *node) (migrate.Source, error) {
 	if plan.Source.Kind == "files" {
 		return files.New(plan.Source.Folder, n.Log), nil
+	}
+	if plan.Source.Kind == "pst" {
+		return pstSource(plan.Source.Folder, pstFlags{codepage: plan.Source.Codepage, recover: plan.Source.Recover}, n), nil
 	}
 	address, security, err := imapAddress(plan.Source)
 	if err != nil {

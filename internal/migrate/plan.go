@@ -28,7 +28,7 @@ type Plan struct {
 
 // SourcePlan says where mail comes from.
 type SourcePlan struct {
-	Kind         string `toml:"kind"`    // imap | files
+	Kind         string `toml:"kind"`    // imap | files | pst
 	Address      string `toml:"address"` // imap: host:port; 993 and 143 may be left out
 	TLS          string `toml:"tls"`     // imap: implicit | starttls | none; default by port
 	TLSCA        string `toml:"tls-ca"`  // imap: file with the certificates (PEM) to trust
@@ -37,7 +37,9 @@ type SourcePlan struct {
 	Authzid      string `toml:"authzid"` // imap: the same; the account that login acts for
 	Password     string `toml:"-"`
 	PasswordFile string `toml:"password-file"`
-	Folder       string `toml:"folder"` // files: where the paths of users start; default the plan's
+	Codepage     int    `toml:"codepage"` // pst: of 8-bit text in files that name none
+	Recover      bool   `toml:"recover"`  // pst: bring deleted items too
+	Folder       string `toml:"folder"`   // files, pst: where the paths of users start; default the plan's
 }
 
 // TargetPlan says where mail goes.
@@ -53,7 +55,7 @@ type RunPlan struct {
 // UserPlan is one account.
 type UserPlan struct {
 	Source   string `toml:"source"`
-	Path     string `toml:"path"` // files: instead of source
+	Path     string `toml:"path"` // files, pst: instead of source
 	Target   string `toml:"target"`
 	Password string `toml:"password"`
 }
@@ -118,11 +120,11 @@ func (p *Plan) complete() error {
 		if p.Source.Address == "" {
 			return p.wrong("source.address", "say where the server is: \"exchange.example.org:993\"")
 		}
-	case "files":
+	case "files", "pst":
 	case "":
-		return p.wrong("source.kind", "say \"imap\" or \"files\"")
+		return p.wrong("source.kind", "say \"imap\", \"files\" or \"pst\"")
 	default:
-		return p.wrong("source.kind", "%q is not a source this version can read; \"imap\" and \"files\" are", p.Source.Kind)
+		return p.wrong("source.kind", "%q is not a source this version can read; \"imap\", \"files\" and \"pst\" are", p.Source.Kind)
 	}
 	switch p.Source.TLS {
 	case "", "implicit", "starttls", "none":
@@ -197,8 +199,8 @@ func (p *Plan) checkUsers() error {
 		switch {
 		case u.Source != "" && u.Path != "":
 			return p.wrong(where, "give source or path, not both")
-		case u.Path != "" && p.Source.Kind != "files":
-			return p.wrong(where, "path is for sources of kind \"files\"; give source")
+		case u.Path != "" && p.Source.Kind != "files" && p.Source.Kind != "pst":
+			return p.wrong(where, "path is for sources of kind \"files\" and \"pst\"; give source")
 		case u.Path == "":
 			u.Path = u.Source
 		}
