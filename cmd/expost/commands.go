@@ -8,6 +8,7 @@ func (a *app) subcommands() []*cobra.Command {
 		serveCommand(a),
 		accountCommand(a),
 		queueCommand(a),
+		dkimCommand(a),
 		checkCommand(a),
 		galCommand(a),
 		migrateCommand(a),

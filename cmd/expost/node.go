@@ -19,6 +19,7 @@ import (
 	"expost/internal/control"
 	"expost/internal/delivery"
 	"expost/internal/directory"
+	"expost/internal/dkimkey"
 	"expost/internal/gate"
 	"expost/internal/imapserver"
 	"expost/internal/ldapserver"
@@ -26,6 +27,7 @@ import (
 	"expost/internal/mail"
 	"expost/internal/pop3server"
 	"expost/internal/queue"
+	"expost/internal/resolver"
 	"expost/internal/route"
 	"expost/internal/smtpserver"
 	"expost/internal/store"
@@ -39,6 +41,8 @@ type node struct {
 	Directory directory.Directory
 	Queue     *queue.Queue
 	Delivery  *delivery.Agent
+	Resolver  *resolver.Resolver
+	DKIM      *dkimkey.Ring
 	Gate      *gate.Gate // who is in which account; moves freeze them
 	Log       *slog.Logger
 }
@@ -57,7 +61,10 @@ func openNode(ctx context.Context, c config.Config, log *slog.Logger) (*node, er
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
-	n := &node{Config: c, Store: st, Directory: dir, Gate: gate.New(0), Log: log}
+	n := &node{
+		Config: c, Store: st, Directory: dir, Gate: gate.New(0), Log: log,
+		Resolver: resolver.New(resolver.Options{Server: c.DNS.Server}), DKIM: dkimkey.Open(filepath.Join(c.Data, "dkim")),
+	}
 	if err := n.openQueue(); err != nil {
 		return nil, errors.Join(err, st.Close(), dir.Close())
 	}
@@ -75,7 +82,7 @@ func (n *node) openQueue() error {
 	n.Queue, err = queue.Open(queue.Config{
 		Dir: filepath.Join(c.Data, "queue"), Hostname: c.Hostname, Postmaster: mail.Address(c.SMTP.Postmaster), Routes: table, Log: n.Log,
 		Carrier: &queue.Remote{
-			Router:    &route.Router{Table: table, Resolver: net.DefaultResolver, Self: n.isSelf},
+			Router:    &route.Router{Table: table, Resolver: n.Resolver, Self: n.isSelf},
 			LocalName: c.Hostname,
 		},
 		Inject:   func(ctx context.Context, to mail.Address, r io.Reader) error { return n.Delivery.Inject(ctx, to, r) },
@@ -85,10 +92,11 @@ func (n *node) openQueue() error {
 	if err != nil {
 		return err
 	}
-	n.Delivery = delivery.New(delivery.Config{
-		Hostname: c.Hostname, Domains: c.Domains, Separator: c.SMTP.Separator, CatchAll: "catchall", Postmaster: mail.Address(c.SMTP.Postmaster),
-		Remote: n.Queue,
-	}, n.Directory, n.Store, n.Log)
+	cfg, err := n.deliveryConfig()
+	if err != nil {
+		return errors.Join(err, n.Queue.Close())
+	}
+	n.Delivery = delivery.New(cfg, n.Directory, n.Store, n.Log)
 	return nil
 }
 

@@ -32,6 +32,8 @@ type Config struct {
 	Store     Store     `toml:"store"`
 	Limits    Limits    `toml:"limits"`
 	Log       Log       `toml:"log"`
+	DNS       DNS       `toml:"dns"`
+	MailAuth  MailAuth  `toml:"mailauth"`
 
 	File string `toml:"-"` // where it was read from; empty: defaults only
 }
@@ -125,6 +127,7 @@ func Default(hostname string) Config {
 		Store:     Store{OpenAccounts: 256},
 		Limits:    Limits{Connections: 20000, ConnectionsPerHost: 100},
 		Log:       Log{Level: "info", Format: "text"},
+		MailAuth:  DefaultMailAuth(),
 	}
 }
 
@@ -239,6 +242,12 @@ func (c *Config) check() error {
 		return wrong("smtp.max-message, store.open-accounts, limits", "must be above zero")
 	}
 	if err := c.Queue.check(wrong); err != nil {
+		return err
+	}
+	if err := c.DNS.complete(wrong); err != nil {
+		return err
+	}
+	if err := c.MailAuth.check(wrong); err != nil {
 		return err
 	}
 	return c.checkListen(wrong)

@@ -41,14 +41,29 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Spool reads a message to its end, puts the trace fields of the envelope
-// before it and mends its header. Close what it returns. Where it fails, r may
-// not have been read to its end.
+// Spool reads a message to its end, checks its sender where the envelope says
+// so, puts the trace fields before it and mends its header. Close what it
+// returns. Where it fails, r may not have been read to its end; an *Error says
+// that the message is refused.
 func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled, error) {
+	if a.checks(env) {
+		draft, err := NewDraft(a.cfg.Scratch, r)
+		if err != nil {
+			return nil, fmt.Errorf("receiving message %s: %w", env.ID, err)
+		}
+		defer draft.Close()
+		if err := a.checkSender(ctx, env, draft); err != nil {
+			return nil, err
+		}
+		r = draft.Reader()
+	}
 	src := &counter{Reader: r}
 	h := a.headers.Get().(*header)
 	defer a.headers.Put(h)
 	h.reset(src, a.unfinished.seed, a.cfg.MaxReceived)
+	if env.Foreign {
+		h.authserv = a.cfg.Hostname
+	}
 	if env.Submitted {
 		h.submit(env.Received.Format(dateLayout), "<"+env.ID+"@"+a.cfg.Hostname+">")
 	}
@@ -84,7 +99,7 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 			}
 		}
 	}
-	for i, err := range a.deliverAll(ctx, todo, s.in) {
+	for i, err := range a.deliverAll(ctx, todo, s.in, env.Junk) {
 		outcome[todo[i].place()] = err
 	}
 	a.relay(ctx, env, s, done, outcome)
@@ -143,10 +158,10 @@ func reached(env *Envelope, results []error, outcome map[place]error) map[place]
 }
 
 // deliverAll delivers to all targets, several at once.
-func (a *Agent) deliverAll(ctx context.Context, targets []Target, in *store.Incoming) []error {
+func (a *Agent) deliverAll(ctx context.Context, targets []Target, in *store.Incoming, junk bool) []error {
 	errs := make([]error, len(targets))
 	if len(targets) == 1 {
-		errs[0] = a.deliverOne(ctx, &targets[0], in)
+		errs[0] = a.deliverOne(ctx, &targets[0], in, junk)
 		return errs
 	}
 	next := make(chan int)
@@ -154,7 +169,7 @@ func (a *Agent) deliverAll(ctx context.Context, targets []Target, in *store.Inco
 	for range min(a.cfg.Concurrency, len(targets)) {
 		wg.Go(func() {
 			for i := range next {
-				errs[i] = a.deliverOne(ctx, &targets[i], in)
+				errs[i] = a.deliverOne(ctx, &targets[i], in, junk)
 			}
 		})
 	}
@@ -167,7 +182,7 @@ func (a *Agent) deliverAll(ctx context.Context, targets []Target, in *store.Inco
 }
 
 // deliverOne puts the message into one mailbox.
-func (a *Agent) deliverOne(ctx context.Context, t *Target, in *store.Incoming) error {
+func (a *Agent) deliverOne(ctx context.Context, t *Target, in *store.Incoming, junk bool) error {
 	if err := checkSize(t.Account, in.Size()); err != nil {
 		return err
 	}
@@ -176,7 +191,7 @@ func (a *Agent) deliverOne(ctx context.Context, t *Target, in *store.Incoming) e
 		return err
 	}
 	defer box.Release()
-	m, err := mailbox(ctx, box, t.Mailbox)
+	m, err := mailbox(ctx, box, t.Mailbox, junk)
 	if err != nil {
 		return err
 	}

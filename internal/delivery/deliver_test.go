@@ -143,7 +143,7 @@ func TestSubAddressChoosesTheMailbox(t *testing.T) {
 		"Work/2026": "Work/2026", "work/2026": "Work/2026", "Lists": "Lists", "lists": "lists", "Junk": "Junk",
 		"Sent": mail.Inbox, "drafts": mail.Inbox, "Trash": mail.Inbox, "nothing": mail.Inbox, "inbox": mail.Inbox, "../bob": mail.Inbox,
 	} {
-		m, err := mailbox(t.Context(), acct, detail)
+		m, err := mailbox(t.Context(), acct, detail, false)
 		if err != nil || m.Name != want {
 			t.Errorf("%s: got %s, %v; want %s", detail, m.Name, err, want)
 		}

@@ -48,8 +48,11 @@ import (
 	"sync"
 
 	"expost/internal/directory"
+	"expost/internal/dkimkey"
 	"expost/internal/mail"
+	"expost/internal/mailauth"
 	"expost/internal/queue"
+	"expost/internal/srs"
 	"expost/internal/store"
 )
 
@@ -65,6 +68,14 @@ type Config struct {
 	Concurrency int          // mailboxes one message is written to at once; 0: 16
 	MaxReceived int          // Received fields a message may have; 0: 50
 	Remote      Remote       // takes mail that must leave this host; nil: none does
+	Scratch     string       // folder of messages under examination; empty: the system's
+
+	Verifier *mailauth.Verifier // checks the senders of other hosts; nil: nobody does
+	DMARC    DMARCPolicy
+	SPF      SPFPolicy
+	Trusted  []netip.Prefix // networks whose senders are not checked
+	Keys     *dkimkey.Ring  // signs what leaves this host; nil: nobody does
+	SRS      *srs.Rewriter  // makes senders of forwarded mail; nil: they stay as they are
 }
 
 // Remote takes mail that must leave this host. *queue.Queue is one.

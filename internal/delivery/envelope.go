@@ -25,6 +25,11 @@ type Envelope struct {
 	Submitted  bool      // the client is the author's program: missing fields are added, Bcc removed
 	PerReply   bool      // LMTP: each recipient gets a reply of its own
 	SignedInAs mail.Address
+	Foreign    bool // it comes from another host that nobody vouches for, so its sender is checked
+
+	Results []byte // the Authentication-Results field; nil: nothing was checked
+	Verdict string // the results in a few words, for the log
+	Junk    bool   // it belongs into the Junk mailbox
 }
 
 // Recipient is one RCPT.
@@ -74,6 +79,7 @@ func (e *Envelope) Protocol() string {
 func (e *Envelope) trace(hostname string) []byte {
 	var b strings.Builder
 	b.WriteString(e.returnPath())
+	b.Write(e.Results)
 	b.WriteString("Received: from " + word(e.Client.Helo) + " (" + literal(e.Client.Address) + ")\r\n")
 	if s := e.Client.TLS; s != nil {
 		b.WriteString("\t(using " + strings.ReplaceAll(tls.VersionName(s.Version), " ", "") + " with cipher " + tls.CipherSuiteName(s.CipherSuite) + ")\r\n")

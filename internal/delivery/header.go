@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"expost/internal/mail"
+	"expost/internal/mailauth"
 )
 
 // headerBuffer is how much of a header is looked at at once. A longer line is
@@ -20,6 +21,7 @@ type header struct {
 	src io.Reader
 	sum maphash.Hash // of the bytes of src
 
+	authserv    string // Authentication-Results of this name are forged; empty: none are
 	submitted   bool
 	maxReceived int
 	received    int
@@ -166,6 +168,9 @@ func (h *header) field(name, p []byte) error {
 		}
 	case equalFold(name, "return-path"):
 		h.skip = true
+	case equalFold(name, "authentication-results"):
+		_, value, _ := bytes.Cut(p, []byte(":"))
+		h.skip = h.authserv != "" && mailauth.Forged(value, h.authserv)
 	case equalFold(name, "bcc"), equalFold(name, "resent-bcc"):
 		h.skip = h.submitted
 	case equalFold(name, "date"):

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"expost/internal/directory"
@@ -81,12 +82,16 @@ func (a *Agent) open(ctx context.Context, acct *directory.Account) (*store.Accou
 
 // mailbox returns the mailbox a target's mail goes to: the one that the detail
 // of the sub-address names, exactly or else but for case, where there is one
-// and it is a place for incoming mail; INBOX otherwise.
-func mailbox(ctx context.Context, box *store.Account, detail string) (mail.Mailbox, error) {
-	if detail != "" {
+// and it is a place for incoming mail; INBOX otherwise. Junk goes into the
+// mailbox of that role, where there is one.
+func mailbox(ctx context.Context, box *store.Account, detail string, junk bool) (mail.Mailbox, error) {
+	if detail != "" || junk {
 		all, err := box.Mailboxes(ctx)
 		if err != nil {
 			return mail.Mailbox{}, fmt.Errorf("listing the mailboxes of %q: %w", box.ID(), err)
+		}
+		if i := slices.IndexFunc(all, func(m mail.Mailbox) bool { return m.SpecialUse == mail.UseJunk }); junk && i >= 0 {
+			return all[i], nil
 		}
 		if m, ok := named(all, detail); ok && receives(m.SpecialUse) {
 			return m, nil

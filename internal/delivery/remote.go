@@ -1,11 +1,13 @@
 package delivery
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -19,11 +21,10 @@ func (t *RemoteTarget) place() place {
 	return place{mail.AccountID(t.Address.Key()), "\x00" + t.Host}
 }
 
-// relay hands a message over that leaves this host, once for all recipients,
-// and puts what became of it into outcome.
+// relay hands a message over that leaves this host, once for all recipients
+// that get it from the same sender, and puts what became of it into outcome.
 func (a *Agent) relay(ctx context.Context, env *Envelope, s *Spooled, done map[place]bool, outcome map[place]error) {
-	out := queue.Envelope{From: env.From, Origin: string(env.SignedInAs), UTF8: env.UTF8, Return: env.Return, EnvID: env.EnvID}
-	var places []place
+	var forwarded, plain parcel
 	for _, r := range env.Recipients {
 		for _, t := range r.Route.Remote {
 			p := t.place()
@@ -31,19 +32,62 @@ func (a *Agent) relay(ctx context.Context, env *Envelope, s *Spooled, done map[p
 				continue
 			}
 			outcome[p] = nil
-			if !done[p] {
-				places = append(places, p)
-				out.Recipients = append(out.Recipients, r.remote(t))
+			if done[p] {
+				continue
 			}
+			to := &plain
+			if t.Forward && a.rewrites(env.From) {
+				to = &forwarded
+			}
+			to.places = append(to.places, p)
+			to.recipients = append(to.recipients, r.remote(t))
 		}
 	}
-	if len(places) == 0 {
+	out := queue.Envelope{From: env.From, Origin: string(env.SignedInAs), UTF8: env.UTF8, Return: env.Return, EnvID: env.EnvID}
+	plain.send(outcome, func() error {
+		out.Recipients = plain.recipients
+		return a.enqueue(ctx, out, s, a.signingDomain(env, s))
+	})
+	forwarded.send(outcome, func() error {
+		out.Recipients, out.From = forwarded.recipients, a.cfg.SRS.Forward(env.From)
+		return a.enqueue(ctx, out, s, a.cfg.SRS.Domain())
+	})
+}
+
+// parcel is what leaves this host in one transaction of the queue.
+type parcel struct {
+	places     []place
+	recipients []queue.Recipient
+}
+
+// send calls enqueue, where there is something to send, and notes its outcome.
+func (p *parcel) send(outcome map[place]error, enqueue func() error) {
+	if len(p.places) == 0 {
 		return
 	}
-	err := a.enqueue(ctx, out, s)
-	for _, p := range places {
+	err := enqueue()
+	for _, p := range p.places {
 		outcome[p] = err
 	}
+}
+
+// rewrites tells whether mail of this sender is forwarded under an address of
+// ours: whose it is may send from here only.
+func (a *Agent) rewrites(from mail.Address) bool {
+	return a.cfg.SRS != nil && from != "" && !a.domains[mail.DomainKey(from.Domain())]
+}
+
+// signingDomain returns the domain that answers for a message which leaves
+// unchanged: that of its author where the author is ours; empty: nobody here does.
+func (a *Agent) signingDomain(env *Envelope, s *Spooled) string {
+	if env.Foreign || env.PerReply {
+		return ""
+	}
+	from := s.in.Message().Envelope.From
+	if len(from) != 1 || !a.domains[mail.DomainKey(from[0].Host)] {
+		return ""
+	}
+	return from[0].Host
 }
 
 // remote returns a recipient as the queue has it. One that somebody here
@@ -56,14 +100,30 @@ func (r *Recipient) remote(t RemoteTarget) queue.Recipient {
 	return out
 }
 
-// enqueue hands the message over as it came, but for the Return-Path.
-func (a *Agent) enqueue(ctx context.Context, env queue.Envelope, s *Spooled) error {
+// enqueue hands the message over as it came, but for the Return-Path, and
+// signed where domain has keys.
+func (a *Agent) enqueue(ctx context.Context, env queue.Envelope, s *Spooled, domain string) error {
 	body, err := s.in.Open()
 	if err != nil {
 		return fmt.Errorf("opening the message: %w", err)
 	}
-	_, err = a.cfg.Remote.Enqueue(ctx, env, body.Section(s.path, body.Size()))
+	signature := a.sign(domain, body.Section(s.path, body.Size()))
+	_, err = a.cfg.Remote.Enqueue(ctx, env, io.MultiReader(bytes.NewReader(signature), body.Section(s.path, body.Size())))
 	return errors.Join(err, body.Close())
+}
+
+// sign returns the DKIM-Signature fields of a domain. Keys that cannot be used
+// are no reason to keep the mail back: it goes unsigned, and the log says so.
+func (a *Agent) sign(domain string, text io.Reader) []byte {
+	if a.cfg.Keys == nil || domain == "" {
+		return nil
+	}
+	fields, err := a.cfg.Keys.Sign(domain, text)
+	if err != nil {
+		a.log.Error("mail goes out unsigned", slog.String("domain", domain), slog.Any("error", err))
+		return nil
+	}
+	return fields
 }
 
 // Inject delivers a message of this host's own, with the null sender, to one

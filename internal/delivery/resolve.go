@@ -8,6 +8,7 @@ import (
 
 	"expost/internal/directory"
 	"expost/internal/mail"
+	"expost/internal/srs"
 )
 
 // Limits of resolution.
@@ -23,6 +24,7 @@ type Query struct {
 	Local   netip.Addr         // the address the client connected to
 	Sender  *directory.Account // who is logged in; nil: nobody
 	Own     bool               // the mail is this host's own, as reports are
+	Null    bool               // the mail has the null sender: it is a report
 }
 
 // Route is what a recipient address stands for.
@@ -56,6 +58,9 @@ func (a *Agent) Resolve(ctx context.Context, q Query) (*Route, error) {
 	if err != nil {
 		return nil, err
 	}
+	if acct == nil && a.cfg.SRS != nil && srs.IsRewritten(addr) && a.domains[mail.DomainKey(addr.Domain())] {
+		return a.resolveRewritten(q, addr)
+	}
 	if acct == nil && a.cfg.Remote != nil && (q.Sender != nil || q.Own) && !a.domains[mail.DomainKey(addr.Domain())] {
 		return &Route{Remote: []RemoteTarget{{Address: addr}}}, nil
 	}
@@ -67,6 +72,19 @@ func (a *Agent) Resolve(ctx context.Context, q Query) (*Route, error) {
 		return nil, err
 	}
 	return r.route, nil
+}
+
+// resolveRewritten returns the way back of an address that mail was forwarded
+// under. Only reports take it.
+func (a *Agent) resolveRewritten(q Query, addr mail.Address) (*Route, error) {
+	back, err := a.cfg.SRS.Reverse(addr)
+	if err != nil {
+		return nil, &Error{Status: "5.1.1", Err: mail.WrapError(mail.KindNotExist, err, "%s leads nowhere (any more)", addr)}
+	}
+	if !q.Null || a.cfg.Remote == nil {
+		return nil, refuse("5.7.1", mail.KindPermission, "%s is for reports about mail that was forwarded, and nothing else", addr)
+	}
+	return &Route{Remote: []RemoteTarget{{Address: back}}}, nil
 }
 
 // canonical gives "postmaster" and a local address literal the first of our domains.

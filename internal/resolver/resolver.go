@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -75,6 +76,21 @@ func (r *Resolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error)
 // LookupIPAddr returns the addresses of a host.
 func (r *Resolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
 	return ask(ctx, r, question{"IP", host}, r.net.LookupIPAddr)
+}
+
+// LookupNetIP returns the addresses of a host; network is "ip".
+func (r *Resolver) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
+	found, err := r.LookupIPAddr(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	var list []netip.Addr
+	for _, a := range found {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok {
+			list = append(list, ip.Unmap())
+		}
+	}
+	return list, nil
 }
 
 // LookupAddr returns the names of an address.

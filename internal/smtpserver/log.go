@@ -26,6 +26,9 @@ func (c *conn) logResult(ctx context.Context, env *delivery.Envelope, i int, msg
 	if env.SignedInAs != "" {
 		attrs = append(attrs, slog.String("login", string(env.SignedInAs)))
 	}
+	if env.Verdict != "" {
+		attrs = append(attrs, slog.String("auth", env.Verdict), slog.Bool("junk", env.Junk))
+	}
 	if c.tls != nil {
 		attrs = append(attrs, slog.String("tls", tls.VersionName(c.tls.Version)))
 	}

@@ -33,6 +33,7 @@ func (c *conn) mail(arg string) reply {
 	env := &delivery.Envelope{
 		ID: rand.Text()[:16], Client: c.client(),
 		Submitted: c.cfg.Mode == Submission, PerReply: c.cfg.Mode == LMTP,
+		Foreign: c.cfg.Mode == Receive && c.account == nil,
 	}
 	for _, p := range params {
 		if r := c.mailParam(env, p); r.refused() {

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"expost/internal/config"
+	"expost/internal/delivery"
+	"expost/internal/mail"
+	"expost/internal/mailauth"
+	"expost/internal/srs"
+)
+
+// deliveryConfig returns how mail is delivered.
+func (n *node) deliveryConfig() (delivery.Config, error) {
+	c := n.Config
+	cfg := delivery.Config{
+		Hostname: c.Hostname, Domains: c.Domains, Separator: c.SMTP.Separator, CatchAll: "catchall", Postmaster: mail.Address(c.SMTP.Postmaster),
+		Remote: n.Queue, Scratch: filepath.Join(c.Data, "scratch"),
+		DMARC: delivery.DMARCPolicy(c.MailAuth.DMARC), SPF: delivery.SPFPolicy(c.MailAuth.SPF),
+	}
+	if err := os.MkdirAll(cfg.Scratch, 0o700); err != nil {
+		return cfg, fmt.Errorf("making the folder of messages under examination: %w", err)
+	}
+	var err error
+	if cfg.Trusted, err = config.Networks(c.MailAuth.Trusted); err != nil {
+		return cfg, err
+	}
+	if c.MailAuth.Verify {
+		cfg.Verifier = mailauth.New(c.Hostname, n.Resolver)
+	}
+	if c.MailAuth.Sign {
+		cfg.Keys = n.DKIM
+	}
+	if c.MailAuth.SRS {
+		key, err := secret(filepath.Join(c.Data, "srs-key"))
+		if err != nil {
+			return cfg, fmt.Errorf("making the key of rewritten senders: %w", err)
+		}
+		cfg.SRS = srs.New(c.Domains[0], key)
+	}
+	return cfg, nil
+}
+
+// secret returns what a file holds, which is made at the first start.
+func secret(path string) ([]byte, error) {
+	if _, err := os.Stat(path); os.IsNotExist(err) {
+		err := writeSynced(path, 0o600, func(w io.Writer) error {
+			_, err := io.WriteString(w, rand.Text()+rand.Text()+"\n")
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return os.ReadFile(path)
+}
