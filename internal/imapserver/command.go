@@ -49,9 +49,9 @@ func allCommands() []command {
 	return []command{
 		capabilityCommand(), noopCommand(), logoutCommand(), idCommand(), starttlsCommand(), loginCommand(), authenticateCommand(),
 		enableCommand(), compressCommand(), selectCommand(), examineCommand(), createCommand(), deleteCommand(), renameCommand(),
-		subscribeCommand(), unsubscribeCommand(), listCommand(), lsubCommand(), namespaceCommand(), statusCommand(),
+		subscribeCommand(), unsubscribeCommand(), listCommand(), lsubCommand(), namespaceCommand(), statusCommand(), notifyCommand(),
 		appendCommand(), idleCommand(), checkCommand(), closeCommand(), unselectCommand(), expungeCommand(), uidExpungeCommand(),
-		searchCommand(), uidSearchCommand(), esearchCommand(), uidBatchesCommand(), sortCommand(), uidSortCommand(), threadCommand(), uidThreadCommand(), fetchCommand(), uidFetchCommand(), storeCommand(), uidStoreCommand(),
+		searchCommand(), uidSearchCommand(), esearchCommand(), cancelUpdateCommand(), uidBatchesCommand(), sortCommand(), uidSortCommand(), threadCommand(), uidThreadCommand(), fetchCommand(), uidFetchCommand(), storeCommand(), uidStoreCommand(),
 		copyCommand(), uidCopyCommand(), moveCommand(), uidMoveCommand(), replaceCommand(), uidReplaceCommand(), getQuotaCommand(), getQuotaRootCommand(),
 		unauthenticateCommand(),
 	}

@@ -30,8 +30,9 @@ const (
 	uidOnly                       // RFC 9586
 )
 
-// conn is one connection. Everything in it belongs to the goroutine of run,
-// but for stopping.
+// conn is one connection. Everything in it belongs to the goroutine of Run,
+// but for stopping, and while it waits for bytes and something may be told
+// meanwhile: then all but the input belongs to the goroutine that tells.
 type conn struct {
 	srv     *Server
 	raw     net.Conn // as accepted; what other goroutines may touch
@@ -54,7 +55,9 @@ type conn struct {
 	owner    string // the account's address, for the log
 	limit    int64  // bytes of an APPEND
 	sel      *selection
-	idle     *idling // an IDLE under way
+	idle     bool     // an IDLE is under way
+	telling  *telling // of changes, while the loop waits; nil: nobody tells
+	notify   *notification
 
 	errors, logins int
 	stopping       atomic.Bool // the server shuts down
@@ -68,6 +71,9 @@ type selection struct {
 	recent   mail.UID    // messages from here on are \Recent
 	keywords int         // how many keywords the client was told of
 	saved    mail.UIDSet // the saved search result (RFC 5182)
+	fetched  mail.UID    // messages from here on have not been fetched for NOTIFY
+	contexts []*searchContext
+	pending  mail.UIDSet // of which the contexts do not know yet whether they match
 	cards    *boxCards
 }
 
@@ -93,6 +99,7 @@ func (c *conn) Refuse(why listener.Refusal) {
 // close gives everything back.
 func (c *conn) close() {
 	c.deselect()
+	c.endNotify()
 	if c.account != nil {
 		c.account.Release()
 		c.account = nil
@@ -119,7 +126,7 @@ func (c *conn) Run(ctx context.Context) {
 	c.appendCapabilities()
 	c.out.Line("] ", c.srv.cfg.Hostname, " ready")
 	for c.state != loggedOut {
-		if err := c.awaitCommand(); err != nil {
+		if err := c.awaitCommand(ctx); err != nil {
 			c.goodbye(err)
 			return
 		}
@@ -159,30 +166,26 @@ func (c *conn) setReadDeadline(d time.Duration) error {
 }
 
 // awaitCommand returns when bytes of the next command are there. Until then
-// the connection holds no buffers.
-func (c *conn) awaitCommand() error {
-	if c.idle != nil {
-		return c.awaitDone()
-	}
-	if c.in != nil && c.in.Buffered() > 0 {
+// the connection holds no buffers, and what happens is told where the client
+// wants that.
+func (c *conn) awaitCommand(ctx context.Context) error {
+	if c.in != nil && c.in.Buffered() > 0 && !c.idle {
 		return nil
 	}
 	if err := c.out.Flush(); err != nil {
 		return err
 	}
 	c.out.release()
-	err := c.awaitInput()
-	c.out.take()
-	return err
-}
-
-// awaitDone returns when bytes of what ends IDLE are there.
-func (c *conn) awaitDone() error {
+	if c.idle || c.notify != nil {
+		c.startTelling(ctx)
+	}
 	var err error
-	if c.in.Buffered() == 0 {
+	if c.in == nil || c.in.Buffered() == 0 {
 		err = c.awaitInput()
 	}
-	if gone := c.endTelling(); gone != nil {
+	gone := c.endTelling()
+	c.out.take()
+	if gone != nil {
 		return gone
 	}
 	return err
@@ -254,7 +257,7 @@ func (c *conn) askLiteral() error {
 // command reads one command, runs it and says how it ended. An error ends the
 // connection.
 func (c *conn) command(ctx context.Context) error {
-	if c.idle != nil {
+	if c.idle {
 		return c.endIdle()
 	}
 	if err := c.dec.Next(c.in); err != nil {
@@ -348,7 +351,7 @@ func (c *conn) dispatch(ctx context.Context) (reply, error) {
 	}
 	rep, err := cmd.run(ctx, c)
 	if c.sel != nil && c.out.err == nil {
-		if gone := c.sync(!cmd.keepsNumbers); gone != nil {
+		if gone := c.catchUp(ctx, !cmd.keepsNumbers); gone != nil {
 			return reply{}, gone
 		}
 	}

@@ -69,7 +69,7 @@ func (c *conn) fetch(ctx context.Context, uids bool) (reply, error) {
 		return reply{}, bad("PARTIAL needs UID FETCH")
 	}
 	f := c.newFetching(&cmd, uids)
-	if err := c.sync(false); err != nil {
+	if err := c.catchUp(ctx, false); err != nil {
 		return reply{}, err
 	}
 	spans, err := c.resolve(cmd.Set, uids)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"sync"
+
+	"expost/internal/mail"
 )
 
 // idleCommand is IDLE (RFC 9051 §6.3.13, RFC 2177).
@@ -14,71 +16,26 @@ func idleCommand() command {
 			if c.dec.End(); c.dec.Err() != nil {
 				return reply{}, c.dec.Err()
 			}
-			c.idle = &idling{done: make(chan struct{})}
 			return reply{then: c.startIdle}, nil
 		},
 	}
 }
 
-// idling is an IDLE under way. The loop of run waits for DONE, on a small
-// stack; meanwhile another goroutine has the view and the output.
-type idling struct {
-	done chan struct{} // closed to end the telling
-	told sync.WaitGroup
-	gone error // why the telling ended by itself
-}
-
-// startIdle invites DONE and begins to tell of changes as they happen.
-func (c *conn) startIdle(context.Context) error {
+// startIdle invites DONE; the loop tells of changes while it waits for that.
+func (c *conn) startIdle(ctx context.Context) error {
 	c.out.Line("+ idling")
 	if c.sel != nil {
-		if err := c.sync(true); err != nil {
+		if err := c.catchUp(ctx, true); err != nil {
 			return err
 		}
 	}
-	if err := c.out.Flush(); err != nil {
-		return err
-	}
-	c.out.release()
-	if c.sel != nil {
-		c.idle.told.Go(func() { c.idle.gone = c.tellUntil(c.idle.done) })
-	}
-	return nil
-}
-
-// tellUntil tells of changes as they happen, until done is closed. An error
-// means the mailbox or the client is gone.
-func (c *conn) tellUntil(done <-chan struct{}) error {
-	for {
-		select {
-		case <-done:
-			return nil
-		case <-c.sel.view.Changed():
-		}
-		c.out.take()
-		err := c.sync(true)
-		if err == nil {
-			err = c.out.Flush()
-		}
-		if err != nil {
-			_ = c.raw.Close() // wakes the one that waits for DONE
-			return err
-		}
-		c.out.release()
-	}
-}
-
-// endTelling takes the view and the output back.
-func (c *conn) endTelling() error {
-	close(c.idle.done)
-	c.idle.told.Wait()
-	c.out.take()
-	return c.idle.gone
+	c.idle = true
+	return c.out.Flush()
 }
 
 // endIdle reads the line that ends IDLE and answers the command.
 func (c *conn) endIdle() error {
-	c.idle = nil
+	c.idle = false
 	if err := c.dec.Next(c.in); err != nil {
 		return err
 	}
@@ -90,4 +47,69 @@ func (c *conn) endIdle() error {
 		return err
 	}
 	return c.end(rep)
+}
+
+// telling is what goes on while the loop waits for the client, on a small
+// stack: another goroutine has the view and the output.
+type telling struct {
+	done chan struct{} // closed to end it
+	told sync.WaitGroup
+	gone error // why it ended by itself
+}
+
+// startTelling begins to tell of changes as they happen.
+func (c *conn) startTelling(ctx context.Context) {
+	if c.sel == nil && (c.notify == nil || c.notify.watch == nil) {
+		return
+	}
+	t := &telling{done: make(chan struct{})}
+	c.telling = t
+	t.told.Go(func() { t.gone = c.tellUntil(ctx, t.done) })
+}
+
+// endTelling takes the view and the output back.
+func (c *conn) endTelling() error {
+	t := c.telling
+	if t == nil {
+		return nil
+	}
+	c.telling = nil
+	close(t.done)
+	t.told.Wait()
+	return t.gone
+}
+
+// tellUntil tells of changes as they happen, until done is closed. An error
+// means the mailbox or the client is gone.
+func (c *conn) tellUntil(ctx context.Context, done <-chan struct{}) error {
+	expunges := c.idle || c.notify == nil || c.notify.tellsExpunges()
+	for {
+		var changed <-chan struct{}
+		if c.sel != nil && (c.notify == nil || c.notify.selected != nil) {
+			changed = c.sel.view.Changed()
+		}
+		var watched <-chan mail.MailboxID
+		if c.notify != nil {
+			watched = c.notify.watch
+		}
+		var err error
+		select {
+		case <-done:
+			return nil
+		case <-changed:
+			c.out.take()
+			err = c.catchUp(ctx, expunges)
+		case id := <-watched:
+			c.out.take()
+			err = c.tellWatched(ctx, id)
+		}
+		if err == nil {
+			err = c.out.Flush()
+		}
+		if err != nil {
+			_ = c.raw.Close() // wakes the one that waits for the client
+			return err
+		}
+		c.out.release()
+	}
 }

@@ -15,6 +15,8 @@ type Limits struct {
 	Logins       int             // failed logins of a connection: 3
 	Connections  int             // at once: 50,000
 	PerHost      int             // at once from one address (IPv6: /64) before login; loopback is not counted: 200
+	Watched      int             // mailboxes that NOTIFY watches for a connection: 10,000
+	Contexts     int             // search results that a connection has kept up to date: 16
 	LoginTime    time.Duration   // from the greeting to the login: 60 s
 	IdleTime     time.Duration   // between commands (RFC 9051 §5.4 wants 30 min at least): 30 min
 	ReadTime     time.Duration   // between two pieces of a command: 5 min
@@ -32,6 +34,8 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Logins, 3)
 	setDefault(&l.Connections, 50000)
 	setDefault(&l.PerHost, 200)
+	setDefault(&l.Watched, 10_000)
+	setDefault(&l.Contexts, 16)
 	setDefault(&l.LoginTime, time.Minute)
 	setDefault(&l.IdleTime, 30*time.Minute)
 	setDefault(&l.ReadTime, 5*time.Minute)

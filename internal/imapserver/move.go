@@ -34,8 +34,8 @@ func (c *conn) move(ctx context.Context, uids bool) (reply, error) {
 	if len(done.Source) == 0 {
 		return reply{}, allGone()
 	}
-	c.out.Line("* OK [", copyUID(done), "] moved") // before the EXPUNGEs that sync will tell
-	return ok("", "moved"), nil
+	c.out.Line("* OK [", copyUID(done), "] moved") // before the EXPUNGEs
+	return ok("", "moved"), c.sync(true)
 }
 
 // transfer is what COPY and MOVE are asked.
@@ -54,7 +54,7 @@ func (c *conn) readTransfer(ctx context.Context, uids bool) (*transfer, error) {
 	if c.dec.End(); c.dec.Err() != nil {
 		return nil, c.dec.Err()
 	}
-	if err := c.sync(false); err != nil {
+	if err := c.catchUp(ctx, false); err != nil {
 		return nil, err
 	}
 	spans, err := c.resolve(set, uids)

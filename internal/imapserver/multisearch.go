@@ -26,8 +26,8 @@ func (c *conn) multiSearch(ctx context.Context, cmd *imapwire.MultiSearchCommand
 	search := &cmd.Search
 	isSelected := func(f imapwire.MailboxFilter) bool { return f.Kind == imapwire.FilterSelected }
 	switch {
-	case search.Return.Save:
-		return reply{}, bad("SAVE is for SEARCH alone")
+	case search.Return.Save, search.Return.Update:
+		return reply{}, bad("SAVE and UPDATE are for SEARCH alone")
 	case anyKey(&search.Key, func(k *imapwire.SearchKey) bool { return k.Op == imapwire.SearchSeq || k.Set.Saved }):
 		return reply{}, bad("sequence numbers and $ are for the selected mailbox alone")
 	case c.sel == nil && slices.ContainsFunc(cmd.In, isSelected):
@@ -40,7 +40,7 @@ func (c *conn) multiSearch(ctx context.Context, cmd *imapwire.MultiSearchCommand
 		return reply{}, err
 	}
 	if c.sel != nil {
-		if err := c.sync(true); err != nil {
+		if err := c.catchUp(ctx, true); err != nil {
 			return reply{}, err
 		}
 	}

@@ -2,7 +2,8 @@ package imapserver
 
 import "context"
 
-// noopCommand is NOOP (RFC 9051 §6.1.2). What is new follows every command.
+// noopCommand is NOOP (RFC 9051 §6.1.2). What is new follows every command;
+// here it does even where NOTIFY does not ask for it.
 func noopCommand() command {
 	return command{name: "NOOP", in: anyState, run: nothing}
 }
@@ -13,6 +14,8 @@ func checkCommand() command {
 }
 
 func nothing(_ context.Context, c *conn) (reply, error) {
-	c.dec.End()
-	return ok("", "done"), c.dec.Err()
+	if c.dec.End(); c.dec.Err() != nil || c.sel == nil {
+		return ok("", "done"), c.dec.Err()
+	}
+	return ok("", "done"), c.sync(true)
 }

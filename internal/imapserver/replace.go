@@ -62,7 +62,7 @@ func (c *conn) replace(ctx context.Context, uids bool) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	c.out.Line("* OK [", done.code, "] the replacement is stored") // before the EXPUNGE that sync will tell
+	c.out.Line("* OK [", done.code, "] the replacement is stored") // before the EXPUNGE
 	return ok("", "replaced"), c.remove(ctx, old)
 }
 
@@ -72,6 +72,8 @@ func (c *conn) remove(ctx context.Context, uid mail.UID) error {
 	if _, err := c.account.StoreFlags(ctx, c.sel.id, set, store.FlagChange{Op: store.FlagsAdd, Flags: mail.Deleted}); err != nil {
 		return err
 	}
-	_, err := c.account.Expunge(ctx, c.sel.id, set)
-	return err
+	if _, err := c.account.Expunge(ctx, c.sel.id, set); err != nil {
+		return err
+	}
+	return c.sync(true)
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // searchCommand is SEARCH (RFC 9051 §6.4.4) with ESEARCH (RFC 4731), SEARCHRES
-// (RFC 5182), WITHIN (RFC 5032), PARTIAL (RFC 9394) and INPROGRESS (RFC 9585).
+// (RFC 5182), CONTEXT=SEARCH (RFC
+// 5267), WITHIN (RFC 5032), PARTIAL (RFC 9394) and INPROGRESS (RFC 9585).
 func searchCommand() command {
 	return command{
 		name: "SEARCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: caps("ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "INPROGRESS"),
@@ -36,6 +37,7 @@ func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
 	if c.save(hits, cmd.Return); err != nil {
 		return reply{}, err
 	}
+	c.keepUpdated(hits, &cmd, uids, nil, nil)
 	if cmd.Return.Extended || c.has(rev2) {
 		if !cmd.Return.Extended {
 			cmd.Return.All = true
@@ -50,10 +52,13 @@ func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
 // find catches up with what others did and returns the messages that match, in
 // order.
 func (c *conn) find(ctx context.Context, cmd *imapwire.SearchCommand) ([]hit, error) {
+	if err := c.mayUpdate(cmd); err != nil {
+		return nil, err
+	}
 	if err := c.prepareSearch(cmd); err != nil {
 		return nil, err
 	}
-	if err := c.sync(false); err != nil {
+	if err := c.catchUp(ctx, false); err != nil {
 		return nil, err
 	}
 	return c.runSearch(ctx, &cmd.Key)

@@ -52,12 +52,12 @@ func (t *test) has(c cost) bool {
 
 // askTexts asks the index of texts about the messages of which it is open
 // without them whether they match.
-func (s *searching) askTexts(ctx context.Context) (err error) {
+func (s *searching) askTexts(ctx context.Context, within []span) (err error) {
 	if len(s.needles) == 0 {
 		return nil
 	}
 	var open []mail.EmailID
-	for seq, m := range s.snap.Range(1, s.snap.Len()) {
+	for seq, m := range messages(s.snap, within) {
 		c := candidate{seq: seq, m: m}
 		if s.words {
 			c.words = s.c.sel.cards.get(m.Email).words
@@ -72,10 +72,15 @@ func (s *searching) askTexts(ctx context.Context) (err error) {
 
 // run returns the messages that match, in order.
 func (s *searching) run(ctx context.Context) ([]hit, error) {
-	if err := s.askTexts(ctx); err != nil {
+	return s.runWithin(ctx, []span{{1, s.snap.Len()}})
+}
+
+// runWithin is run for some of the messages.
+func (s *searching) runWithin(ctx context.Context, within []span) ([]hit, error) {
+	if err := s.askTexts(ctx, within); err != nil {
 		return nil, err
 	}
-	for seq, m := range s.snap.Range(1, s.snap.Len()) {
+	for seq, m := range messages(s.snap, within) {
 		c := candidate{seq: seq, m: m}
 		result := s.eval(&s.root, &c)
 		if result == unknown && s.words {

@@ -87,7 +87,7 @@ func (c *conn) selectMailbox(ctx context.Context, readOnly bool) (reply, error) 
 func (c *conn) newSelection(view *store.View, readOnly bool) *selection {
 	box := view.Snapshot().Mailbox()
 	return &selection{
-		view: view, id: box.ID, readOnly: readOnly, recent: view.Recent(),
+		view: view, id: box.ID, readOnly: readOnly, recent: view.Recent(), fetched: box.UIDNext,
 		cards: c.srv.cards.open(boxKey{c.account.ID(), box.ID, box.UIDValidity}),
 	}
 }

@@ -32,12 +32,18 @@ func (c *conn) sort(ctx context.Context, uids bool) (reply, error) {
 		return reply{}, err
 	}
 	hits, err := c.find(ctx, &cmd)
+	var ordered []sortable
 	if err == nil {
-		hits, err = c.order(ctx, hits, keys)
+		ordered, err = c.order(ctx, hits, keys)
+		hits = hits[:0]
+		for i := range ordered {
+			hits = append(hits, ordered[i].hit)
+		}
 	}
 	if c.save(hits, cmd.Return); err != nil {
 		return reply{}, err
 	}
+	c.keepUpdated(hits, &cmd, uids, keys, ordered)
 	if cmd.Return.Extended {
 		c.writeESearch(hits, cmd, uids)
 		return ok("", "sorted"), c.out.err
@@ -66,28 +72,27 @@ type sortValue struct {
 
 // order sorts what was found; what the criteria do not tell apart stays in the
 // order of sequence numbers.
-func (c *conn) order(ctx context.Context, hits []hit, keys []imapwire.SortKey) ([]hit, error) {
+func (c *conn) order(ctx context.Context, hits []hit, keys []imapwire.SortKey) ([]sortable, error) {
 	all, err := c.sortValues(ctx, hits, keys)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(all, func(a, b sortable) int {
-		for i, k := range keys {
-			order := cmp.Or(cmp.Compare(a.values[i].num, b.values[i].num), strings.Compare(a.values[i].text, b.values[i].text))
-			if k.Reverse {
-				order = -order
-			}
-			if order != 0 {
-				return order
-			}
+	slices.SortFunc(all, func(a, b sortable) int { return cmp.Or(compareValues(keys, &a, &b), cmp.Compare(a.uid, b.uid)) })
+	return all, nil
+}
+
+// compareValues compares what two messages are ordered by.
+func compareValues(keys []imapwire.SortKey, a, b *sortable) int {
+	for i, k := range keys {
+		order := cmp.Or(cmp.Compare(a.values[i].num, b.values[i].num), strings.Compare(a.values[i].text, b.values[i].text))
+		if k.Reverse {
+			order = -order
 		}
-		return cmp.Compare(a.seq, b.seq)
-	})
-	sorted := make([]hit, len(all))
-	for i := range all {
-		sorted[i] = all[i].hit
+		if order != 0 {
+			return order
+		}
 	}
-	return sorted, nil
+	return 0
 }
 
 // sortValues returns the messages with their values; those that are gone are

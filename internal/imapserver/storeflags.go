@@ -39,7 +39,7 @@ func (c *conn) store(ctx context.Context, uids bool) (reply, error) {
 	if cmd.Conditional {
 		c.features |= condstore
 	}
-	if err := c.sync(false); err != nil {
+	if err := c.catchUp(ctx, false); err != nil {
 		return reply{}, err
 	}
 	spans, err := c.resolve(cmd.Set, uids)

@@ -1,6 +1,8 @@
 package imapserver
 
 import (
+	"context"
+
 	"expost/internal/imapwire"
 	"expost/internal/mail"
 	"expost/internal/store"
@@ -10,6 +12,29 @@ import (
 // last, and moves on. Where expunges may not be told now (RFC 9051 §7.5.1) the
 // messages stay in their places until they may. An error ends the connection.
 func (c *conn) sync(expunges bool) error { return c.syncExcept(expunges, nil) }
+
+// catchUp is sync where nothing that the client asked for needs it: what NOTIFY
+// does not ask for is not told (RFC 5465 §3.1). Then it tells what changed in
+// the results that are kept up to date.
+func (c *conn) catchUp(ctx context.Context, expunges bool) error {
+	if n := c.notify; n != nil && n.selected == nil {
+		if c.sel.view.Gone() {
+			return c.mailboxGone()
+		}
+		return c.updateContexts(ctx)
+	}
+	var quiet func(*mail.Message) bool
+	if n := c.notify; n != nil && n.selected.Events&imapwire.EventFlagChange == 0 {
+		quiet = func(*mail.Message) bool { return true }
+	}
+	if err := c.syncExcept(expunges, quiet); err != nil {
+		return err
+	}
+	if err := c.fetchNew(ctx); err != nil {
+		return err
+	}
+	return c.updateContexts(ctx)
+}
 
 // syncExcept is sync without a FETCH for messages of which quiet returns true.
 func (c *conn) syncExcept(expunges bool, quiet func(m *mail.Message) bool) error {
@@ -28,7 +53,9 @@ func (c *conn) syncExcept(expunges bool, quiet func(m *mail.Message) bool) error
 		c.writeFlags(&box)
 	}
 	v.MoveTo(now)
+	c.contextsExpunge(old, now)
 	c.tell(old, now, quiet)
+	c.contextsPend(old, now)
 	return c.out.err
 }
 

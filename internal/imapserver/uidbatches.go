@@ -12,7 +12,7 @@ const minBatch = 500
 
 // uidBatchesCommand is UIDBATCHES (RFC 10022).
 func uidBatchesCommand() command {
-	return command{name: "UIDBATCHES", in: selected, caps: caps("UIDBATCHES"), run: func(_ context.Context, c *conn) (reply, error) {
+	return command{name: "UIDBATCHES", in: selected, caps: caps("UIDBATCHES"), run: func(ctx context.Context, c *conn) (reply, error) {
 		cmd := c.dec.UIDBatches()
 		if err := c.dec.Err(); err != nil {
 			return reply{}, err
@@ -20,7 +20,7 @@ func uidBatchesCommand() command {
 		if cmd.Size < minBatch {
 			return reply{}, no("LIMIT", "a batch has 500 messages at least")
 		}
-		if err := c.sync(true); err != nil {
+		if err := c.catchUp(ctx, true); err != nil {
 			return reply{}, err
 		}
 		c.out.Text("* UIDBATCHES (TAG ")

@@ -15,6 +15,7 @@ func unauthenticateCommand() command {
 				return reply{}, c.dec.Err()
 			}
 			c.deselect()
+			c.endNotify()
 			c.account.Release()
 			c.account, c.owner, c.features = nil, "", 0
 			c.state, c.started, c.log = notAuthenticated, time.Now(), c.srv.log

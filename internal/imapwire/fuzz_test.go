@@ -27,7 +27,7 @@ func commands(stream string, decode func(d *imapwire.Decoder)) {
 func FuzzCommand(f *testing.F) {
 	for _, seed := range []string{
 		"a LOGIN u {3+}\r\np\"s\r\n", "a APPEND INBOX (\\Seen x) \" 1-Feb-1994 21:52:25 -0800\" {5}\r\nhello\r\n", "a STORE 1:*,$ (UNCHANGEDSINCE 5) +FLAGS.SILENT (\\Deleted a)\r\n",
-		"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (\"a%\" *) RETURN (STATUS (MESSAGES UIDNEXT) CHILDREN)\r\n", "a STATUS \"&APw-\" (UNSEEN)\r\n", "a ID (\"a\" NIL)\r\n", "a UIDBATCHES 500 1:2\r\n", "x {9+}\r\n{3+}\r\nabc\r\n",
+		"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (\"a%\" *) RETURN (STATUS (MESSAGES UIDNEXT) CHILDREN)\r\n", "a STATUS \"&APw-\" (UNSEEN)\r\n", "a ID (\"a\" NIL)\r\n", "a UIDBATCHES 500 1:2\r\n", "a NOTIFY SET STATUS (selected (MessageNew (UID BODY[TEXT]) MessageExpunge)) (subtree (a {1+}\r\nb) NONE)\r\n", "x {9+}\r\n{3+}\r\nabc\r\n",
 	} {
 		f.Add(seed)
 	}
@@ -47,6 +47,8 @@ func FuzzCommand(f *testing.F) {
 				d.Store()
 			case "UIDBATCHES":
 				d.UIDBatches()
+			case "NOTIFY":
+				d.Notify(false)
 			case "STATUS":
 				d.SP()
 				d.Mailbox(true)

@@ -5,13 +5,14 @@ type FilterKind uint8
 
 // The kinds of filters (RFC 5465 §6, RFC 7377 §2.2).
 const (
-	FilterSelected   FilterKind = iota // the selected mailbox
-	FilterInboxes                      // those that mail is delivered to
-	FilterPersonal                     // all of the user's
-	FilterSubscribed                   // all that are subscribed
-	FilterSubtree                      // Names and all below them
-	FilterSubtreeOne                   // Names and those one level below them
-	FilterMailboxes                    // Names
+	FilterSelected        FilterKind = iota // the selected mailbox
+	FilterInboxes                           // those that mail is delivered to
+	FilterPersonal                          // all of the user's
+	FilterSubscribed                        // all that are subscribed
+	FilterSubtree                           // Names and all below them
+	FilterSubtreeOne                        // Names and those one level below them
+	FilterMailboxes                         // Names
+	FilterSelectedDelayed                   // the selected mailbox, its EXPUNGEs only where they are allowed (RFC 5465 §6.1)
 )
 
 // MailboxFilter names mailboxes.

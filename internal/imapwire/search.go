@@ -54,12 +54,15 @@ type SearchKey struct {
 	Text  string // in the command's charset
 }
 
-// ReturnOptions are what SEARCH is to return (RFC 4731 §3.1, RFC 5182, RFC 9394).
+// ReturnOptions are what SEARCH is to return (RFC 4731 §3.1, RFC 5182, RFC
+// 5267 §4, RFC 9394).
 type ReturnOptions struct {
 	Extended             bool // RETURN was given: answer with ESEARCH
 	Min, Max, All, Count bool
 	Save                 bool
 	Partial              PartialRange
+	Update               bool        // tell what changes of the result
+	Fetch                []FetchItem // of a message that comes to the result (RFC 5465 §7)
 }
 
 // SearchCommand is a decoded SEARCH.
@@ -108,6 +111,9 @@ func (d *Decoder) returnOptions() ReturnOptions {
 			o.Count = true
 		case "SAVE":
 			o.Save = true
+		case "UPDATE":
+			o.Update, o.Fetch = true, d.bracketedItems()
+		case "CONTEXT": // a hint that more will be asked of the result
 		case "PARTIAL":
 			if o.Partial.Given() {
 				d.Fail("PARTIAL may be given once")

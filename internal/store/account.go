@@ -132,6 +132,27 @@ func (a *Account) Mailbox(ctx context.Context, name string) (mail.Mailbox, error
 	return a.mailboxLocked(row), nil
 }
 
+// MailboxByID returns one mailbox by its id; mail.KindNotExist.
+func (a *Account) MailboxByID(ctx context.Context, id mail.MailboxID) (mail.Mailbox, error) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if err := a.check(); err != nil {
+		return mail.Mailbox{}, err
+	}
+	row := a.mailboxes[id]
+	if row == nil {
+		return mail.Mailbox{}, mail.Errorf(mail.KindNotExist, "the mailbox is gone")
+	}
+	return a.mailboxLocked(row), nil
+}
+
+// Subscribed tells whether a name is subscribed, whether or not a mailbox has it.
+func (a *Account) Subscribed(name string) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.subscribed[canonicalName(name)]
+}
+
 // mailboxLocked returns a row as the mailbox that callers see. a.mu is held.
 func (a *Account) mailboxLocked(row *MailboxRow) mail.Mailbox {
 	box := row.Mailbox

@@ -219,6 +219,9 @@ func (a *Account) publish(b *batch) {
 			stale = append(stale, l.publish(a, e))
 		}
 	}
+	if len(b.subscribed) > 0 {
+		ids = append(ids, 0)
+	}
 	for w := range a.watchers {
 		w.add(ids)
 	}
