@@ -15,11 +15,14 @@ import (
 	"expost/internal/directory"
 	"expost/internal/directory/embedded"
 	"expost/internal/ldap"
+	"expost/internal/schema"
 )
 
 // openDirectory opens the directory of the configuration.
 func openDirectory(ctx context.Context, c config.Config, log *slog.Logger) (directory.Directory, error) {
-	opt := embedded.Options{Dir: filepath.Join(c.Data, "directory"), Domains: c.Domains, Logger: log}
+	opt := embedded.Options{
+		Dir: filepath.Join(c.Data, "directory"), Domains: c.Domains, Logger: log,
+	}
 	var err error
 	if opt.Suffix, err = ldap.ParseDN(c.Directory.Suffix); err != nil {
 		return nil, err
@@ -33,6 +36,19 @@ func openDirectory(ctx context.Context, c config.Config, log *slog.Logger) (dire
 			return nil, err
 		}
 		opt.Anonymous = append(opt.Anonymous, dn)
+	}
+	if opt.Access, err = c.Directory.Rules(); err != nil {
+		return nil, err
+	}
+	for _, text := range c.Directory.Index {
+		index, err := embedded.ParseIndex(text)
+		if err != nil {
+			return nil, err
+		}
+		opt.Indexes = append(opt.Indexes, index)
+	}
+	if opt.Schema, err = schema.Load(c.Directory.Schema); err != nil {
+		return nil, err
 	}
 	if opt.RootPassword, err = rootPassword(c); err != nil {
 		return nil, err
@@ -82,4 +98,12 @@ func writeSynced(path string, mode os.FileMode, write func(io.Writer) error) err
 		return err
 	}
 	return os.Rename(path+".tmp", path)
+}
+
+// schemaOf returns the schema of a directory that has one of its own, else nil.
+func schemaOf(d directory.Directory) *schema.Schema {
+	if own, ok := d.(interface{ Schema() *schema.Schema }); ok {
+		return own.Schema()
+	}
+	return nil
 }

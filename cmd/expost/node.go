@@ -152,7 +152,7 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 		Limits: pop3server.Limits{Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 	})
 	ldap := ldapserver.New(ldapserver.Config{
-		Directory: n.Directory, TLSConfig: tlsConfig, PlaintextAuth: ldapserver.PlaintextAuth(auth), AllowV2: c.Directory.AllowV2, Version: versionText(), Logger: n.Log,
+		Directory: n.Directory, Schema: schemaOf(n.Directory), TLSConfig: tlsConfig, PlaintextAuth: ldapserver.PlaintextAuth(auth), AllowV2: c.Directory.AllowV2, Version: versionText(), Logger: n.Log,
 		Limits: ldapserver.Limits{Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 	})
 	submission := smtp(smtpserver.Submission)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
-	"expost/internal/ldap"
 	"expost/internal/mail"
 )
 
@@ -73,16 +72,6 @@ type TLS struct {
 	Cert          string `toml:"cert"` // PEM; neither: a self-signed pair is made in data/tls
 	Key           string `toml:"key"`
 	PlaintextAuth string `toml:"plaintext-auth"` // never | loopback | always
-}
-
-// Directory is the LDAP tree.
-type Directory struct {
-	Kind             string   `toml:"kind"` // embedded
-	Suffix           string   `toml:"suffix"`
-	RootDN           string   `toml:"root-dn"`
-	RootPasswordFile string   `toml:"root-password-file"`
-	Anonymous        []string `toml:"anonymous"` // subtrees that need no login
-	AllowV2          bool     `toml:"allow-v2"`  // LDAPv2 binds, for programs of before 2000
 }
 
 // SMTP is what the mail transfer side accepts.
@@ -172,7 +161,7 @@ func (c *Config) parse(path string, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("finding the folder of %q: %w", path, err)
 	}
-	for _, p := range append(c.Queue.files(), &c.Data, &c.TLS.Cert, &c.TLS.Key, &c.Directory.RootPasswordFile) {
+	for _, p := range append(append(c.Queue.files(), c.Directory.files()...), &c.Data, &c.TLS.Cert, &c.TLS.Key) {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -221,14 +210,8 @@ func (c *Config) check() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		return wrong("tls", "cert and key must be given together")
 	}
-	if c.Directory.Kind != "embedded" {
-		return wrong("directory.kind", "%q is not a directory this version can use; write \"embedded\"", c.Directory.Kind)
-	}
-	if err := checkDNs(append([]string{c.Directory.Suffix}, c.Directory.Anonymous...)); err != nil {
-		return wrong("directory.suffix or directory.anonymous", "%v", err)
-	}
-	if err := checkDNs([]string{c.Directory.RootDN}); err != nil {
-		return wrong("directory.root-dn", "%v", err)
+	if err := c.Directory.check(wrong); err != nil {
+		return err
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
@@ -251,19 +234,6 @@ func (c *Config) check() error {
 		return err
 	}
 	return c.checkListen(wrong)
-}
-
-// checkDNs returns the public text of what is wrong with the first bad DN.
-func checkDNs(dns []string) error {
-	for _, dn := range dns {
-		if _, err := ldap.ParseDN(dn); err != nil {
-			if le, ok := errors.AsType[*ldap.Error](err); ok {
-				return errors.New(le.Text)
-			}
-			return err
-		}
-	}
-	return nil
 }
 
 // checkListen checks every listen address.

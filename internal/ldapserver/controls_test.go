@@ -70,7 +70,7 @@ func TestControlsWithLDAPUtils(t *testing.T) {
 		{"ldapwhoami", reader, nil, 49, ""},
 		{"ldappasswd", manager, []string{"-s", "letmein", readerDN}, 0, ""},
 		{"ldapwhoami", reader, nil, 0, readerDN},
-		{"ldappasswd", reader, []string{"-s", "stolen", managerDN}, 1, "no write access"},
+		{"ldappasswd", reader, []string{"-s", "stolen", managerDN}, 1, "does not exist"},
 		{"ldappasswd", []string{"-x", "-H", url}, []string{"-s", "stolen", readerDN}, 1, "modifications require authentication"},
 		{"ldappasswd", manager, []string{readerDN}, 0, "New password: "},
 	} {

@@ -32,33 +32,39 @@ func (s *Schema) add(file, text string) error {
 }
 
 // split cuts a file into statements: a line that starts with a space continues
-// the one before, "#" starts a comment line.
+// the one before, within a quoted string too; "#" starts a comment line.
 func split(text string) ([]statement, error) {
-	var list []statement
+	type logical struct {
+		line int
+		text strings.Builder
+	}
+	var lines []*logical
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimRight(line, "\r")
 		if trimmed := strings.TrimSpace(line); trimmed == "" || trimmed[0] == '#' {
 			continue
 		}
-		tokens, err := tokenize(line)
+		if line[0] != ' ' && line[0] != '\t' {
+			lines = append(lines, &logical{line: i + 1})
+		} else if len(lines) == 0 {
+			return nil, fmt.Errorf("line %d continues nothing", i+1)
+		}
+		last := &lines[len(lines)-1].text
+		last.WriteString(line)
+		last.WriteByte(' ')
+	}
+	list := make([]statement, 0, len(lines))
+	for _, l := range lines {
+		tokens, err := tokenize(l.text.String())
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
+			return nil, fmt.Errorf("line %d: %w", l.line, err)
 		}
-		if line[0] == ' ' || line[0] == '\t' {
-			if len(list) == 0 {
-				return nil, fmt.Errorf("line %d continues nothing", i+1)
-			}
-			last := &list[len(list)-1]
-			last.tokens = append(last.tokens, tokens...)
-			continue
-		}
-		keyword := strings.ToLower(strings.TrimSuffix(tokens[0], ":"))
-		list = append(list, statement{keyword, i + 1, tokens[1:]})
+		list = append(list, statement{strings.ToLower(strings.TrimSuffix(tokens[0], ":")), l.line, tokens[1:]})
 	}
 	return list, nil
 }
 
-// tokenize cuts a line of a definition into words, quoted strings (with a
+// tokenize cuts a definition into words, quoted strings (with a
 // leading quote kept as the mark of one), "(", ")" and "$".
 func tokenize(line string) ([]string, error) {
 	var tokens []string

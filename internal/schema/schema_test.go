@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -266,6 +267,37 @@ func TestOpenLDAPFiles(t *testing.T) {
 		if _, err := Builtin().With(name+".schema", string(text)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestLoad reads all the files that OpenLDAP brings, in both of its formats,
+// and finds the same in both.
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	var loaded []*Schema
+	for _, ext := range []string{".schema", ".ldif"} {
+		files, _ := filepath.Glob("/etc/ldap/schema/*" + ext)
+		if len(files) == 0 {
+			t.Skip("no schema files of OpenLDAP here")
+		}
+		s, err := Load(slices.DeleteFunc(files, func(f string) bool { return strings.Contains(f, "msuser") || strings.Contains(f, "dsee") })) // whose two forms differ
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Attribute("javaClassName") == nil || s.Class("javaMarshalledObject") == nil || s.Attribute("DUAConfSearchBase") == nil && s.Attribute("defaultSearchBase") == nil {
+			t.Error("what the files define is not there")
+		}
+		loaded = append(loaded, s)
+	}
+	if a, b := len(loaded[0].Attributes()), len(loaded[1].Attributes()); a != b {
+		t.Errorf("%d attributes in .schema, %d in .ldif", a, b)
+	}
+	bad := filepath.Join(t.TempDir(), "bad.ldif")
+	if err := os.WriteFile(bad, []byte("dn: cn=bad,cn=schema,cn=config\nobjectClass: olcSchemaConfig\nolcAttributeTypes: ( 1.2.3 NAME 'x' SUP nosu\n ch )\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load([]string{bad}); err == nil || !strings.Contains(err.Error(), "bad.ldif:3") || !strings.Contains(err.Error(), `"nosuch"`) {
+		t.Errorf("a wrong definition: %v", err)
 	}
 }
 

@@ -44,7 +44,7 @@ func testUpdate(t *testing.T, f *fixture) {
 	if read.Before != nil || read.After.Value("ou") != "new" {
 		t.Errorf("read %v and %v", read.Before, read.After)
 	}
-	_, err := d.Update(f.ctx, user(), directory.Update{Delete: dn})
+	_, err := d.Update(f.ctx, user(), directory.Update{Delete: f.Suffix().Child(ldap.AVA{Type: "ou", Value: "new"})})
 	wantCode(t, "a user's deletion", err, ldap.InsufficientAccessRights, "")
 }
 

@@ -122,7 +122,7 @@ func (s *snapshot) isSortedHere(c *condition) bool {
 	if c.op == ldap.FilterExtensible && c.assertion.Orders() {
 		return false
 	}
-	return isSorted(c.typ) && c.assertion.SameForm(c.typ.Equality) &&
+	return s.dict.index.sorted(c.typ) && c.assertion.SameForm(c.typ.Equality) &&
 		!slices.ContainsFunc(s.dict.byType[c.typ.ID], func(id uint32) bool { return s.dict.descs[id].Type != c.typ })
 }
 
@@ -162,7 +162,7 @@ func prefixEnd(attr uint32, prefix []byte) item {
 // trigramSets returns the sets of the trigrams that every match has, with that
 // of the attribute. It is false where no trigram is known.
 func (s *snapshot) trigramSets(c *condition) ([]*postings, bool) {
-	if !isText(c.typ) || c.assertion.Orders() || !c.assertion.SameForm(c.typ.Equality) {
+	if !s.dict.index.substrings(c.typ) || c.assertion.Orders() || !c.assertion.SameForm(c.typ.Equality) {
 		return nil, false
 	}
 	var sets []*postings

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"expost/internal/directory"
+	"expost/internal/directory/access"
 	"expost/internal/ldap"
 	"expost/internal/schema"
 )
@@ -26,7 +27,7 @@ func (d *Directory) Add(ctx context.Context, who directory.Identity, e *ldap.Ent
 
 // prepareAdd checks as much of an Add as needs no batch.
 func (d *Directory) prepareAdd(ctx context.Context, who directory.Identity, e *ldap.Entry) (func(*batch) error, error) {
-	if err := d.checkWrite(who, e.DN, nil); err != nil {
+	if err := d.checkWriter(who); err != nil {
 		return nil, err
 	}
 	entry, err := d.schema.Canonical(e, false)
@@ -47,6 +48,9 @@ func (d *Directory) prepareAdd(ctx context.Context, who directory.Identity, e *l
 func (d *Directory) add(b *batch, who directory.Identity, e *ldap.Entry, class *schema.ObjectClass) error {
 	parent, err := b.parentOf(e.DN)
 	if err != nil {
+		return err
+	}
+	if err := b.mayAdd(who, parent, e); err != nil {
 		return err
 	}
 	if _, err := b.free(parent, e.DN); err != nil {
@@ -170,12 +174,15 @@ func (d *Directory) Delete(ctx context.Context, who directory.Identity, dn ldap.
 }
 
 func (d *Directory) prepareDelete(who directory.Identity, dn ldap.DN) (func(*batch) error, error) {
-	if err := d.checkWrite(who, dn, nil); err != nil {
+	if err := d.checkWriter(who); err != nil {
 		return nil, err
 	}
 	return func(b *batch) error {
 		n, err := b.existing(dn)
 		if err != nil {
+			return err
+		}
+		if err := b.mayRemove(who, n, access.DeleteOf); err != nil {
 			return err
 		}
 		if b.hasChildren(n.id) {
@@ -209,7 +216,7 @@ func (d *Directory) Modify(ctx context.Context, who directory.Identity, dn ldap.
 }
 
 func (d *Directory) prepareModify(ctx context.Context, who directory.Identity, dn ldap.DN, changes []ldap.Change) (func(*batch) error, error) {
-	if err := d.checkWrite(who, dn, changes); err != nil {
+	if err := d.checkWriter(who); err != nil {
 		return nil, err
 	}
 	changes = slices.Clone(changes)
@@ -235,6 +242,9 @@ func (d *Directory) prepareModify(ctx context.Context, who directory.Identity, d
 // modify applies the changes to a copy of the entry, checks what has become of
 // it, and stores it.
 func (d *Directory) modify(b *batch, who directory.Identity, n *node, list []ldap.Change) error {
+	if err := b.mayModify(who, n, list); err != nil {
+		return err
+	}
 	e := b.entry(n, b.suffixDN)
 	var touched []string
 	for _, c := range list {

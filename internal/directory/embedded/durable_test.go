@@ -352,7 +352,7 @@ func FuzzPacked(f *testing.F) {
 			return
 		}
 		_, _ = n.unpack(s.dict), n.rdn()
-		newFacts(s.dict.schema).of(n, s.dict, func(uint32, []byte) {})
+		newFacts(s.dict.schema, s.dict.index).of(n, s.dict, func(uint32, []byte) {})
 		s.account(n, d.suffix)
 	})
 }

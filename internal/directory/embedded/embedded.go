@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"expost/internal/directory"
+	"expost/internal/directory/access"
 	"expost/internal/ldap"
 	"expost/internal/mail"
 	"expost/internal/password"
@@ -49,6 +50,8 @@ type Options struct {
 	RootPassword []byte         // of RootDN, as userPassword has it or in clear; nil: that of its entry
 	Anonymous    []ldap.DN      // subtrees whose address book needs no login
 	Domains      []string       // in which a login without @ is looked up
+	Access       []access.Rule  // before the default ones
+	Indexes      []Index        // instead of the default ones of their attributes
 	Schema       *schema.Schema // nil: schema.Builtin
 	Passwords    *password.Verifier
 	Logger       *slog.Logger
@@ -61,6 +64,8 @@ type Directory struct {
 	suffix ldap.DN
 	schema *schema.Schema
 	disk   *disk
+	rights *rights
+	index  *indexing
 
 	snap         atomic.Pointer[snapshot]
 	rootPassword []byte
@@ -103,9 +108,17 @@ func Open(ctx context.Context, opt Options) (*Directory, error) {
 		opt.Now = time.Now
 	}
 	d := &Directory{
-		opt: opt, suffix: opt.Suffix, schema: opt.Schema, facts: newFacts(opt.Schema),
+		opt: opt, suffix: opt.Suffix, schema: opt.Schema,
 		requests: make(chan *request), rehashes: make(chan rehash, 64), closing: make(chan struct{}),
 	}
+	var err error
+	if d.rights, err = newRights(opt.Schema, opt.Access, opt.Anonymous); err != nil {
+		return nil, err
+	}
+	if d.index, err = newIndexing(opt.Schema, opt.Indexes); err != nil {
+		return nil, err
+	}
+	d.facts = newFacts(opt.Schema, d.index)
 	if err := d.open(ctx); err != nil {
 		return nil, fmt.Errorf("opening the directory in %q: %w", opt.Dir, err)
 	}
@@ -172,7 +185,7 @@ func (d *Directory) load() (*snapshot, error) {
 	if !made.Equal(d.suffix, d.schema) {
 		return nil, mail.Errorf(mail.KindConflict, "it was made for the suffix %q, and the configuration says %q", made, d.suffix)
 	}
-	return load(d.disk, d.schema, d.suffix)
+	return load(d.disk, d.rights, d.index, d.suffix)
 }
 
 // populate makes the suffix entry and the places of people and address book.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"expost/internal/directory/access"
 	"expost/internal/ldap"
 	"expost/internal/schema"
 )
@@ -39,7 +40,7 @@ type condition struct {
 func unknowable() *condition { return &condition{undefined: true} }
 
 // compile makes a filter ready for who asks.
-func (s *snapshot) compile(f *ldap.Filter, who audience) *condition {
+func (s *snapshot) compile(f *ldap.Filter, who *subject) *condition {
 	switch f.Op {
 	case ldap.FilterAnd, ldap.FilterOr, ldap.FilterNot:
 		c := &condition{op: f.Op}
@@ -59,12 +60,12 @@ func (s *snapshot) compile(f *ldap.Filter, who audience) *condition {
 }
 
 // compileItem makes a filter about one attribute ready.
-func (s *snapshot) compileItem(f *ldap.Filter, who audience) *condition {
+func (s *snapshot) compileItem(f *ldap.Filter, who *subject) *condition {
 	desc, ok := s.dict.schema.Describe(f.Attr)
-	if !ok || !s.dict.access.readable(who, desc.Type) {
+	if !ok || !who.everSearches(desc.Type) {
 		return unknowable()
 	}
-	c := &condition{op: f.Op, typ: desc.Type, descs: s.dict.matching(desc).and(s.dict.readable[who]), dn: f.DNAttributes}
+	c := &condition{op: f.Op, typ: desc.Type, descs: s.dict.matching(desc), dn: f.DNAttributes}
 	if f.Op == ldap.FilterPresent {
 		return c
 	}
@@ -77,14 +78,14 @@ func (s *snapshot) compileItem(f *ldap.Filter, who audience) *condition {
 
 // compileAnyAttribute makes "(:rule:=value)" ready: it is about all attributes
 // whose syntax is that of the rule.
-func (s *snapshot) compileAnyAttribute(f *ldap.Filter, who audience) *condition {
+func (s *snapshot) compileAnyAttribute(f *ldap.Filter, who *subject) *condition {
 	rule := s.dict.schema.Rule(f.Rule)
 	if rule == nil {
 		return unknowable()
 	}
 	c := &condition{op: f.Op, dn: f.DNAttributes}
 	for id, d := range s.dict.descs {
-		if d.Type == nil || !s.dict.readable[who].has(uint32(id)) || !rule.Suits(d.Type) {
+		if d.Type == nil || !who.everSearches(d.Type) || !rule.Suits(d.Type) {
 			continue
 		}
 		if a, ok := s.dict.schema.Assert(d.Type, f); ok {
@@ -135,13 +136,14 @@ func resolveName(f *ldap.Filter) *ldap.Filter {
 // matcher evaluates conditions on entries of one snapshot.
 type matcher struct {
 	snap    *snapshot
+	grants  *grants // of the entry to its asker; nil: everything
 	suffix  ldap.DN
 	scratch []byte
 }
 
 // eval returns a condition's value for an entry.
 func (m *matcher) eval(c *condition, n *node) truth {
-	if c.undefined {
+	if c.undefined || m.grants != nil && c.typ != nil && m.grants.privileges[c.typ.ID]&access.Search == 0 {
 		return undefined
 	}
 	switch c.op {
@@ -182,7 +184,7 @@ func (m *matcher) eval(c *condition, n *node) truth {
 // item tells whether an entry has a value that satisfies a simple condition.
 func (m *matcher) item(c *condition, n *node) bool {
 	for desc, values := range n.attributes {
-		if !c.descs.has(desc) {
+		if !c.descs.has(desc) || m.grants != nil && !m.grants.search.has(desc) {
 			continue
 		}
 		if c.op == ldap.FilterPresent {

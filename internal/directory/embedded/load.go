@@ -7,16 +7,15 @@ import (
 	"sync"
 
 	"expost/internal/ldap"
-	"expost/internal/schema"
 )
 
 // load reads the whole tree into memory.
-func load(d *disk, s *schema.Schema, suffix ldap.DN) (*snapshot, error) {
+func load(d *disk, r *rights, x *indexing, suffix ldap.DN) (*snapshot, error) {
 	names, err := d.names()
 	if err != nil {
 		return nil, fmt.Errorf("reading attribute names: %w", err)
 	}
-	snap := &snapshot{dict: newDictionary(s, newAccess(s), names)}
+	snap := &snapshot{dict: newDictionary(r, x, names)}
 	if snap.lastID, err = d.lastID(); err != nil {
 		return nil, fmt.Errorf("reading the last entry's number: %w", err)
 	}
@@ -119,7 +118,7 @@ type part struct {
 
 // gather takes every step-th range of ids, from first on.
 func (p *part) gather(s *snapshot, e *edit, suffix ldap.DN, first, step, stride uint32) {
-	f := newFacts(s.dict.schema)
+	f := newFacts(s.dict.schema, s.dict.index)
 	for ; first <= s.lastID; first += step {
 		for id := first; id < first+stride && id <= s.lastID; id++ {
 			n := s.nodes.get(id)

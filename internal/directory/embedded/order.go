@@ -25,11 +25,11 @@ type orderKey struct {
 }
 
 // newOrder makes sort keys ready for who asks.
-func (s *snapshot) newOrder(keys []directory.SortKey, who audience) (*order, error) {
+func (s *snapshot) newOrder(keys []directory.SortKey, who *subject) (*order, error) {
 	o := &order{}
 	for _, k := range keys {
 		desc, ok := s.dict.schema.Describe(k.Attr)
-		if !ok || !s.dict.access.readable(who, desc.Type) || isComputed(desc.Type) {
+		if !ok || !who.everSearches(desc.Type) || isComputed(desc.Type) {
 			return nil, &directory.SortError{Attr: k.Attr, Err: ldap.Errorf(ldap.NoSuchAttribute, "%s: no attribute to sort by", k.Attr)}
 		}
 		rule, ok := s.dict.schema.Ordering(desc.Type, k.Rule)
@@ -197,7 +197,7 @@ func (o *order) sort(s *snapshot, found idMarks, count int) []uint32 {
 // isIndexed tells whether the sorted index has entries in this order.
 func (o *order) isIndexed(s *snapshot) bool {
 	k := &o.keys[0]
-	return len(o.keys) == 1 && isSorted(k.typ) && k.rule.SortsAs(k.typ.Equality) &&
+	return len(o.keys) == 1 && s.dict.index.sorted(k.typ) && k.rule.SortsAs(k.typ.Equality) &&
 		!slices.ContainsFunc(s.dict.byType[k.typ.ID], func(id uint32) bool { return !k.descs.has(id) || s.dict.descs[id].Type != k.typ })
 }
 

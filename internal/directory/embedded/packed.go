@@ -178,13 +178,13 @@ func (n *node) unpack(dict *dictionary) []ldap.Attribute {
 // dictionary numbers the attribute descriptions in use. It is immutable.
 type dictionary struct {
 	schema *schema.Schema
-	access *access
+	rights *rights
+	index  *indexing
 	descs  []description // by id
 	byName map[string]uint32
 	byType [][]uint32 // by the ID of an attribute type: its descriptions and those of its subtypes
 
-	readable    [3]bitset // by audience
-	user        bitset    // not operational
+	user        bitset // not operational
 	operational bitset
 }
 
@@ -196,8 +196,9 @@ type description struct {
 
 // newDictionary makes a dictionary of canonical descriptions, by id. One that
 // the schema knows no longer is kept, and nothing matches it.
-func newDictionary(s *schema.Schema, access *access, names []string) *dictionary {
-	d := &dictionary{schema: s, access: access, byName: make(map[string]uint32, len(names)), byType: make([][]uint32, len(s.Attributes()))}
+func newDictionary(r *rights, x *indexing, names []string) *dictionary {
+	s := r.schema
+	d := &dictionary{schema: s, rights: r, index: x, byName: make(map[string]uint32, len(names)), byType: make([][]uint32, len(s.Attributes()))}
 	for i, name := range names {
 		desc, ok := s.Describe(name)
 		d.descs = append(d.descs, description{name, desc})
@@ -208,11 +209,6 @@ func newDictionary(s *schema.Schema, access *access, names []string) *dictionary
 		}
 		for t := desc.Type; t != nil; t = t.Sup {
 			d.byType[t.ID] = append(d.byType[t.ID], id)
-		}
-		for who := range d.readable {
-			if access.readable(audience(who), desc.Type) {
-				d.readable[who].set(id)
-			}
 		}
 		if desc.Type.Operational() {
 			d.operational.set(id)
@@ -253,7 +249,32 @@ func (s *bitset) set(i uint32) {
 	(*s)[i>>6] |= 1 << (i & 63)
 }
 
+// put sets or clears a bit.
+func (s *bitset) put(i uint32, on bool) {
+	s.set(i)
+	if !on {
+		(*s)[i>>6] &^= 1 << (i & 63)
+	}
+}
+
 func (s bitset) has(i uint32) bool { return int(i>>6) < len(s) && s[i>>6]>>(i&63)&1 == 1 }
+
+// equal tells whether two sets hold the same ids.
+func (s bitset) equal(other bitset) bool {
+	for i := range max(len(s), len(other)) {
+		if s.word(i) != other.word(i) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s bitset) word(i int) uint64 {
+	if i < len(s) {
+		return s[i]
+	}
+	return 0
+}
 
 // and returns the ids in both sets.
 func (s bitset) and(other bitset) bitset {

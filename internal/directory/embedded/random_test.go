@@ -160,7 +160,7 @@ func (r *randomizer) compareSearches(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		c := s.compile(f, root)
+		c := s.compile(f, &subject{root: true})
 		m := matcher{snap: s, suffix: r.d.suffix}
 		src, ok := s.candidates(c)
 		if !ok {

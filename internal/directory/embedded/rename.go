@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"expost/internal/directory"
+	"expost/internal/directory/access"
 	"expost/internal/ldap"
 )
 
@@ -19,7 +20,7 @@ func (d *Directory) Rename(ctx context.Context, who directory.Identity, r direct
 }
 
 func (d *Directory) prepareRename(who directory.Identity, r directory.Rename) (func(*batch) error, error) {
-	if err := d.checkWrite(who, r.DN, nil); err != nil {
+	if err := d.checkWriter(who); err != nil {
 		return nil, err
 	}
 	return func(b *batch) error { return d.rename(b, who, r, renamed(r)) }, nil
@@ -45,6 +46,12 @@ func (d *Directory) rename(b *batch, who directory.Identity, r directory.Rename,
 	}
 	parent, err := b.parentOf(dn)
 	if err != nil {
+		return err
+	}
+	if err := b.mayRemove(who, n, access.Write); err != nil {
+		return err
+	}
+	if err := b.mayChangeBelow(b.asker(who), parent, access.AddTo); err != nil {
 		return err
 	}
 	if b.isUnder(b.nodes.get(parent), n.id) {

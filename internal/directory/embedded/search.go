@@ -3,11 +3,10 @@ package embedded
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"time"
 
 	"expost/internal/directory"
+	"expost/internal/directory/access"
 	"expost/internal/ldap"
 )
 
@@ -24,14 +23,14 @@ func (d *Directory) Search(ctx context.Context, who directory.Identity, req *lda
 func (d *Directory) newQuery(ctx context.Context, who directory.Identity, req *ldap.SearchRequest, yield func(*ldap.Entry) error) (*query, *node, error) {
 	s := d.snap.Load()
 	q := &query{
-		snap: s, who: audienceOf(who), req: req, yield: yield, ctx: ctx, now: d.opt.Now,
+		snap: s, who: s.subject(who, s.dict.rights, d.suffix), req: req, yield: yield, ctx: ctx, now: d.opt.Now,
 		matcher:   matcher{snap: s, suffix: d.suffix},
-		selection: s.newSelection(req, audienceOf(who)),
+		selection: s.newSelection(req),
 	}
 	if req.TimeLimit > 0 {
 		q.deadline = d.opt.Now().Add(time.Duration(req.TimeLimit) * time.Second)
 	}
-	base, err := q.base(d.suffix, d.opt.Anonymous)
+	base, err := q.base(d.suffix)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +48,7 @@ func (d *Directory) newQuery(ctx context.Context, who directory.Identity, req *l
 // query is one search.
 type query struct {
 	snap      *snapshot
-	who       audience
+	who       *subject
 	req       *ldap.SearchRequest
 	yield     func(*ldap.Entry) error
 	ctx       context.Context
@@ -58,7 +57,6 @@ type query struct {
 	condition *condition
 	matcher   matcher
 	selection selection
-	open      []uint32 // what anonymous clients may see stands below one of these
 
 	subentries *postings // which entries are subentries (RFC 3672)
 	only       bool      // and nothing else is wanted
@@ -72,38 +70,27 @@ type query struct {
 
 // base finds the entry that the search starts from. An empty base stands for
 // the suffix, as address book clients expect.
-func (q *query) base(suffix ldap.DN, public []ldap.DN) (*node, error) {
+func (q *query) base(suffix ldap.DN) (*node, error) {
 	dn := q.req.Base
 	if len(dn) == 0 && q.req.Scope != ldap.ScopeBase {
 		dn = suffix
 	}
 	base, nearest := q.snap.find(dn, suffix)
-	if q.who == anonymous {
-		for _, p := range public {
-			if n, _ := q.snap.find(p, suffix); n != nil {
-				q.open = append(q.open, n.id)
-			}
+	if base != nil && !q.who.maySearchFrom(base) || base == nil && nearest != nil && !q.who.discloses(nearest) {
+		text := "no search access to the base"
+		if q.who.anonymous {
+			text = "this part of the directory needs a login"
 		}
-		if !q.mayStart(base) {
-			return nil, ldap.Errorf(ldap.InsufficientAccessRights, "this part of the directory needs a login")
-		}
+		return nil, ldap.Errorf(ldap.InsufficientAccessRights, "%s", text)
 	}
 	if base == nil {
 		err := &ldap.Error{Code: ldap.NoSuchObject, Text: "no such object"}
-		if nearest != nil && q.who != anonymous {
+		if nearest != nil {
 			err.Matched = q.snap.dn(nearest, suffix)
 		}
 		return nil, err
 	}
 	return base, nil
-}
-
-// mayStart tells whether an anonymous search from base could find anything that
-// is open: base is below an open subtree, or above one.
-func (q *query) mayStart(base *node) bool {
-	return base != nil && slices.ContainsFunc(q.open, func(id uint32) bool {
-		return q.snap.isUnder(base, id) || q.snap.isUnder(q.snap.nodes.get(id), base.id)
-	})
 }
 
 // each calls visit with the entries that are found, until it returns an error.
@@ -170,7 +157,8 @@ func (q *query) look(n *node, visit func(*node) error) error {
 			return err
 		}
 	}
-	if q.matcher.eval(q.condition, n) != yes || !q.visible(n) {
+	q.matcher.grants = q.who.reading(n)
+	if g := q.matcher.grants; g != nil && g.entry&access.Read == 0 || q.matcher.eval(q.condition, n) != yes {
 		return nil
 	}
 	return visit(n)
@@ -198,30 +186,9 @@ func (q *query) checkTime() error {
 	return nil
 }
 
-// visible tells whether the asker may know that the entry exists: anonymous
-// ones see open subtrees, without entries that are hidden from address lists.
-func (q *query) visible(n *node) bool {
-	if q.who != anonymous {
-		return true
-	}
-	if !slices.ContainsFunc(q.open, func(id uint32) bool { return q.snap.isUnder(n, id) }) {
-		return false
-	}
-	hide, ok := q.snap.dict.byName["msExchHideFromAddressLists"]
-	if !ok {
-		return true
-	}
-	hidden := false
-	n.values(hide, func(v []byte) bool {
-		hidden = strings.EqualFold(string(v), "TRUE")
-		return false
-	})
-	return !hidden
-}
-
 // entry returns what was asked for of an entry.
 func (q *query) entry(n *node) *ldap.Entry {
-	return &ldap.Entry{DN: q.dn(n), Attributes: q.selection.of(q.snap, n, q.matcher.suffix)}
+	return &ldap.Entry{DN: q.dn(n), Attributes: q.selection.of(q.snap, n, q.who.reading(n), q.matcher.suffix)}
 }
 
 // dn is snapshot.dn with the parent remembered: results are mostly siblings.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"expost/internal/directory/access"
 	"expost/internal/ldap"
 	"expost/internal/schema"
 )
@@ -14,6 +15,8 @@ import (
 // often and by whichever alias they were asked for.
 type selection struct {
 	descs     bitset
+	readable  bitset  // of descs, those that of allows
+	by        *grants // what readable is of
 	computed  []*schema.AttributeType
 	typesOnly bool
 	photo     *photo
@@ -28,7 +31,7 @@ type photo struct{ jpeg, thumbnail uint32 }
 
 // newSelection reads the list of attributes: names, "*", "+" (RFC 3673),
 // "@class" (RFC 4529), "1.1". An unknown name is ignored.
-func (s *snapshot) newSelection(req *ldap.SearchRequest, who audience) selection {
+func (s *snapshot) newSelection(req *ldap.SearchRequest) selection {
 	sel := selection{typesOnly: req.TypesOnly}
 	if len(req.Attributes) == 0 {
 		sel.descs.or(s.dict.user)
@@ -51,20 +54,20 @@ func (s *snapshot) newSelection(req *ldap.SearchRequest, who audience) selection
 				sel.descs.or(s.dict.matching(desc))
 				sel.compute(desc.Type)
 				if desc.Type.Name() == "jpegPhoto" {
-					sel.photo = s.photo(who)
+					sel.photo = s.photo()
 				}
 			}
 		}
 	}
-	sel.descs = sel.descs.and(s.dict.readable[who])
+	sel.readable = sel.descs
 	return sel
 }
 
-// photo returns the numbers of the photo attributes if who may read both; an
-// attribute that no entry has yet has no number.
-func (s *snapshot) photo(who audience) *photo {
+// photo returns the numbers of the photo attributes; one that no entry has yet
+// has no number.
+func (s *snapshot) photo() *photo {
 	thumbnail, ok := s.dict.byName["thumbnailPhoto"]
-	if !ok || !s.dict.readable[who].has(thumbnail) || !s.dict.access.readable(who, s.dict.schema.Attribute("jpegPhoto")) {
+	if !ok {
 		return nil
 	}
 	jpeg, ok := s.dict.byName["jpegPhoto"]
@@ -97,12 +100,15 @@ func (sel *selection) compute(t *schema.AttributeType) {
 	sel.computed = append(sel.computed, t)
 }
 
-// of returns the selected attributes of an entry. Their values lie in the
-// stored form of the entry and are not copied.
-func (sel *selection) of(s *snapshot, n *node, suffix ldap.DN) []ldap.Attribute {
+// of returns the selected attributes of an entry that g grants. Their values
+// lie in the stored form of the entry and are not copied.
+func (sel *selection) of(s *snapshot, n *node, g *grants, suffix ldap.DN) []ldap.Attribute {
+	if g != sel.by {
+		sel.by, sel.readable = g, sel.descs.and(g.read)
+	}
 	list := sel.lists.room(16 + len(sel.computed))
 	for desc, r := range n.attributes {
-		if !sel.descs.has(desc) {
+		if !sel.readable.has(desc) {
 			continue
 		}
 		a := ldap.Attribute{Desc: s.dict.descs[desc].name}
@@ -115,10 +121,13 @@ func (sel *selection) of(s *snapshot, n *node, suffix ldap.DN) []ldap.Attribute 
 		}
 		list = append(list, a)
 	}
-	if a, ok := sel.standIn(n); ok {
+	if a, ok := sel.standIn(s, n, g); ok {
 		list = append(list, a)
 	}
 	for _, t := range sel.computed {
+		if !g.may(access.Read, t) {
+			continue
+		}
 		a := ldap.Attribute{Desc: t.Name()}
 		if !sel.typesOnly {
 			a.Values = [][]byte{s.computed(n, t, suffix)}
@@ -129,9 +138,10 @@ func (sel *selection) of(s *snapshot, n *node, suffix ldap.DN) []ldap.Attribute 
 }
 
 // standIn returns thumbnailPhoto as the jpegPhoto that an entry has not.
-func (sel *selection) standIn(n *node) (ldap.Attribute, bool) {
+func (sel *selection) standIn(s *snapshot, n *node, g *grants) (ldap.Attribute, bool) {
 	a := ldap.Attribute{Desc: "jpegPhoto"}
-	if sel.photo == nil || n.has(sel.photo.jpeg) || !n.has(sel.photo.thumbnail) {
+	if sel.photo == nil || n.has(sel.photo.jpeg) || !n.has(sel.photo.thumbnail) ||
+		!g.may(access.Read, s.dict.schema.Attribute("jpegPhoto")) || !g.may(access.Read, s.dict.schema.Attribute("thumbnailPhoto")) {
 		return a, false
 	}
 	if !sel.typesOnly {

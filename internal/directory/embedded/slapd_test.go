@@ -22,8 +22,8 @@ import (
 )
 
 // startSlapd starts OpenLDAP's server with our schema files and returns a
-// connection that may do everything.
-func startSlapd(t *testing.T) *goldap.Conn {
+// connection that may do everything. extra lines end its configuration.
+func startSlapd(t *testing.T, extra ...string) *goldap.Conn {
 	t.Helper()
 	slapd := "/usr/sbin/slapd"
 	if _, err := os.Stat(slapd); err != nil {
@@ -41,7 +41,7 @@ func startSlapd(t *testing.T) *goldap.Conn {
 	for _, name := range []string{"core", "cosine", "inetorgperson", "nis", "qmail", "courier", "mozilla", "expost"} {
 		fmt.Fprintf(&conf, "include %s/%s.schema\n", schemas, name)
 	}
-	fmt.Fprintf(&conf, "modulepath /usr/lib/ldap\nmoduleload back_mdb\ndatabase mdb\nsuffix dc=example,dc=org\nrootdn cn=manager,dc=example,dc=org\nrootpw root\ndirectory %s\n", dir)
+	fmt.Fprintf(&conf, "modulepath /usr/lib/ldap\nmoduleload back_mdb\ndatabase mdb\nsuffix dc=example,dc=org\nrootdn cn=manager,dc=example,dc=org\nrootpw root\ndirectory %s\n%s\n", dir, strings.Join(extra, "\n"))
 	if err := os.WriteFile(filepath.Join(dir, "slapd.conf"), []byte(conf.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -24,30 +24,6 @@ const (
 // maxTrigramText is the length from which a text's trigrams are not kept.
 const maxTrigramText = 1024
 
-// isSorted tells which attributes are in the sorted index, for equality, prefix
-// and order. All text is found by trigrams besides.
-func isSorted(t *schema.AttributeType) bool {
-	switch t.Name() {
-	case "mail", "mailAlternateAddress", "proxyAddresses", "cn", "sn", "givenName", "displayName", "uid", "mailNickname",
-		"mozillaNickname", "legacyExchangeDN", "telephoneNumber", "member", "uniqueMember", "entryUUID", "entryCSN":
-		return true
-	}
-	return false
-}
-
-// isText tells whether the values of an attribute are text for trigrams.
-func isText(t *schema.AttributeType) bool {
-	if t.Equality == nil || t.Operational() {
-		return false
-	}
-	switch t.Equality.Name {
-	case "caseIgnoreMatch", "caseExactMatch", "caseIgnoreIA5Match", "caseExactIA5Match", "caseIgnoreListMatch",
-		"telephoneNumberMatch", "numericStringMatch":
-		return true
-	}
-	return false
-}
-
 // trigramClass maps bytes of normal forms to 6 bits: letters and digits to
 // themselves, all others to what is left.
 func trigramClass(c byte) uint32 {
@@ -92,13 +68,14 @@ type facts struct {
 	terms []uint32 // each once
 
 	schema  *schema.Schema
+	index   *indexing
 	seen    []uint64 // the terms as bits
 	scratch []byte
 	classes map[string][]uint32
 }
 
-func newFacts(s *schema.Schema) *facts {
-	return &facts{schema: s, seen: make([]uint64, maxTerms/64+1), classes: map[string][]uint32{}}
+func newFacts(s *schema.Schema, x *indexing) *facts {
+	return &facts{schema: s, index: x, seen: make([]uint64, maxTerms/64+1), classes: map[string][]uint32{}}
 }
 
 // of fills in the terms of an entry, and calls add with each key of the sorted
@@ -116,7 +93,7 @@ func (f *facts) of(n *node, dict *dictionary, add func(attr uint32, key []byte))
 		for sup := t; sup != nil; sup = sup.Sup {
 			f.term(firstPresent + uint32(sup.ID))
 		}
-		class, sorted, text := t.Name() == "objectClass", isSorted(t), isText(t)
+		class, sorted, text := t.Name() == "objectClass", f.index.sorted(t), f.index.substrings(t)
 		for len(values.b) > 0 && (class || sorted || text) {
 			v := values.bytes()
 			if class {

@@ -60,7 +60,7 @@ func (d *Directory) assert(b *batch, who directory.Identity, n *node, f *ldap.Fi
 		return nil
 	}
 	m := matcher{snap: &b.snapshot, suffix: d.suffix}
-	if m.eval(b.compile(f, audienceOf(who)), n) != yes {
+	if m.eval(b.compile(f, b.asker(who)), n) != yes {
 		return ldap.Errorf(ldap.AssertionFailed, "the assertion is not true")
 	}
 	return nil
@@ -71,6 +71,6 @@ func (d *Directory) read(b *batch, who directory.Identity, n *node, attributes [
 	if attributes == nil {
 		return nil
 	}
-	sel := b.newSelection(&ldap.SearchRequest{Attributes: attributes}, audienceOf(who))
-	return &ldap.Entry{DN: b.dn(n, d.suffix), Attributes: sel.of(&b.snapshot, n, d.suffix)}
+	sel := b.newSelection(&ldap.SearchRequest{Attributes: attributes})
+	return &ldap.Entry{DN: b.dn(n, d.suffix), Attributes: sel.of(&b.snapshot, n, b.asker(who).reading(n), d.suffix)}
 }

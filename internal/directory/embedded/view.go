@@ -233,7 +233,7 @@ type place struct {
 
 // identity names what a search finds, and in which order.
 func (q *query) identity(base *node, sort []directory.SortKey) string {
-	return fmt.Sprintf("%d %d %d %t %s %+v", base.id, q.req.Scope, q.who, q.only, q.req.Filter, sort)
+	return fmt.Sprintf("%d %d %s %t %s %+v", base.id, q.req.Scope, q.who.identity(), q.only, q.req.Filter, sort)
 }
 
 // readCookie returns the place that a cookie tells.

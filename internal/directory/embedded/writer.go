@@ -128,7 +128,7 @@ func (b *batch) pack(e *ldap.Entry) []byte {
 		}
 	}
 	if fresh != nil {
-		b.dict = newDictionary(b.dict.schema, b.dict.access, append(b.dict.names(), fresh...))
+		b.dict = newDictionary(b.dict.rights, b.dict.index, append(b.dict.names(), fresh...))
 	}
 	return pack(e.DN[0], e.Attributes, b.dict)
 }

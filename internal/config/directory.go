@@ -1,0 +1,122 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+
+	"expost/internal/directory/access"
+	"expost/internal/ldap"
+)
+
+// Directory is the LDAP tree.
+type Directory struct {
+	Kind             string   `toml:"kind"` // embedded
+	Suffix           string   `toml:"suffix"`
+	RootDN           string   `toml:"root-dn"`
+	RootPasswordFile string   `toml:"root-password-file"`
+	Anonymous        []string `toml:"anonymous"` // subtrees that need no login
+	AllowV2          bool     `toml:"allow-v2"`  // LDAPv2 binds, for programs of before 2000
+	Schema           []string `toml:"schema"`    // files of definitions, as OpenLDAP writes them
+	Index            []string `toml:"index"`     // "attribute,attribute eq,sub"
+	Access           []Access `toml:"access"`
+}
+
+// Access is one access rule. Rules stand before the default ones, and the
+// first about an attribute of an entry holds.
+type Access struct {
+	DN         string   `toml:"dn"`      // the entry alone
+	Subtree    string   `toml:"subtree"` // it and all below it
+	Children   string   `toml:"children"`
+	One        string   `toml:"one"` // those right below it
+	Filter     string   `toml:"filter"`
+	Attributes []string `toml:"attributes"`
+	By         []string `toml:"by"` // "users read", "self write", "* none"
+}
+
+// files returns the keys that name files.
+func (d *Directory) files() []*string {
+	list := []*string{&d.RootPasswordFile}
+	for i := range d.Schema {
+		list = append(list, &d.Schema[i])
+	}
+	return list
+}
+
+func (d *Directory) check(wrong func(key, format string, args ...any) error) error {
+	if d.Kind != "embedded" {
+		return wrong("directory.kind", "%q is not a directory this version can use; write \"embedded\"", d.Kind)
+	}
+	if err := checkDNs(append([]string{d.Suffix}, d.Anonymous...)); err != nil {
+		return wrong("directory.suffix or directory.anonymous", "%v", err)
+	}
+	if err := checkDNs([]string{d.RootDN}); err != nil {
+		return wrong("directory.root-dn", "%v", err)
+	}
+	if _, err := d.Rules(); err != nil {
+		return wrong("directory.access", "%v", err)
+	}
+	return nil
+}
+
+// Rules returns the access rules.
+func (d *Directory) Rules() ([]access.Rule, error) {
+	var rules []access.Rule
+	for i, a := range d.Access {
+		r, err := a.rule()
+		if err != nil {
+			return nil, fmt.Errorf("rule %d: %w", i+1, err)
+		}
+		rules = append(rules, r)
+	}
+	return rules, nil
+}
+
+func (a *Access) rule() (access.Rule, error) {
+	r := access.Rule{Attributes: a.Attributes}
+	for _, place := range []struct {
+		dn    string
+		scope access.Scope
+	}{{a.DN, access.Base}, {a.Subtree, access.Subtree}, {a.Children, access.Children}, {a.One, access.One}} {
+		if place.dn == "" {
+			continue
+		}
+		if r.DN != nil {
+			return r, errors.New("one of dn, subtree, children and one can be given")
+		}
+		dn, err := ldap.ParseDN(place.dn)
+		if err != nil {
+			return r, err
+		}
+		r.DN, r.Scope = dn, place.scope
+	}
+	if a.Filter != "" {
+		var err error
+		if r.Filter, err = ldap.ParseFilter(a.Filter); err != nil {
+			return r, err
+		}
+	}
+	if len(a.By) == 0 {
+		return r, errors.New("by is missing: who may do what")
+	}
+	for _, text := range a.By {
+		by, err := access.ParseBy(text)
+		if err != nil {
+			return r, err
+		}
+		r.By = append(r.By, by)
+	}
+	return r, nil
+}
+
+// checkDNs returns the public text of what is wrong with the first bad DN.
+func checkDNs(dns []string) error {
+	for _, dn := range dns {
+		if _, err := ldap.ParseDN(dn); err != nil {
+			if le, ok := errors.AsType[*ldap.Error](err); ok {
+				return errors.New(le.Text)
+			}
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,42 @@
+package access
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestParseBy(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]By{
+		"* none":                              {},
+		"users read":                          {Who: Who{Kind: Users}, Grant: Disclose | Auth | Compare | Search | Read},
+		"self =xw":                            {Who: Who{Kind: Self}, Grant: Auth | Write},
+		"anonymous auth":                      {Who: Who{Kind: Anonymous}, Grant: Disclose | Auth},
+		"* +w continue":                       {Change: Plus, Grant: Write, Control: Continue},
+		"* -r stop":                           {Change: Minus, Grant: Read},
+		"users":                               {Who: Who{Kind: Users}},
+		"* break":                             {Change: Plus, Control: Break},
+		"dnattr=manager search":               {Who: Who{Kind: InAttribute, Attr: "manager"}, Grant: Disclose | Auth | Compare | Search},
+		`dn.subtree="dc=a b,dc=c" manage`:     {Who: Who{Kind: Named, Scope: Subtree}, Grant: 1<<8 - 1},
+		"group/groupOfUniqueNames=cn=a write": {Who: Who{Kind: Member, Attr: "uniqueMember"}, Grant: 1<<7 - 1},
+	} {
+		got, err := ParseBy(text)
+		if want.Who.Kind == Named && got.Who.DN.String() != "dc=a b,dc=c" || want.Who.Kind == Member && got.Who.DN.String() != "cn=a" {
+			t.Errorf("%s: DN %q", text, got.Who.DN)
+		}
+		got.Who.DN = nil
+		if err != nil || got.Who.Kind != want.Who.Kind || got.Who.Attr != want.Who.Attr || got.Who.Scope != want.Who.Scope ||
+			got.Grant != want.Grant || got.Change != want.Change || got.Control != want.Control {
+			t.Errorf("%s: %+v, %v, want %+v", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"": "who is missing", "everyone read": `"everyone" names nobody`, "users reed": `"reed" is no level`, "* =q": "is none of m, w",
+		"* read now": `"now" is none of stop`, "* read stop now": `"now" is too much`, "dn.regex=a read": `"regex"`,
+		"peername.ip=1.2.3.4 read": "not known here", `dn="a read`: "does not end", "dn=a read": "invalid DN",
+	} {
+		if _, err := ParseBy(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
