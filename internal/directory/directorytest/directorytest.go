@@ -86,6 +86,8 @@ func Run(t *testing.T, open func(t *testing.T, c Config) directory.Directory) {
 		"Administer": testAdminister,
 		"Delegates":  testDelegates,
 		"Groups":     testGroups,
+		"Lists":      testLists,
+		"X500":       testX500,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
