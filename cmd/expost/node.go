@@ -145,7 +145,7 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 	}
 	imap := imapserver.New(imapserver.Config{
 		Store: n.Store, Directory: n.Directory, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth, Version: versionText(), Logger: n.Log,
-		Limits: imapserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
+		Limits: imapserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost, Messages: int64(c.Limits.MessagesPerCommand)},
 	})
 	pop3 := pop3server.New(pop3server.Config{
 		Store: n.Store, Directory: n.Directory, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth, Logger: n.Log,

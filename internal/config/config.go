@@ -90,6 +90,7 @@ type Store struct {
 type Limits struct {
 	Connections        int `toml:"connections"`          // of one service
 	ConnectionsPerHost int `toml:"connections-per-host"` // of one service from one address; loopback is not counted
+	MessagesPerCommand int `toml:"messages-per-command"` // that one IMAP command may work on (RFC 9738); 0: no limit
 }
 
 // Log says how much is logged, and how.
@@ -221,7 +222,7 @@ func (c *Config) check() error {
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		return wrong("log.format", "%q is neither text nor json", c.Log.Format)
 	}
-	if c.SMTP.MaxMessage < 1 || c.Store.OpenAccounts < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerHost < 1 {
+	if c.SMTP.MaxMessage < 1 || c.Store.OpenAccounts < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerHost < 1 || c.Limits.MessagesPerCommand < 0 {
 		return wrong("smtp.max-message, store.open-accounts, limits", "must be above zero")
 	}
 	if err := c.Queue.check(wrong); err != nil {

@@ -38,6 +38,9 @@ func appendMessages(ctx context.Context, c *conn) (reply, error) {
 	a := &appending{c: c, box: box}
 	defer a.drop()
 	for {
+		if int64(len(a.msgs)) >= c.srv.cfg.Limits.Messages {
+			return reply{}, c.tooMany()
+		}
 		if err := a.message(ctx); err != nil {
 			return reply{}, err
 		}
@@ -176,7 +179,10 @@ func (a *appending) commit(ctx context.Context) (reply, error) {
 		done = make([]store.Appended, 1)
 		done[0], err = a.c.account.Append(ctx, a.box.ID, m.Incoming, store.AppendOptions{Flags: m.Flags, Keywords: m.Keywords, InternalDate: m.InternalDate})
 	} else {
-		done, err = a.c.account.Bulk(ctx, a.box.ID, a.msgs)
+		err = a.c.during(func() (err error) {
+			done, err = a.c.account.Bulk(ctx, a.box.ID, a.msgs)
+			return err
+		})
 	}
 	if err != nil {
 		return reply{}, orTryCreate(err)

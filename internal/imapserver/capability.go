@@ -28,6 +28,9 @@ func (c *conn) appendCapabilities() {
 			if (w.in == 0 || w.in&c.state != 0) && (w.when == nil || w.when(c)) {
 				c.out.Text(" ")
 				c.out.Text(w.name)
+				if w.value != nil {
+					c.out.Text("=" + w.value(c))
+				}
 			}
 		}
 	}

@@ -33,6 +33,8 @@ type capability struct {
 	name string
 	in   state // 0: in every state
 	when func(c *conn) bool
+
+	value func(c *conn) string // what follows name and "="; may be nil
 }
 
 // caps returns capabilities that are always told.

@@ -137,7 +137,7 @@ func (c *conn) updateContexts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		hits, err := s.runWithin(ctx, spans)
+		hits, err := s.run(ctx, spans)
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,14 @@ func (c *conn) copy(ctx context.Context, uids bool) (reply, error) {
 	if err != nil || t == nil {
 		return ok("", "nothing to copy"), err
 	}
-	done, err := c.account.Copy(ctx, c.sel.id, uidsOf(c.sel.view.Snapshot(), t.spans), t.to)
+	if count(t.spans) > c.srv.cfg.Limits.Messages {
+		return reply{}, c.tooMany()
+	}
+	var done store.Copied
+	err = c.during(func() (err error) {
+		done, err = c.account.Copy(ctx, c.sel.id, uidsOf(c.sel.view.Snapshot(), t.spans), t.to)
+		return err
+	})
 	if err != nil {
 		return reply{}, orTryCreate(err)
 	}

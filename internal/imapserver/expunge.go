@@ -25,16 +25,40 @@ func uidExpungeCommand() command {
 		if c.dec.End(); c.dec.Err() != nil {
 			return reply{}, c.dec.Err()
 		}
+		if err := c.writable(); err != nil {
+			return reply{}, err
+		}
 		spans, err := c.resolve(set, true)
 		if err != nil {
 			return reply{}, err
 		}
-		uids := uidsOf(c.sel.view.Snapshot(), spans)
-		if len(uids) == 0 {
+		spans, lowest := c.clip(c.deleted(spans))
+		if len(spans) == 0 {
 			return ok("", "nothing to expunge"), nil
 		}
-		return c.expunge(ctx, uids)
+		rep, err := c.expunge(ctx, uidsOf(c.sel.view.Snapshot(), spans))
+		return c.partly(rep, lowest), err
 	}}
+}
+
+// deleted returns of spans the messages that have \Deleted, as the client or
+// anybody else says.
+func (c *conn) deleted(spans []span) []span {
+	var out []span
+	latest := c.sel.view.Latest()
+	for seq, m := range messages(c.sel.view.Snapshot(), spans) {
+		if m.Flags&mail.Deleted == 0 {
+			if at, there := latest.Seq(m.UID); !there || latest.At(at).Flags&mail.Deleted == 0 {
+				continue
+			}
+		}
+		if n := len(out); n > 0 && out[n-1].to+1 == seq {
+			out[n-1].to = seq
+		} else {
+			out = append(out, span{seq, seq})
+		}
+	}
+	return out
 }
 
 // expunge removes messages and tells it at once, so that HIGHESTMODSEQ can be
@@ -43,7 +67,11 @@ func (c *conn) expunge(ctx context.Context, uids mail.UIDSet) (reply, error) {
 	if err := c.writable(); err != nil {
 		return reply{}, err
 	}
-	if _, err := c.account.Expunge(ctx, c.sel.id, uids); err != nil {
+	err := c.during(func() error {
+		_, err := c.account.Expunge(ctx, c.sel.id, uids)
+		return err
+	})
+	if err != nil {
 		return reply{}, err
 	}
 	if err := c.sync(true); err != nil {

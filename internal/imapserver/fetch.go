@@ -84,6 +84,10 @@ func (c *conn) fetch(ctx context.Context, uids bool) (reply, error) {
 	if cmd.Partial.Given() {
 		spans = partialSpans(c.sel.view.Snapshot(), spans, &cmd)
 	}
+	spans, lowest := c.clip(spans)
+	if lowest != 0 && cmd.Partial.Given() {
+		return reply{}, c.tooMany()
+	}
 	if err := f.run(ctx, spans, &cmd); err != nil {
 		return reply{}, err
 	}
@@ -91,9 +95,9 @@ func (c *conn) fetch(ctx context.Context, uids bool) (reply, error) {
 		return reply{}, no("UNKNOWN-CTE", "the transfer encoding of a part is not known")
 	}
 	if f.gone {
-		return ok("EXPUNGEISSUED", "some of the messages are gone"), nil
+		return c.partly(ok("EXPUNGEISSUED", "some of the messages are gone"), lowest), nil
 	}
-	return ok("", "fetched"), nil
+	return c.partly(ok("", "fetched"), lowest), nil
 }
 
 // newFetching plans a FETCH.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"expost/internal/mail"
+	"expost/internal/store"
 )
 
 // moveCommand is MOVE (RFC 9051 §6.4.8, RFC 6851).
@@ -27,7 +28,12 @@ func (c *conn) move(ctx context.Context, uids bool) (reply, error) {
 	if t.to == c.sel.id {
 		return reply{}, no("CANNOT", "the messages are in that mailbox already")
 	}
-	done, err := c.account.Move(ctx, c.sel.id, uidsOf(c.sel.view.Snapshot(), t.spans), t.to)
+	spans, lowest := c.clip(t.spans)
+	var done store.Copied
+	err = c.during(func() (err error) {
+		done, err = c.account.Move(ctx, c.sel.id, uidsOf(c.sel.view.Snapshot(), spans), t.to)
+		return err
+	})
 	if err != nil {
 		return reply{}, orTryCreate(err)
 	}
@@ -35,7 +41,7 @@ func (c *conn) move(ctx context.Context, uids bool) (reply, error) {
 		return reply{}, allGone()
 	}
 	c.out.Line("* OK [", copyUID(done), "] moved") // before the EXPUNGEs
-	return ok("", "moved"), c.sync(true)
+	return c.partly(ok("", "moved"), lowest), c.sync(true)
 }
 
 // transfer is what COPY and MOVE are asked.

@@ -67,8 +67,8 @@ func (c *conn) searchMailbox(ctx context.Context, box *mail.Mailbox, cmd *imapwi
 		defer func(selected *selection) { c.sel = selected }(c.sel)
 		c.sel = c.newSelection(view, true)
 	}
-	hits, err := c.runSearch(ctx, &cmd.Key)
-	if err != nil || len(hits) == 0 {
+	hits, lowest, err := c.runSearch(ctx, &cmd.Key, false)
+	if c.tellPart(lowest); err != nil || len(hits) == 0 {
 		return err
 	}
 	c.out.Text("* ESEARCH (TAG ")

@@ -1,6 +1,7 @@
 package imapserver
 
 import (
+	"sync"
 	"time"
 
 	"expost/internal/imapwire"
@@ -34,4 +35,35 @@ func (p *progress) at(done int) error {
 	o.Number(int64(p.total))
 	o.Line(")] still at work")
 	return o.Flush()
+}
+
+// during runs a step of the store, and tells meanwhile that the server is at
+// work: how far it is nobody knows (RFC 9585 §4).
+func (c *conn) during(step func() error) error {
+	var mu sync.Mutex
+	ended := false
+	every := c.srv.cfg.Limits.Progress
+	var timer *time.Timer
+	mu.Lock()
+	timer = time.AfterFunc(every, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if ended {
+			return
+		}
+		c.out.Text("* OK [INPROGRESS (")
+		c.out.b = imapwire.AppendString(c.out.b, c.tag, false)
+		c.out.Line(" NIL NIL)] still at work")
+		if c.out.Flush() == nil { // else the client is gone: the step ends all the same
+			timer.Reset(every)
+		}
+	})
+	mu.Unlock()
+	defer func() {
+		timer.Stop()
+		mu.Lock()
+		ended = true
+		mu.Unlock()
+	}()
+	return step()
 }

@@ -13,10 +13,11 @@ import (
 
 // searchCommand is SEARCH (RFC 9051 §6.4.4) with ESEARCH (RFC 4731), SEARCHRES
 // (RFC 5182), CONTEXT=SEARCH (RFC
-// 5267), WITHIN (RFC 5032), PARTIAL (RFC 9394) and INPROGRESS (RFC 9585).
+// 5267), WITHIN (RFC 5032), PARTIAL (RFC 9394) INPROGRESS (RFC 9585) and MESSAGELIMIT
+// (RFC 9738).
 func searchCommand() command {
 	return command{
-		name: "SEARCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: caps("ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "INPROGRESS"),
+		name: "SEARCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: append(caps("ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "INPROGRESS"), messageLimitCapability()),
 		run: func(ctx context.Context, c *conn) (reply, error) { return c.search(ctx, false) },
 	}
 }
@@ -33,7 +34,7 @@ func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
 	if err := c.dec.Err(); err != nil {
 		return reply{}, err
 	}
-	hits, err := c.find(ctx, &cmd)
+	hits, lowest, err := c.find(ctx, &cmd, false)
 	if c.save(hits, cmd.Return); err != nil {
 		return reply{}, err
 	}
@@ -46,22 +47,22 @@ func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
 	} else {
 		c.writeSearch(hits, usesModSeq(&cmd.Key), uids)
 	}
-	return ok("", "searched"), c.out.err
+	return c.partly(ok("", "searched"), lowest), c.out.err
 }
 
 // find catches up with what others did and returns the messages that match, in
-// order.
-func (c *conn) find(ctx context.Context, cmd *imapwire.SearchCommand) ([]hit, error) {
+// order: those down to a UID, or where that is 0 all. With whole it must be all.
+func (c *conn) find(ctx context.Context, cmd *imapwire.SearchCommand, whole bool) ([]hit, mail.UID, error) {
 	if err := c.mayUpdate(cmd); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := c.prepareSearch(cmd); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := c.catchUp(ctx, false); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return c.runSearch(ctx, &cmd.Key)
+	return c.runSearch(ctx, &cmd.Key, whole)
 }
 
 // prepareSearch decodes the charset.
@@ -72,13 +73,21 @@ func (c *conn) prepareSearch(cmd *imapwire.SearchCommand) error {
 	return decodeCharset(&cmd.Key, cmd.Charset)
 }
 
-// runSearch returns the messages of the selected mailbox that match, in order.
-func (c *conn) runSearch(ctx context.Context, k *imapwire.SearchKey) ([]hit, error) {
+// runSearch is find behind its preparations.
+func (c *conn) runSearch(ctx context.Context, k *imapwire.SearchKey, whole bool) ([]hit, mail.UID, error) {
 	s, err := c.newSearching(k)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return s.run(ctx)
+	spans, lowest, err := c.searched(s, k)
+	if err == nil && whole && lowest != 0 {
+		err = c.tooMany()
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	hits, err := s.run(ctx, spans)
+	return hits, lowest, err
 }
 
 // hit is a message that was found.

@@ -70,13 +70,8 @@ func (s *searching) askTexts(ctx context.Context, within []span) (err error) {
 	return err
 }
 
-// run returns the messages that match, in order.
-func (s *searching) run(ctx context.Context) ([]hit, error) {
-	return s.runWithin(ctx, []span{{1, s.snap.Len()}})
-}
-
-// runWithin is run for some of the messages.
-func (s *searching) runWithin(ctx context.Context, within []span) ([]hit, error) {
+// run returns the messages within spans that match, in order.
+func (s *searching) run(ctx context.Context, within []span) ([]hit, error) {
 	if err := s.askTexts(ctx, within); err != nil {
 		return nil, err
 	}

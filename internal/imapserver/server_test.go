@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +46,7 @@ type site struct {
 	addr  string
 	stop  context.CancelFunc
 	ended chan error
+	gate  sync.Mutex // held: the store changes nothing, since it wants to know the time
 }
 
 // newSite starts a server over a fresh store whose clock stands still.
@@ -55,7 +57,12 @@ func newSite(t testing.TB, change func(*imapserver.Config)) *site {
 		t.Fatal(err)
 	}
 	now := time.Date(2003, 10, 1, 12, 0, 0, 0, time.UTC)
-	st := store.New(engine, store.Options{IndexDelay: -1, Now: func() time.Time { return now }})
+	s := &site{ended: make(chan error, 1)}
+	st := store.New(engine, store.Options{IndexDelay: -1, Now: func() time.Time {
+		s.gate.Lock()
+		defer s.gate.Unlock()
+		return now
+	}})
 	for _, a := range people() {
 		if err := st.Create(t.Context(), a.ID); err != nil {
 			t.Fatal(err)
@@ -72,7 +79,7 @@ func newSite(t testing.TB, change func(*imapserver.Config)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{store: st, addr: ln.Addr().String(), ended: make(chan error, 1)}
+	s.store, s.addr = st, ln.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	go func() { s.ended <- imapserver.New(cfg).Serve(ctx, ln) }()

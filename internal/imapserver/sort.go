@@ -31,7 +31,7 @@ func (c *conn) sort(ctx context.Context, uids bool) (reply, error) {
 	if err := c.dec.Err(); err != nil {
 		return reply{}, err
 	}
-	hits, err := c.find(ctx, &cmd)
+	hits, _, err := c.find(ctx, &cmd, true)
 	var ordered []sortable
 	if err == nil {
 		ordered, err = c.order(ctx, hits, keys)

@@ -46,12 +46,17 @@ func (c *conn) store(ctx context.Context, uids bool) (reply, error) {
 	if err != nil || len(spans) == 0 {
 		return ok("", "nothing to store"), err
 	}
+	spans, lowest := c.clip(spans)
 	ch := store.FlagChange{
 		Op: [...]store.FlagOp{store.FlagsSet, store.FlagsAdd, store.FlagsRemove}[cmd.Op], Flags: cmd.Flags.Flags,
 		Keywords: mail.NewKeywords(cmd.Flags.Keywords...), UnchangedSince: cmd.UnchangedSince, Conditional: cmd.Conditional,
 	}
 	set := uidsOf(c.sel.view.Snapshot(), spans)
-	modified, err := c.account.StoreFlags(ctx, c.sel.id, set, ch)
+	var modified mail.UIDSet
+	err = c.during(func() (err error) {
+		modified, err = c.account.StoreFlags(ctx, c.sel.id, set, ch)
+		return err
+	})
 	if err != nil {
 		return reply{}, err
 	}
@@ -60,11 +65,11 @@ func (c *conn) store(ctx context.Context, uids bool) (reply, error) {
 	}
 	switch {
 	case len(modified) > 0:
-		return c.modifiedReply(modified, uids), nil
+		return c.partly(c.modifiedReply(modified, uids), lowest), nil
 	case c.anyGone(spans):
-		return ok("EXPUNGEISSUED", "some of the messages are gone"), nil
+		return c.partly(ok("EXPUNGEISSUED", "some of the messages are gone"), lowest), nil
 	}
-	return ok("", "stored"), nil
+	return c.partly(ok("", "stored"), lowest), nil
 }
 
 // anyGone tells whether another session has expunged one of the messages.

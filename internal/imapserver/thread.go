@@ -37,7 +37,7 @@ func (c *conn) thread(ctx context.Context, uids bool) (reply, error) {
 	default:
 		return reply{}, bad("unknown threading algorithm " + algorithm)
 	}
-	hits, err := c.find(ctx, &cmd)
+	hits, _, err := c.find(ctx, &cmd, true)
 	if err != nil {
 		return reply{}, err
 	}

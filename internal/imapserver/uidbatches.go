@@ -36,6 +36,7 @@ func uidBatchesCommand() command {
 // messages first.
 func (c *conn) writeBatches(snap *store.Snapshot, cmd imapwire.UIDBatchesCommand) {
 	between := " "
+	cmd.Size = uint32(min(int64(cmd.Size), c.srv.cfg.Limits.Messages)) // RFC 10022 §3.1
 	for batch, last := uint32(1), snap.Len(); last > 0; batch++ {
 		first := int(max(1, int64(last)-int64(cmd.Size)+1))
 		if cmd.Wants(batch) {

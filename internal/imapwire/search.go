@@ -258,6 +258,17 @@ func (d *Decoder) argumentKey(word string) (SearchKey, bool) {
 	case "UID":
 		d.SP()
 		return SearchKey{Op: SearchUID, Set: d.NumSet()}, true
+	case "UIDAFTER", "UIDBEFORE": // RFC 9738 §3.3
+		d.SP()
+		uid := d.nz32()
+		first, last := uint32(1), uid-1
+		if word == "UIDAFTER" {
+			first, last = uid+1, 1<<32-1
+		}
+		if first == 0 || last == 0 {
+			return SearchKey{Op: SearchUID}, true // none
+		}
+		return SearchKey{Op: SearchUID, Set: NumSet{Ranges: []NumRange{{first, last}}}}, true
 	case "NOT":
 		d.SP()
 		return not(d.searchKey()), true
