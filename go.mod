@@ -21,6 +21,8 @@ require (
 	golang.org/x/text v0.43.0
 )
 
+require github.com/emersion/go-milter v0.5.0 // indirect
+
 require (
 	blitiri.com.ar/go/spf v1.6.0
 	github.com/Azure/go-ntlmssp v0.1.1 // indirect
