@@ -21,7 +21,7 @@ require (
 	golang.org/x/text v0.43.0
 )
 
-require github.com/emersion/go-milter v0.5.0 // indirect
+require github.com/emersion/go-milter v0.5.0
 
 require (
 	blitiri.com.ar/go/spf v1.6.0

@@ -25,6 +25,7 @@ import (
 	"expost/internal/ldapserver"
 	"expost/internal/listener"
 	"expost/internal/mail"
+	"expost/internal/milter"
 	"expost/internal/pop3server"
 	"expost/internal/queue"
 	"expost/internal/resolver"
@@ -81,10 +82,10 @@ func (n *node) openQueue() error {
 	}
 	n.Queue, err = queue.Open(queue.Config{
 		Dir: filepath.Join(c.Data, "queue"), Hostname: c.Hostname, Postmaster: mail.Address(c.SMTP.Postmaster), Routes: table, Log: n.Log,
-		Carrier: &queue.Remote{
+		Carrier: delivery.Local{Agent: func() *delivery.Agent { return n.Delivery }, Next: &queue.Remote{
 			Router:    &route.Router{Table: table, Resolver: n.Resolver, Self: n.isSelf},
 			LocalName: c.Hostname,
-		},
+		}},
 		Inject:   func(ctx context.Context, to mail.Address, r io.Reader) error { return n.Delivery.Inject(ctx, to, r) },
 		Lifetime: time.Duration(c.Queue.Lifetime), DelayNotice: time.Duration(c.Queue.DelayNotice),
 		Sessions: c.Queue.Sessions, PerHop: c.Queue.SessionsPerHost,
@@ -98,6 +99,15 @@ func (n *node) openQueue() error {
 	}
 	n.Delivery = delivery.New(cfg, n.Directory, n.Store, n.Log)
 	return nil
+}
+
+// filters returns the content filters of a service; nil: there are none.
+func (n *node) filters(service string) *milter.Chain {
+	list := n.Config.Filters(service)
+	if len(list) == 0 {
+		return nil
+	}
+	return milter.New(list, n.Config.Hostname, "Expost "+versionText(), n.Log)
 }
 
 // isSelf tells whether a mail host that DNS names is this one.
@@ -139,7 +149,7 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 	smtp := func(mode smtpserver.Mode) *smtpserver.Server {
 		return smtpserver.New(smtpserver.Config{
 			Mode: mode, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth,
-			Directory: n.Directory, Delivery: n.Delivery, Logger: n.Log,
+			Directory: n.Directory, Delivery: n.Delivery, Filters: n.filters(mode.String()), Logger: n.Log,
 			Limits: smtpserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 		})
 	}

@@ -33,6 +33,7 @@ type Config struct {
 	Log       Log       `toml:"log"`
 	DNS       DNS       `toml:"dns"`
 	MailAuth  MailAuth  `toml:"mailauth"`
+	Milters   []Milter  `toml:"milter"`
 
 	File string `toml:"-"` // where it was read from; empty: defaults only
 }
@@ -230,6 +231,11 @@ func (c *Config) check() error {
 	}
 	if err := c.DNS.complete(wrong); err != nil {
 		return err
+	}
+	for i := range c.Milters {
+		if err := c.Milters[i].check(wrong); err != nil {
+			return err
+		}
 	}
 	if err := c.MailAuth.check(wrong); err != nil {
 		return err

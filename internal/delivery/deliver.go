@@ -18,6 +18,8 @@ type Spooled struct {
 	key       contentKey
 	messageID string
 	path      int64 // bytes of the Return-Path field at the beginning
+	trace     int64 // bytes of all trace fields
+	junk      bool  // its header says that it is spam
 }
 
 // Size returns the bytes of the message, trace fields included.
@@ -67,7 +69,8 @@ func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled
 	if env.Submitted {
 		h.submit(env.Received.Format(dateLayout), "<"+env.ID+"@"+a.cfg.Hostname+">")
 	}
-	in, err := a.store.Spool(ctx, env.trace(a.cfg.Hostname), h, 0)
+	trace := env.trace(a.cfg.Hostname)
+	in, err := a.store.Spool(ctx, trace, h, 0)
 	if err != nil {
 		return nil, fmt.Errorf("receiving message %s: %w", env.ID, err)
 	}
@@ -76,6 +79,8 @@ func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled
 		key:       contentKey{from: env.From, sum: h.sum.Sum64(), size: src.n},
 		messageID: h.messageID,
 		path:      int64(len(env.returnPath())),
+		trace:     int64(len(trace)),
+		junk:      h.junk,
 	}, nil
 }
 
@@ -83,6 +88,9 @@ func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled
 // became of each, in the order of the envelope: nil, or why its mail is not (or
 // not everywhere) delivered. All that succeeded is on disk.
 func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error {
+	if env.Hold != "" || !env.NotBefore.IsZero() {
+		return a.park(ctx, env, s)
+	}
 	now := time.Now()
 	done := a.unfinished.done(s.key, now)
 	outcome := map[place]error{}
@@ -99,7 +107,7 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 			}
 		}
 	}
-	for i, err := range a.deliverAll(ctx, todo, s.in, env.Junk) {
+	for i, err := range a.deliverAll(ctx, todo, s.in, env.Junk || s.junk) {
 		outcome[todo[i].place()] = err
 	}
 	a.relay(ctx, env, s, done, outcome)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"expost/internal/mail"
+	"expost/internal/queue"
 )
 
 // Envelope is everything about a message that is not in it.
@@ -19,6 +20,11 @@ type Envelope struct {
 	UTF8       bool   // SMTPUTF8 (RFC 6531)
 	Return     string // RET: "FULL", "HDRS" (RFC 3461 §4.3); empty: not given
 	EnvID      string // ENVID, xtext decoded (RFC 3461 §4.4)
+	RequireTLS bool   // REQUIRETLS (RFC 8689)
+	By         queue.DeliverBy
+	Priority   int       // MT-PRIORITY (RFC 6710)
+	NotBefore  time.Time // when it is delivered (RFC 4865); zero: at once
+	Hold       string    // why it is held in the queue until somebody releases it; empty: it is not
 
 	Client     Client
 	Received   time.Time // when DATA or the first BDAT came

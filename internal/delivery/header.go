@@ -27,6 +27,7 @@ type header struct {
 	received    int
 	date, id    string // values of missing fields; emptied once the message has them
 	messageID   string // as found or added, for the log
+	junk        bool   // a content filter says that it is spam
 
 	in   []byte // read and not looked at yet
 	out  []byte // ready to be returned
@@ -173,6 +174,9 @@ func (h *header) field(name, p []byte) error {
 		h.skip = h.authserv != "" && mailauth.Forged(value, h.authserv)
 	case equalFold(name, "bcc"), equalFold(name, "resent-bcc"):
 		h.skip = h.submitted
+	case equalFold(name[:min(len(name), 2)], "x-"):
+		_, value, _ := bytes.Cut(p, []byte(":"))
+		h.junk = h.junk || saysJunk(name, value)
 	case equalFold(name, "date"):
 		h.date = ""
 	case equalFold(name, "message-id"):

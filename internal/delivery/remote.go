@@ -43,7 +43,7 @@ func (a *Agent) relay(ctx context.Context, env *Envelope, s *Spooled, done map[p
 			to.recipients = append(to.recipients, r.remote(t))
 		}
 	}
-	out := queue.Envelope{From: env.From, Origin: string(env.SignedInAs), UTF8: env.UTF8, Return: env.Return, EnvID: env.EnvID}
+	out := env.outgoing()
 	plain.send(outcome, func() error {
 		out.Recipients = plain.recipients
 		return a.enqueue(ctx, out, s, a.signingDomain(env, s))

@@ -11,7 +11,7 @@ import (
 )
 
 // version is the version of the tables, in user_version.
-const version = 1
+const version = 2
 
 // schema: times are microseconds since 1970.
 const schema = `
@@ -28,7 +28,10 @@ CREATE TABLE message (
 	created  INTEGER NOT NULL,
 	expires  INTEGER NOT NULL,
 	notice   INTEGER NOT NULL,  -- when its sender hears of it: that it is late, that it is returned
-	left     INTEGER NOT NULL   -- rows of rcpt
+	left     INTEGER NOT NULL,  -- rows of rcpt
+	by       INTEGER NOT NULL DEFAULT 0,  -- deliver-by time
+	bymode   INTEGER NOT NULL DEFAULT 0,
+	priority INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX message_notice ON message (notice);
 CREATE TABLE body (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
@@ -109,6 +112,12 @@ func (db *database) migrate() error {
 		return err
 	case v == version:
 		return nil
+	case v == 1:
+		return wrap(db.Exec(`BEGIN IMMEDIATE;
+			ALTER TABLE message ADD COLUMN by INTEGER NOT NULL DEFAULT 0;
+			ALTER TABLE message ADD COLUMN bymode INTEGER NOT NULL DEFAULT 0;
+			ALTER TABLE message ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+			PRAGMA user_version = 2; COMMIT`))
 	case v != 0:
 		return mail.Errorf(mail.KindInvalid, "the queue was written by another version of this program (format %d, this one reads %d)", v, version)
 	}

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	"expost/internal/blob"
 	"expost/internal/mail"
@@ -184,6 +186,9 @@ type newRow struct {
 // tick is what a recipient more costs a sender in rank, in microseconds.
 const tick = 2000
 
+// priorityStep is what a step of MT-PRIORITY is worth against time of arrival.
+const priorityStep = time.Minute
+
 // maxLanes bounds what is remembered of senders.
 const maxLanes = 20000
 
@@ -191,15 +196,15 @@ const maxLanes = 20000
 func (q *Queue) rows(env *Envelope) ([]newRow, error) {
 	rows := make([]newRow, len(env.Recipients))
 	ranks := map[string]int64{}
-	now := q.now()
+	now := q.now() - int64(env.Priority)*priorityStep.Microseconds()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, r := range env.Recipients {
-		name, err := q.cfg.Routes.Hop(r.Address.Domain(), r.Host)
+		name, err := q.hop(r.Address.Domain(), r.Host)
 		if err != nil {
 			return nil, err
 		}
-		lane := env.lane() + "\x00" + name
+		lane := env.lane() + "\x00" + strconv.Itoa(env.Priority) + name
 		rank, ok := ranks[name] // recipients of one hop stay together
 		if !ok {
 			rank = max(now, q.lanes[lane])
@@ -210,7 +215,7 @@ func (q *Queue) rows(env *Envelope) ([]newRow, error) {
 	}
 	if len(q.lanes) > maxLanes {
 		for lane, rank := range q.lanes {
-			if rank <= now {
+			if rank <= q.now() {
 				delete(q.lanes, lane)
 			}
 		}
@@ -224,6 +229,26 @@ func (env *Envelope) lane() string {
 		return env.Origin
 	}
 	return env.From.Key()
+}
+
+// Flags of a deliver-by time.
+const (
+	byReturn = 1 << iota
+	byTrace
+)
+
+// columns is a DeliverBy as it is on disk.
+func (d DeliverBy) columns() (by int64, mode int) {
+	if d.Time.IsZero() {
+		return 0, 0
+	}
+	if d.Return {
+		mode |= byReturn
+	}
+	if d.Trace {
+		mode |= byTrace
+	}
+	return d.Time.UnixMicro(), mode
 }
 
 // arrival is a message on its way into the tables.
@@ -240,8 +265,23 @@ type arrival struct {
 func (q *Queue) insert(db *database, a *arrival) error {
 	id, env := a.id, a.env
 	now := q.now()
-	expires := now + q.cfg.Lifetime.Microseconds()
-	notice := min(now+q.cfg.DelayNotice.Microseconds(), expires)
+	state, start := Ready, now
+	switch {
+	case env.Hold != "":
+		state = Held
+	case env.NotBefore.UnixMicro() > now:
+		state, start = Waiting, env.NotBefore.UnixMicro()
+	}
+	expires := start + q.cfg.Lifetime.Microseconds()
+	notice := min(start+q.cfg.DelayNotice.Microseconds(), expires)
+	by, mode := env.By.columns()
+	switch {
+	case mode&byReturn != 0:
+		expires = min(expires, by)
+		notice = min(notice, expires)
+	case by != 0:
+		notice = min(notice, by)
+	}
 	inline := 0
 	if a.body.file == nil {
 		inline = 1
@@ -249,24 +289,28 @@ func (q *Queue) insert(db *database, a *arrival) error {
 			return err
 		}
 	}
-	err := db.exec(`INSERT INTO message (id, sender, origin, ret, envid, flags, size, packed, inline, created, expires, notice, left)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		int64(id), string(env.From), env.Origin, env.Return, env.EnvID, a.flags, a.size, a.body.total, inline, now, expires, notice, len(a.rows))
+	err := db.exec(`INSERT INTO message (id, sender, origin, ret, envid, flags, size, packed, inline, created, expires, notice, left, by, bymode, priority)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		int64(id), string(env.From), env.Origin, env.Return, env.EnvID, a.flags, a.size, a.body.total, inline, now, expires, notice, len(a.rows), by, mode, env.Priority)
 	if err != nil {
 		return err
 	}
 	touched := map[string]bool{}
 	for _, r := range a.rows {
-		err := db.exec(`INSERT INTO rcpt (message, address, notify, orcpt, domain, host, hop, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)`,
-			int64(id), string(r.Address), r.Notify, r.Original, r.Address.Domain(), r.Host, r.hop, r.rank)
+		at := r.rank
+		if state == Waiting {
+			at = start
+		}
+		err := db.exec(`INSERT INTO rcpt (message, address, notify, orcpt, domain, host, hop, state, at, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			int64(id), string(r.Address), r.Notify, r.Original, r.Address.Domain(), r.Host, r.hop, int(state), at, env.Hold)
 		if err != nil {
 			return err
 		}
-		if touched[r.hop] {
+		if touched[r.hop] || state == Held {
 			continue
 		}
 		touched[r.hop] = true
-		if err := db.touchHop(r.hop, now); err != nil {
+		if err := db.touchHop(r.hop, start); err != nil {
 			return err
 		}
 	}

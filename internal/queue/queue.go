@@ -84,6 +84,30 @@ type Envelope struct {
 	RequireTLS bool   // RFC 8689
 	Return     string // RET: "FULL", "HDRS"; empty: not given
 	EnvID      string // ENVID, decoded
+	Message    string // its name in the log where it came in
+	By         DeliverBy
+	Priority   int       // MT-PRIORITY, -9 to 9 (RFC 6710)
+	NotBefore  time.Time // it is not sent earlier (RFC 4865); zero: at once
+	Hold       string    // why it is held from the start; empty: it is not
+}
+
+// DeliverBy is a wish for speed (RFC 2852). The zero DeliverBy is none.
+type DeliverBy struct {
+	Time   time.Time
+	Return bool // it is returned when the time has passed; else its sender hears that it is late
+	Trace  bool // hosts that pass it on tell the sender
+}
+
+// Local is the Recipient.Host of those whose mailbox is here, and the name of
+// their hop: mail that was held or waited for its time.
+const Local = "local:"
+
+// hop returns the name of the hop for a domain or a host.
+func (q *Queue) hop(domain, host string) (string, error) {
+	if host == Local {
+		return Local, nil
+	}
+	return q.cfg.Routes.Hop(domain, host)
 }
 
 // Recipient is one recipient.
@@ -91,7 +115,7 @@ type Recipient struct {
 	Address  mail.Address
 	Notify   string // NOTIFY: "NEVER" or a list of "SUCCESS", "FAILURE", "DELAY"; empty: not given
 	Original string // ORCPT, "rfc822;user@host", decoded
-	Host     string // the mail goes to this host (mailHost), as route.ParseRelay reads it; empty: by the domain
+	Host     string // the mail goes to this host (mailHost), as route.ParseRelay reads it, or is for Local; empty: by the domain
 }
 
 // Clock tells the time. System is the real one.
@@ -288,7 +312,7 @@ func (q *Queue) resort(db *database) error {
 	var wrong []place
 	err := db.query(`SELECT DISTINCT domain, host, hop FROM rcpt`, func(s *row) error {
 		p := place{s.ColumnText(0), s.ColumnText(1), s.ColumnText(2)}
-		if name, err := q.cfg.Routes.Hop(p.domain, p.host); err == nil && name != p.hop {
+		if name, err := q.hop(p.domain, p.host); err == nil && name != p.hop {
 			wrong = append(wrong, p)
 		}
 		return nil
@@ -297,7 +321,7 @@ func (q *Queue) resort(db *database) error {
 		return err
 	}
 	for _, p := range wrong {
-		name, err := q.cfg.Routes.Hop(p.domain, p.host)
+		name, err := q.hop(p.domain, p.host)
 		if err != nil {
 			return err
 		}

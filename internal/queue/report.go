@@ -306,11 +306,15 @@ func (q *Queue) expire(ctx context.Context, m *message, open []recipient) error 
 				}
 				continue
 			}
-			reply := strings.TrimSpace("tried too long; at last: " + r.reply)
-			if r.reply == "" {
-				reply = "tried too long"
+			status, why := "4.4.7", "tried too long"
+			if m.bymode&byReturn != 0 && m.by <= m.expires {
+				status, why = "5.4.7", "the time by which its sender wanted it delivered has passed"
 			}
-			if err := db.exec(`UPDATE rcpt SET state = 3, status = '4.4.7', reply = ? WHERE id = ?`, reply, r.id); err != nil {
+			reply := strings.TrimSpace(why + "; at last: " + r.reply)
+			if r.reply == "" {
+				reply = why
+			}
+			if err := db.exec(`UPDATE rcpt SET state = 3, status = ?, reply = ? WHERE id = ?`, status, reply, r.id); err != nil {
 				return err
 			}
 		}

@@ -29,15 +29,18 @@ type message struct {
 	created int64
 	expires int64
 	notice  int64
+	by      int64
+	bymode  int
+	prio    int
 }
 
-const messageColumns = `id, sender, origin, ret, envid, flags, size, packed, inline, created, expires, notice`
+const messageColumns = `id, sender, origin, ret, envid, flags, size, packed, inline, created, expires, notice, by, bymode, priority`
 
 func messageOf(s *row) message {
 	return message{
 		id: ID(s.ColumnInt64(0)), sender: mail.Address(s.ColumnText(1)), origin: s.ColumnText(2), ret: s.ColumnText(3), envid: s.ColumnText(4),
 		flags: s.ColumnInt(5), size: s.ColumnInt64(6), packed: s.ColumnInt64(7), inline: s.ColumnBool(8),
-		created: s.ColumnInt64(9), expires: s.ColumnInt64(10), notice: s.ColumnInt64(11),
+		created: s.ColumnInt64(9), expires: s.ColumnInt64(10), notice: s.ColumnInt64(11), by: s.ColumnInt64(12), bymode: s.ColumnInt(13), prio: s.ColumnInt(14),
 	}
 }
 

@@ -152,7 +152,11 @@ func (j *job) transaction(b *body) *smtpclient.Message {
 	m := &smtpclient.Message{
 		From: j.sender, Body: b, Size: j.size, Return: j.ret, EnvID: j.envid,
 		EightBit: j.flags&flagEightBit != 0, RequireTLS: j.flags&flagRequireTLS != 0,
-		UTF8: j.flags&(flagUTF8|flagUTF8Header) == flagUTF8|flagUTF8Header,
+		UTF8:     j.flags&(flagUTF8|flagUTF8Header) == flagUTF8|flagUTF8Header,
+		Priority: j.prio,
+	}
+	if j.by != 0 {
+		m.By, m.ByReturn, m.ByTrace = micro(j.by), j.bymode&byReturn != 0, j.bymode&byTrace != 0
 	}
 	for _, r := range j.to {
 		m.Recipients = append(m.Recipients, smtpclient.Recipient{Address: r.address, Notify: r.notify, Original: r.orcpt})

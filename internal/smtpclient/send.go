@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/net/idna"
 
@@ -22,6 +23,10 @@ type Message struct {
 	RequireTLS bool         // RFC 8689
 	Return     string       // RET: "FULL", "HDRS"; empty: not given
 	EnvID      string       // ENVID, not encoded; empty: not given
+	Priority   int          // MT-PRIORITY (RFC 6710)
+	By         time.Time    // deliver-by time (RFC 2852); zero: none
+	ByReturn   bool         // it is returned then
+	ByTrace    bool
 }
 
 // Recipient is one RCPT.
@@ -35,6 +40,7 @@ type Recipient struct {
 var (
 	replyNo8Bit = Reply{Code: 554, Status: "5.6.3", Text: "the message has 8-bit text, which the receiving server does not take (no 8BITMIME)"}
 	replyNoUTF8 = Reply{Code: 550, Status: "5.6.7", Text: "the message has an address or a header that is not ASCII, which the receiving server does not take (no SMTPUTF8)"}
+	replyNoBy   = Reply{Code: 554, Status: "5.3.3", Text: "the message must be delivered by a certain time, which the receiving server does not promise (no DELIVERBY)"}
 	replyNoTLS  = Reply{Code: 550, Status: "5.7.30", Text: "the message may only be sent over verified TLS, which the receiving server does not promise to go on with (no REQUIRETLS)"}
 )
 
@@ -69,6 +75,8 @@ func (c *Conn) unfit(m *Message) (Reply, bool) {
 		return replyNoUTF8, true
 	case m.RequireTLS && (!c.secure || !c.opt.TLS.verifies() || !c.Has("REQUIRETLS")):
 		return replyNoTLS, true
+	case m.ByReturn && !m.By.IsZero() && !c.Has("DELIVERBY") && !c.opt.LMTP:
+		return replyNoBy, true
 	}
 	return Reply{}, false
 }
@@ -140,6 +148,12 @@ func (c *Conn) mailParams(m *Message) string {
 	if m.RequireTLS {
 		b.WriteString(" REQUIRETLS")
 	}
+	if m.Priority != 0 && c.Has("MT-PRIORITY") {
+		b.WriteString(" MT-PRIORITY=" + strconv.Itoa(m.Priority))
+	}
+	if !m.By.IsZero() && c.Has("DELIVERBY") {
+		b.WriteString(" BY=" + m.by())
+	}
 	if c.Has("DSN") {
 		if m.Return != "" {
 			b.WriteString(" RET=" + m.Return)
@@ -149,6 +163,18 @@ func (c *Conn) mailParams(m *Message) string {
 		}
 	}
 	return b.String()
+}
+
+// by returns the value of BY: the seconds left and the mode.
+func (m *Message) by() string {
+	left, mode := int64(time.Until(m.By)/time.Second), ";N"
+	if m.ByReturn {
+		left, mode = max(left, 1), ";R"
+	}
+	if m.ByTrace {
+		mode += "T"
+	}
+	return strconv.FormatInt(left, 10) + mode
 }
 
 // ascii tells whether no local part needs SMTPUTF8.

@@ -31,7 +31,8 @@ func (c *conn) auth(ctx context.Context, arg string) reply {
 		return reply{code: 538, status: "5.7.11", text: "passwords need TLS here"}
 	}
 	name, initial, _ := strings.Cut(arg, " ")
-	mech := c.mechanism(ctx, strings.ToUpper(name))
+	c.method = strings.ToUpper(name)
+	mech := c.mechanism(ctx, c.method)
 	if mech == nil {
 		return reply{code: 504, status: "5.5.4", text: "the mechanisms are PLAIN and LOGIN"}
 	}

@@ -14,6 +14,7 @@ import (
 	"expost/internal/delivery"
 	"expost/internal/directory"
 	"expost/internal/listener"
+	"expost/internal/milter"
 )
 
 // conn is one session.
@@ -32,6 +33,10 @@ type conn struct {
 	tls     *tls.ConnectionState // nil: clear text
 	account *directory.Account   // who is logged in
 	env     *delivery.Envelope   // nil: no transaction
+	method  string               // of the login
+	name    string               // the client's, by its address; empty: not known
+	filters *milter.Session      // nil: none, or none asked yet
+	discard string               // the content filter that wants the message to go nowhere
 
 	failures int // commands refused for good
 	idle     int // commands that did nothing, since the last message
@@ -78,6 +83,7 @@ func (c *conn) Stop() { c.wire.interrupt() }
 // not stop a delivery half way.
 func (c *conn) Run(ctx context.Context) {
 	defer c.wire.release(c.shared)
+	defer c.closeFilters()
 	defer func() {
 		if p := recover(); p != nil {
 			c.log.Error("panic in a session", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
@@ -181,7 +187,7 @@ func (c *conn) handle(ctx context.Context, verb, arg string) reply {
 	case "AUTH":
 		return c.auth(ctx, arg)
 	case "MAIL":
-		return c.mail(arg)
+		return c.mail(ctx, arg)
 	case "RCPT":
 		return c.rcpt(ctx, arg)
 	case "DATA":

@@ -45,15 +45,24 @@ func (c *conn) receive(ctx context.Context, b *body) reply {
 	env.Received = time.Now()
 	msg, err := c.cfg.Delivery.Spool(ctx, env, b)
 	if err != nil {
+		c.abortFilters()
 		return c.notReceived(ctx, env, b, err)
 	}
+	clients := len(env.Recipients)
+	msg, verdict, err := c.filter(ctx, env, msg)
 	defer func() {
 		if err := msg.Close(); err != nil {
 			c.log.Warn("dropping a spooled message", slog.String("id", env.ID), slog.Any("error", err))
 		}
 	}()
+	if err != nil {
+		verdict = c.failure(err)
+	}
+	if verdict.code != 0 {
+		return c.answerAll(ctx, env, msg, verdict)
+	}
 	results := c.cfg.Delivery.Deliver(ctx, env, msg)
-	return c.answer(ctx, env, msg, results)
+	return c.answer(ctx, env, msg, results[:clients])
 }
 
 // answer logs what became of each recipient and makes the reply.

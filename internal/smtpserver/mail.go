@@ -1,6 +1,7 @@
 package smtpserver
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"strconv"
@@ -11,7 +12,7 @@ import (
 )
 
 // mail is MAIL (RFC 5321 §4.1.1.2).
-func (c *conn) mail(arg string) reply {
+func (c *conn) mail(ctx context.Context, arg string) reply {
 	switch {
 	case c.helo == "":
 		return reply{code: 503, status: "5.5.1", text: "EHLO first"}
@@ -41,6 +42,9 @@ func (c *conn) mail(arg string) reply {
 		}
 	}
 	if r := c.sender(env, path); r.refused() {
+		return r
+	}
+	if r := c.filterMail(ctx, env, params); r.refused() {
 		return r
 	}
 	c.env = env

@@ -7,6 +7,7 @@ func (c *conn) rset(arg string) reply {
 	}
 	c.idle++
 	c.env = nil
+	c.abortFilters()
 	return reply{code: 250, status: "2.0.0", text: "ok"}
 }
 

@@ -82,6 +82,14 @@ func closingBracket(s string) int {
 // param is a parameter of MAIL or RCPT, its keyword in upper case.
 type param struct{ key, value string }
 
+// text returns the parameter as it was written.
+func (p param) text() string {
+	if p.value == "" {
+		return p.key
+	}
+	return p.key + "=" + p.value
+}
+
 // parseParams reads esmtp-params (RFC 5321 §4.1.2).
 func parseParams(s string) ([]param, error) {
 	var out []param

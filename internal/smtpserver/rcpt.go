@@ -33,6 +33,9 @@ func (c *conn) rcpt(ctx context.Context, arg string) reply {
 		}
 	}
 	r := c.recipient(ctx, &to, path)
+	if !r.refused() {
+		r = c.filterRcpt(&to, params, r)
+	}
 	if r.refused() {
 		c.logRefused(path, r)
 		return r

@@ -29,6 +29,7 @@ import (
 	"expost/internal/delivery"
 	"expost/internal/directory"
 	"expost/internal/listener"
+	"expost/internal/milter"
 )
 
 // Mode is whom a server serves.
@@ -40,6 +41,9 @@ const (
 	Submission             // our users: AUTH first, and a sender address of their own
 	LMTP                   // another mail server in front of us
 )
+
+// String returns the name of the service.
+func (m Mode) String() string { return [...]string{"smtp", "submission", "lmtp"}[m] }
 
 // BareNewline says what becomes of a message with a bare LF or a bare CR.
 type BareNewline string
@@ -61,6 +65,7 @@ type Config struct {
 	Limits        Limits
 	Directory     directory.Directory
 	Delivery      *delivery.Agent
+	Filters       *milter.Chain // content filters; nil: none
 	Logger        *slog.Logger
 }
 
