@@ -26,6 +26,9 @@ administrator's help, and in every other form that it is found in:
          the directory export of Exchange 5.5
   LDIF   Netscape and Mozilla, ldifde, slapcat
   vCard  2.1, 3.0 and 4.0
+  OAB    the offline address book: udetails.oab of Outlook's folder or the .lzx
+         file that Exchange publishes; browse.oab of older ones, with rdndex.oab,
+         anrdex.oab and details.oab beside it
 
 Format, language, delimiter and code page are found by content. What a file has
 wrong is repaired where that is safe; each repair, and each thing that could not
@@ -48,7 +51,7 @@ type galInput struct {
 // flags puts the flags on a command.
 func (in *galInput) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&in.from, "from", "auto", "`format` of the files: auto, csv, ldif, vcard")
+	f.StringVar(&in.from, "from", "auto", "`format` of the files: auto, csv, ldif, vcard, oab")
 	f.StringVar(&in.codepage, "codepage", "", "code `page` of the files, such as 1252 or shift_jis; found by content")
 	f.StringVar(&in.delimiter, "delimiter", "", "`delimiter` of a CSV: comma, semicolon, tab or a character; found by content")
 	f.StringSliceVar(&in.columns, "columns", nil, "`names` of a CSV's columns where its first row has none: fullName,email,workPhone,- (- skips one)")
@@ -95,6 +98,9 @@ func (in *galInput) read(files []string) ([]*gal.Recipient, error) {
 		o, err := in.options(filepath.Base(name))
 		if err != nil {
 			return nil, err
+		}
+		if name != "-" {
+			o.Folder = os.DirFS(filepath.Dir(in.app.path(name)))
 		}
 		f, err := in.app.open(name)
 		if err != nil {

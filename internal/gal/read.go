@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"unicode/utf8"
 
@@ -22,6 +23,7 @@ const (
 	FormatCSV   Format = "csv"
 	FormatLDIF  Format = "ldif"
 	FormatVCard Format = "vcard"
+	FormatOAB   Format = "oab" // offline address book
 )
 
 // Options say how a list is read. The zero value finds everything out.
@@ -31,6 +33,7 @@ type Options struct {
 	Page      string   // code page, "1252" or "shift_jis"; "": by content
 	Delimiter byte     // of a CSV; 0: by content
 	Columns   []string // names of a CSV's columns, where its first row has none or they are not known; "-" skips one
+	Folder    fs.FS    // where the file lies, for address books of several files; nil: nobody knows
 	Report    Reporter // nil: nobody listens
 }
 
@@ -53,6 +56,8 @@ func (s Source) String() string {
 		b.WriteString(" of LDIF")
 	case FormatVCard:
 		b.WriteString(" of vCard")
+	case FormatOAB:
+		b.WriteString(" of an offline address book")
 	default:
 		fmt.Fprintf(&b, " of CSV (%s", programName(s.Program))
 		if s.Language != "" && s.Language != "en" {
@@ -97,7 +102,12 @@ func Read(r io.Reader, opts Options, yield func(*Recipient) error) (Source, erro
 		opts.Report = func(Issue) {}
 	}
 	rd := &reader{opts: opts, yield: yield}
-	br, name := codepage.NewUnicodeReader(r)
+	raw := bufio.NewReader(r)
+	if start, _ := raw.Peek(12); opts.Format == FormatOAB || isOAB(start) && (opts.Format == FormatAuto || opts.Format == "") {
+		err := rd.end(rd.readOAB(raw))
+		return rd.src, err
+	}
+	br, name := codepage.NewUnicodeReader(raw)
 	sample, err := br.Peek(sniffSize)
 	if err != nil && err != io.EOF && !errors.Is(err, bufio.ErrBufferFull) {
 		return rd.src, rd.wrap(err)
@@ -120,12 +130,17 @@ func Read(r io.Reader, opts Options, yield func(*Recipient) error) (Source, erro
 	case FormatCSV:
 		err = rd.readCSV(br, sample)
 	default:
-		err = fmt.Errorf("format %q is not known: auto, csv, ldif and vcard are", opts.Format)
+		err = fmt.Errorf("format %q is not known: auto, csv, ldif, vcard and oab are", opts.Format)
 	}
+	return rd.src, rd.end(err)
+}
+
+// end says what about the file is wrong once it was read.
+func (rd *reader) end(err error) error {
 	if err == nil && rd.src.Recipients == 0 {
 		err = errors.New("nobody is in this file")
 	}
-	return rd.src, rd.wrap(err)
+	return rd.wrap(err)
 }
 
 // sniffSize is how much of a file is looked at to find its format.

@@ -124,6 +124,25 @@ func TestImportArrows(t *testing.T) {
 	}
 }
 
+// TestLibrariesStandAlone keeps the libraries of Exchange's formats importable
+// by others: the standard library, golang.org/x and one another.
+func TestLibrariesStandAlone(t *testing.T) {
+	t.Parallel()
+	files, _ := sources(t)
+	libraries := []string{"pst", "mapi", "oab"}
+	for _, f := range files {
+		if f.test || !matches(f.dir, libraries) {
+			continue
+		}
+		for _, imp := range imports(f) {
+			first, _, _ := strings.Cut(imp, "/")
+			if first == "internal" || strings.Contains(first, ".") && first != "golang.org" {
+				t.Errorf("%s imports %s: a library takes the standard library and golang.org/x alone", f.path, imp)
+			}
+		}
+	}
+}
+
 func TestPackagesSayWhatTheyAre(t *testing.T) {
 	t.Parallel()
 	files, _ := sources(t)
