@@ -36,6 +36,9 @@ func (c *conn) multiSearch(ctx context.Context, cmd *imapwire.MultiSearchCommand
 	if !search.Return.Extended {
 		search.Return.All = true
 	}
+	if err := checkFuzzy(search, nil); err != nil {
+		return reply{}, err
+	}
 	if err := c.prepareSearch(search); err != nil {
 		return reply{}, err
 	}

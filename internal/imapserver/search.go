@@ -17,7 +17,7 @@ import (
 // (RFC 9738).
 func searchCommand() command {
 	return command{
-		name: "SEARCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: append(caps("ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "INPROGRESS"), messageLimitCapability()),
+		name: "SEARCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: append(caps("ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "INPROGRESS", "SEARCH=FUZZY"), messageLimitCapability()),
 		run: func(ctx context.Context, c *conn) (reply, error) { return c.search(ctx, false) },
 	}
 }
@@ -54,6 +54,9 @@ func (c *conn) search(ctx context.Context, uids bool) (reply, error) {
 // order: those down to a UID, or where that is 0 all. With whole it must be all.
 func (c *conn) find(ctx context.Context, cmd *imapwire.SearchCommand, whole bool) ([]hit, mail.UID, error) {
 	if err := c.mayUpdate(cmd); err != nil {
+		return nil, 0, err
+	}
+	if err := checkFuzzy(cmd, nil); err != nil {
 		return nil, 0, err
 	}
 	if err := c.prepareSearch(cmd); err != nil {
@@ -95,6 +98,8 @@ type hit struct {
 	seq    int
 	uid    mail.UID
 	modSeq mail.ModSeq
+
+	relevancy int // of a fuzzy search, 1 to 100
 }
 
 // number returns what a client gets to see of the hit.
@@ -158,6 +163,9 @@ func (c *conn) writeResults(hits []hit, cmd *imapwire.SearchCommand, uids bool) 
 	}
 	if p := cmd.Return.Partial; p.Given() {
 		c.writePartial(hits, p, uids)
+	}
+	if cmd.Return.Relevancy {
+		c.writeRelevancy(told(hits, cmd.Return))
 	}
 	if usesModSeq(&cmd.Key) && len(hits) > 0 {
 		c.out.Text(" MODSEQ ")

@@ -20,6 +20,7 @@ type searching struct {
 	snap      *store.Snapshot
 	now       time.Time
 	root      test
+	fuzzy     bool // relevancy is asked for
 	words     bool              // a test needs the words of the card
 	structure bool              // a test needs the parsed structure
 	header    bool              // a test needs the header's bytes
@@ -39,6 +40,10 @@ func (c *conn) newSearching(k *imapwire.SearchKey) (*searching, error) {
 	s := &searching{c: c, snap: c.sel.view.Snapshot(), now: time.Now()}
 	s.scan.body = &finder{}
 	s.progress = c.newProgress(s.snap.Len())
+	expanded, fuzzy := expandFuzzy(k)
+	if s.fuzzy = fuzzy; fuzzy {
+		k = &expanded
+	}
 	var err error
 	s.root, err = s.compile(k)
 	s.words, s.structure, s.header = s.root.has(fromWords), s.root.has(fromStructure), s.root.has(fromHeader)
@@ -105,7 +110,13 @@ func (s *searching) run(ctx context.Context, within []span) ([]hit, error) {
 }
 
 // hit notes a message that matches.
-func (s *searching) hit(c *candidate) { s.hits = append(s.hits, hit{c.seq, c.m.UID, c.m.ModSeq}) }
+func (s *searching) hit(c *candidate) {
+	h := hit{seq: c.seq, uid: c.m.UID, modSeq: c.m.ModSeq}
+	if s.fuzzy {
+		h.relevancy = s.relevancy(&s.root, c)
+	}
+	s.hits = append(s.hits, h)
+}
 
 // decide reads what is needed of the batch's messages. Those that are gone do
 // not match.

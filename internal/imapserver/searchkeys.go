@@ -53,6 +53,9 @@ type test struct {
 	needle []byte // folded
 	index  int    // of needle among those looked for in the bytes
 	text   int    // of needle in searching.needles
+
+	isFuzzy bool  // it stands for a fuzzy key
+	weight  uint8 // per cent of relevancy; 0: all
 }
 
 // candidate is a message and what has been read of it.
@@ -66,7 +69,7 @@ type candidate struct {
 
 // compile turns a search key into a test.
 func (s *searching) compile(k *imapwire.SearchKey) (test, error) {
-	t := test{op: k.Op, flag: k.Flag, num: k.Num, day: k.Day}
+	t := test{op: k.Op, flag: k.Flag, num: k.Num, day: k.Day, isFuzzy: k.Fuzzy, weight: k.Weight}
 	for i := range k.Keys {
 		sub, err := s.compile(&k.Keys[i])
 		if err != nil {

@@ -31,6 +31,9 @@ func (c *conn) sort(ctx context.Context, uids bool) (reply, error) {
 	if err := c.dec.Err(); err != nil {
 		return reply{}, err
 	}
+	if err := checkFuzzy(&cmd, keys); err != nil {
+		return reply{}, err
+	}
 	hits, _, err := c.find(ctx, &cmd, true)
 	var ordered []sortable
 	if err == nil {
@@ -100,15 +103,15 @@ func compareValues(keys []imapwire.SortKey, a, b *sortable) int {
 func (c *conn) sortValues(ctx context.Context, hits []hit, keys []imapwire.SortKey) ([]sortable, error) {
 	snap := c.sel.view.Snapshot()
 	all := make([]sortable, 0, len(hits))
-	if !slices.ContainsFunc(keys, func(k imapwire.SortKey) bool { return k.By != imapwire.SortArrival && k.By != imapwire.SortSize }) {
+	if !slices.ContainsFunc(keys, func(k imapwire.SortKey) bool { return k.By != imapwire.SortArrival && k.By != imapwire.SortSize && k.By != imapwire.SortRelevancy }) {
 		for _, h := range hits {
 			m := snap.At(h.seq)
-			all = append(all, sortable{h, valuesOf(keys, &m, nil)})
+			all = append(all, sortable{h, valuesOf(keys, h, &m, nil)})
 		}
 		return all, nil
 	}
 	err := c.details(ctx, hits, func(h hit, m *mail.Message, parsed *message.Message) {
-		all = append(all, sortable{h, valuesOf(keys, m, parsed)})
+		all = append(all, sortable{h, valuesOf(keys, h, m, parsed)})
 	})
 	return all, err
 }
@@ -137,11 +140,13 @@ func (c *conn) details(ctx context.Context, hits []hit, fn func(h hit, m *mail.M
 }
 
 // valuesOf returns what a message is ordered by.
-func valuesOf(keys []imapwire.SortKey, m *mail.Message, parsed *message.Message) []sortValue {
+func valuesOf(keys []imapwire.SortKey, h hit, m *mail.Message, parsed *message.Message) []sortValue {
 	values := make([]sortValue, len(keys))
 	for i, k := range keys {
 		v := &values[i]
 		switch k.By {
+		case imapwire.SortRelevancy: // the most relevant first
+			v.num = -int64(h.relevancy)
 		case imapwire.SortArrival:
 			v.num = m.InternalDate.Unix
 		case imapwire.SortSize:

@@ -77,7 +77,7 @@ func FuzzCommand(f *testing.F) {
 
 func FuzzSearch(f *testing.F) {
 	for _, seed := range []string{
-		" RETURN (MIN SAVE) CHARSET UTF-8 OR (SEEN 1:*) NOT FROM {1+}\r\nx LARGER 3\r\n", " SINCE 1-Feb-1994 HEADER X \"\" MODSEQ \"/flags/\\\\x\" all 7\r\n", " (((1))) UID 3,* KEYWORD a\r\n", " RETURN (PARTIAL -1:-100 COUNT) UNSEEN\r\n",
+		" RETURN (MIN SAVE) CHARSET UTF-8 OR (SEEN 1:*) NOT FROM {1+}\r\nx LARGER 3\r\n", " SINCE 1-Feb-1994 HEADER X \"\" MODSEQ \"/flags/\\\\x\" all 7\r\n", " (((1))) UID 3,* KEYWORD a\r\n", " RETURN (PARTIAL -1:-100 COUNT) UNSEEN\r\n", " RETURN (UPDATE (UID) RELEVANCY) FUZZY (UIDAFTER 3 NOT FUZZY TEXT x)\r\n",
 	} {
 		f.Add(seed)
 	}

@@ -40,6 +40,7 @@ const (
 	SearchText                       // Text
 	SearchEmailID                    // Text (RFC 8474)
 	SearchThreadID                   // Text (RFC 8474)
+	SearchFuzzy                      // Keys, one (RFC 6203)
 )
 
 // SearchKey is one search key as a tree.
@@ -52,6 +53,9 @@ type SearchKey struct {
 	Set   NumSet
 	Field string // header field name as sent
 	Text  string // in the command's charset
+
+	Fuzzy  bool  // it stands for a fuzzy key
+	Weight uint8 // per cent of relevancy that a match is worth; 0: all
 }
 
 // ReturnOptions are what SEARCH is to return (RFC 4731 §3.1, RFC 5182, RFC
@@ -61,6 +65,7 @@ type ReturnOptions struct {
 	Min, Max, All, Count bool
 	Save                 bool
 	Partial              PartialRange
+	Relevancy            bool        // tell how near each message comes (RFC 6203 §4)
 	Update               bool        // tell what changes of the result
 	Fetch                []FetchItem // of a message that comes to the result (RFC 5465 §7)
 }
@@ -111,6 +116,8 @@ func (d *Decoder) returnOptions() ReturnOptions {
 			o.Count = true
 		case "SAVE":
 			o.Save = true
+		case "RELEVANCY":
+			o.Relevancy = true
 		case "UPDATE":
 			o.Update, o.Fetch = true, d.bracketedItems()
 		case "CONTEXT": // a hint that more will be asked of the result
@@ -269,6 +276,9 @@ func (d *Decoder) argumentKey(word string) (SearchKey, bool) {
 			return SearchKey{Op: SearchUID}, true // none
 		}
 		return SearchKey{Op: SearchUID, Set: NumSet{Ranges: []NumRange{{first, last}}}}, true
+	case "FUZZY":
+		d.SP()
+		return SearchKey{Op: SearchFuzzy, Keys: []SearchKey{d.searchKey()}}, true
 	case "NOT":
 		d.SP()
 		return not(d.searchKey()), true

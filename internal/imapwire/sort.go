@@ -16,6 +16,7 @@ const (
 	SortCc
 	SortDisplayFrom
 	SortDisplayTo
+	SortRelevancy // RFC 6203 §5
 )
 
 // SortKey is one sort criterion.
@@ -91,6 +92,8 @@ func (d *Decoder) sortKey() SortKey {
 		k.By = SortDisplayFrom
 	case "DISPLAYTO":
 		k.By = SortDisplayTo
+	case "RELEVANCY":
+		k.By = SortRelevancy
 	default:
 		d.off = at
 		d.Fail("unknown sort criterion " + word)
