@@ -20,7 +20,7 @@ type searching struct {
 	snap      *store.Snapshot
 	now       time.Time
 	root      test
-	fuzzy     bool // relevancy is asked for
+	fuzzy     bool              // relevancy is asked for
 	words     bool              // a test needs the words of the card
 	structure bool              // a test needs the parsed structure
 	header    bool              // a test needs the header's bytes

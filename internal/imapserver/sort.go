@@ -103,7 +103,9 @@ func compareValues(keys []imapwire.SortKey, a, b *sortable) int {
 func (c *conn) sortValues(ctx context.Context, hits []hit, keys []imapwire.SortKey) ([]sortable, error) {
 	snap := c.sel.view.Snapshot()
 	all := make([]sortable, 0, len(hits))
-	if !slices.ContainsFunc(keys, func(k imapwire.SortKey) bool { return k.By != imapwire.SortArrival && k.By != imapwire.SortSize && k.By != imapwire.SortRelevancy }) {
+	if !slices.ContainsFunc(keys, func(k imapwire.SortKey) bool {
+		return k.By != imapwire.SortArrival && k.By != imapwire.SortSize && k.By != imapwire.SortRelevancy
+	}) {
 		for _, h := range hits {
 			m := snap.At(h.seq)
 			all = append(all, sortable{h, valuesOf(keys, h, &m, nil)})
