@@ -75,7 +75,7 @@ func (a *attachment) inline() bool {
 // attachmentPart returns nil for what holds nothing for people: the exceptions of
 // a recurring appointment are in the calendar's part.
 func (c *conversion) attachmentPart(i int, a attachment) *part {
-	if flags, _ := a.int(idAttachExceptionFlags); flags&2 != 0 && a.bool(idAttachHidden) && !a.embedded {
+	if flags, _ := a.int(idAttachExceptionFlags); flags&2 != 0 && (!a.embedded || c.isClass("IPM.APPOINTMENT") && bare(a.message)) {
 		return nil
 	}
 	switch {
@@ -104,6 +104,14 @@ func (c *conversion) attachmentPart(i int, a attachment) *part {
 	p.fields = []field{{"Content-Type", contentType(kind, "name", name)}, {"Content-Disposition", contentDisposition(disposition, name)}}
 	p.fields = append(p.fields, a.identity()...)
 	return p
+}
+
+// bare tells whether a message has no attachments.
+func bare(m Message) bool {
+	for range m.Attachments() {
+		return false
+	}
+	return true
 }
 
 func (a *attachment) identity() []field {

@@ -25,34 +25,107 @@ func (c *conversion) content() *part {
 		}
 	}
 	bodies, rich := c.bodies()
-	var related, mixed []*part
-	isHTML := len(bodies) > 0 && strings.HasPrefix(bodies[len(bodies)-1].fields[0].value, "text/html")
+	summary, file, form := c.groupware()
+	t := &tree{bodies: bodies, isHTML: len(bodies) > 0 && strings.HasPrefix(bodies[len(bodies)-1].fields[0].value, "text/html")}
 	for i, a := range c.attached {
-		p := c.attachmentPart(i, a)
-		if p == nil {
-			continue
-		}
-		if isHTML && a.inline() {
-			related = append(related, p)
-		} else {
-			mixed = append(mixed, p)
-		}
+		c.attach(t, i, a)
 	}
 	if rich != nil {
-		mixed = append(mixed, rich)
+		t.mixed = append(t.mixed, rich)
 	}
-	if len(bodies) == 0 {
-		bodies = []*part{textPart("plain", "us-ascii", nil)}
+	if summary != nil && c.text(idBody) == "" && !t.isHTML {
+		t.bodies, summary = []*part{summary}, nil
 	}
-	if len(related) > 0 {
-		last := len(bodies) - 1
-		bodies[last] = c.multipart("related", ";\r\n\ttype=\"text/html\"", append([]*part{bodies[last]}, related...))
+	if len(t.bodies) == 0 {
+		t.bodies = []*part{textPart("plain", "us-ascii", nil)}
 	}
-	body := c.multipart("alternative", "", bodies)
+	if len(t.related) > 0 {
+		last := len(t.bodies) - 1
+		t.bodies[last] = c.multipart("related", ";\r\n\ttype=\"text/html\"", append([]*part{t.bodies[last]}, t.related...))
+	}
+	if form != nil {
+		t.bodies = append(t.bodies, form)
+	}
+	body := c.multipart("alternative", "", t.bodies)
 	if c.isClass("REPORT") {
-		return c.reportPart(body, mixed)
+		return c.reportPart(body, t.mixed)
 	}
-	return c.multipart("mixed", "", append([]*part{body}, mixed...))
+	parts := []*part{body}
+	if summary != nil {
+		parts = []*part{summary, body}
+	}
+	if file != nil {
+		parts = append(parts, file)
+	}
+	c.reportStub()
+	return c.multipart("mixed", "", append(parts, t.mixed...))
+}
+
+// tree is what a mail is put together of.
+type tree struct {
+	bodies, related, mixed []*part
+	isHTML                 bool
+}
+
+// attach puts an attachment where it belongs.
+func (c *conversion) attach(t *tree, i int, a attachment) {
+	p := c.attachmentPart(i, a)
+	if p == nil {
+		return
+	}
+	if t.isHTML && a.inline() {
+		t.related = append(t.related, p)
+		return
+	}
+	t.mixed = append(t.mixed, p)
+	c.unpack(t, a)
+}
+
+// unpack adds what is in an attachment in Outlook's own format (winmail.dat):
+// its attachments, and its text where it is richer than the message's. The
+// original stays.
+func (c *conversion) unpack(t *tree, a attachment) {
+	if c.TNEF == nil || c.depth > 4 || a.embedded {
+		return
+	}
+	if kind := strings.ToLower(a.mime); !strings.EqualFold(a.name, "winmail.dat") && kind != "application/ms-tnef" && kind != "application/vnd.ms-tnef" {
+		return
+	}
+	s, err := a.open()
+	if err != nil {
+		return // told where it is written
+	}
+	m, err := c.TNEF(s)
+	if err != nil {
+		c.report(fmt.Errorf("reading %s: %w", a.name, err))
+	}
+	if m == nil {
+		return
+	}
+	inner := c.conversion(m, c.r, c.depth+1)
+	inner.seed = nextSeed(c.seed + "/tnef")
+	bodies, rich := inner.bodies()
+	if last := len(bodies) - 1; !t.isHTML && last >= 0 && strings.HasPrefix(bodies[last].fields[0].value, "text/html") {
+		t.bodies, t.isHTML = append(t.bodies, bodies[last]), true
+	}
+	if rich != nil {
+		t.mixed = append(t.mixed, rich)
+	}
+	for i, b := range inner.attached {
+		inner.attach(t, i, b)
+	}
+}
+
+// reportStub tells of messages whose text is elsewhere, or not readable.
+func (c *conversion) reportStub() {
+	if strings.Contains(c.class, "ENTERPRISEVAULT") || strings.HasSuffix(c.class, ".EAS") && strings.Contains(c.class, "SHORTCUT") {
+		c.report(errors.New("the message is the shortcut of an archive (class " + c.class + "): its text and attachments are there, not in this file"))
+	}
+	for _, a := range c.attached {
+		if strings.EqualFold(a.name, "message.rpmsg") {
+			c.report(errors.New("the message is protected by rights management (message.rpmsg): only its sender's server can open it"))
+		}
+	}
 }
 
 // bodies returns the alternatives of the text, the best one last, and the RTF

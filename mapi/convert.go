@@ -21,6 +21,10 @@ type Converter struct {
 	Domain string
 	// Resolve returns the SMTP address of another one, "" where it knows none.
 	Resolve func(Address) string
+	// TNEF reads an attachment in Outlook's own format (winmail.dat), for what is
+	// in it to be beside it in the mail; mapi/tnef.Read does. nil leaves it as
+	// it is.
+	TNEF func(io.Reader) (Message, error)
 	// MaxDepth bounds messages in messages; deeper ones become their properties
 	// as JSON. Zero is 50.
 	MaxDepth int

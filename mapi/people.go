@@ -130,7 +130,7 @@ func (c *conversion) smtp(a Address, known string) string {
 	if isSMTP(a.Email) && (a.Type == "SMTP" || a.Type == "" || a.Type != "EX") {
 		return a.Email
 	}
-	if a.Email == "" {
+	if a.Email == "" || a.Type == "UNKNOWN" {
 		return c.byName(a.Name)
 	}
 	for _, p := range c.people {

@@ -37,7 +37,7 @@ func Codepage(p Properties, fallback int) int {
 	}
 	internet := pageOf(p, idInternetCodepage)
 	if internet != 0 && internet != codepage.UTF8 {
-		return internet
+		return ansiPage(internet)
 	}
 	if v, ok, _ := p.Value(NewTag(idLocale, TypeInt32)); ok && fallback == 0 {
 		if lcid, is := v.(int32); is && localePages[uint16(lcid)&0x3FF] != 0 {
@@ -48,6 +48,36 @@ func Codepage(p Properties, fallback int) int {
 		return internet
 	}
 	return fallback
+}
+
+// ansiPage returns the code page of Windows for the language of one that mail
+// uses: PidTagInternetCodepage names that, 8-bit properties are in this.
+func ansiPage(internet int) int {
+	switch internet {
+	case 50220, 50221, 50222, 51932, 20932:
+		return 932
+	case 50225, 51949:
+		return 949
+	case 50227, 51936, 52936, 54936, 20936:
+		return 936
+	case 28591, 28605, 28603:
+		return codepage.Western
+	case 28592:
+		return 1250
+	case 28595, 20866, 21866:
+		return 1251
+	case 28597:
+		return 1253
+	case 28599:
+		return 1254
+	case 28598, 38598:
+		return 1255
+	case 28596:
+		return 1256
+	case 28594:
+		return 1257
+	}
+	return internet
 }
 
 // pageOf returns a property that is a code page which 8-bit text can be in.

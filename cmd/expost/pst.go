@@ -20,6 +20,7 @@ import (
 	sourcepst "expost/internal/migrate/source/pst"
 	"expost/mapi"
 	"expost/mapi/codepage"
+	"expost/mapi/tnef"
 	"expost/pst"
 )
 
@@ -279,7 +280,7 @@ func pstCatCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := (&mapi.Converter{Codepage: opt.codepage}).Read(m)
+			out := (&mapi.Converter{Codepage: opt.codepage, TNEF: tnef.Read}).Read(m)
 			if properties {
 				if _, err := a.stdout.Write(append(mapi.PropertiesJSON(m, opt.codepage), '\n')); err != nil {
 					return err
@@ -354,7 +355,7 @@ Exit status: 0 when nothing is damaged, 1 otherwise.`,
 // read reads everything.
 func (c *checked) read(ctx context.Context, f *pst.File, page int) error {
 	c.Format = f.Format()
-	conv, classes := &mapi.Converter{Codepage: page}, map[string]int{}
+	conv, classes := &mapi.Converter{Codepage: page, TNEF: tnef.Read}, map[string]int{}
 	for d, err := range f.Folders() {
 		if err != nil {
 			c.Damage = append(c.Damage, err.Error())

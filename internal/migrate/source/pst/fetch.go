@@ -15,12 +15,13 @@ import (
 	"expost/internal/mail"
 	"expost/internal/migrate"
 	"expost/mapi"
+	"expost/mapi/tnef"
 	"expost/pst"
 )
 
 // converter returns what makes mail of the file's items.
 func (a *account) converter() *mapi.Converter {
-	return &mapi.Converter{Codepage: a.page, Domain: a.user.Target.Domain(), Resolve: a.resolve}
+	return &mapi.Converter{Codepage: a.page, Domain: a.user.Target.Domain(), Resolve: a.resolve, TNEF: tnef.Read}
 }
 
 // resolve asks Config.Resolve for each address once.
