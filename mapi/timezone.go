@@ -189,17 +189,19 @@ func (z *zone) write(l *lines) {
 		_, ok1 := r.toDaylight.in(max(from, r.toDaylight.year))
 		_, ok2 := r.toStd.in(max(from, r.toStd.year))
 		if !ok1 || !ok2 {
-			z.part(l, "STANDARD", transition{month: 1, day: 1, year: from}, from, 0, std, std)
+			zonePart(l, "STANDARD", transition{month: 1, day: 1, year: from}, [2]int{from, 0}, std, std)
 			continue
 		}
-		z.part(l, "STANDARD", r.toStd, from, until, dst, std)
-		z.part(l, "DAYLIGHT", r.toDaylight, from, until, std, dst)
+		zonePart(l, "STANDARD", r.toStd, [2]int{from, until}, dst, std)
+		zonePart(l, "DAYLIGHT", r.toDaylight, [2]int{from, until}, std, dst)
 	}
 	l.raw("END", "", "VTIMEZONE")
 }
 
-// part adds a STANDARD or DAYLIGHT of the years from to before until.
-func (z *zone) part(l *lines, kind string, t transition, from, until, before, after int) {
+// zonePart adds a STANDARD or DAYLIGHT that holds from the first of the years to
+// before the second, for ever where that is 0.
+func zonePart(l *lines, kind string, t transition, years [2]int, before, after int) {
+	from, until := years[0], years[1]
 	start, _ := t.in(max(from, t.year))
 	l.raw("BEGIN", "", kind)
 	l.raw("DTSTART", "", start.Format(localLayout))
