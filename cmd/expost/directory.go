@@ -20,6 +20,9 @@ import (
 
 // openDirectory opens the directory of the configuration.
 func openDirectory(ctx context.Context, c config.Config, log *slog.Logger) (directory.Directory, error) {
+	if c.Directory.Kind == "ldap" {
+		return openExternal(c, log)
+	}
 	opt := embedded.Options{
 		Dir: filepath.Join(c.Data, "directory"), Domains: c.Domains, Logger: log,
 	}

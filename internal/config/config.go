@@ -112,7 +112,7 @@ func Default(hostname string) Config {
 			Metrics: Addresses{"127.0.0.1:9090"},
 		},
 		TLS:       TLS{PlaintextAuth: "loopback"},
-		Directory: Directory{Kind: "embedded"},
+		Directory: Directory{Kind: "embedded", LDAP: External{Type: "openldap"}},
 		SMTP:      SMTP{MaxMessage: 100 << 20, Separator: "+"},
 		Queue:     Queue{Lifetime: Duration(5 * 24 * time.Hour), DelayNotice: Duration(4 * time.Hour), Sessions: 200, SessionsPerHost: 20},
 		Store:     Store{OpenAccounts: 256},

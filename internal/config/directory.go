@@ -10,7 +10,7 @@ import (
 
 // Directory is the LDAP tree.
 type Directory struct {
-	Kind             string   `toml:"kind"` // embedded
+	Kind             string   `toml:"kind"` // embedded | ldap
 	Suffix           string   `toml:"suffix"`
 	RootDN           string   `toml:"root-dn"`
 	RootPasswordFile string   `toml:"root-password-file"`
@@ -19,6 +19,7 @@ type Directory struct {
 	Schema           []string `toml:"schema"`    // files of definitions, as OpenLDAP writes them
 	Index            []string `toml:"index"`     // "attribute,attribute eq,sub"
 	Access           []Access `toml:"access"`
+	LDAP             External `toml:"ldap"` // with kind ldap
 }
 
 // Access is one access rule. Rules stand before the default ones, and the
@@ -35,7 +36,7 @@ type Access struct {
 
 // files returns the keys that name files.
 func (d *Directory) files() []*string {
-	list := []*string{&d.RootPasswordFile}
+	list := []*string{&d.RootPasswordFile, &d.LDAP.PasswordFile, &d.LDAP.CAFile}
 	for i := range d.Schema {
 		list = append(list, &d.Schema[i])
 	}
@@ -43,8 +44,14 @@ func (d *Directory) files() []*string {
 }
 
 func (d *Directory) check(wrong func(key, format string, args ...any) error) error {
-	if d.Kind != "embedded" {
-		return wrong("directory.kind", "%q is not a directory this version can use; write \"embedded\"", d.Kind)
+	switch d.Kind {
+	case "embedded":
+	case "ldap":
+		if err := d.LDAP.check(); err != nil {
+			return wrong("directory.ldap", "%v", err)
+		}
+	default:
+		return wrong("directory.kind", "%q is neither \"embedded\" nor \"ldap\"", d.Kind)
 	}
 	if err := checkDNs(append([]string{d.Suffix}, d.Anonymous...)); err != nil {
 		return wrong("directory.suffix or directory.anonymous", "%v", err)

@@ -132,3 +132,11 @@ func parseAddresses(texts []string) []mail.Address {
 	}
 	return list
 }
+
+// Clone returns a copy of the account that its owner may change.
+func (a *Account) Clone() *Account {
+	c := *a
+	c.Aliases, c.Forward, c.Modes = slices.Clone(a.Aliases), slices.Clone(a.Forward), slices.Clone(a.Modes)
+	c.SendAs, c.OnBehalf = slices.Clone(a.SendAs), slices.Clone(a.OnBehalf)
+	return &c
+}

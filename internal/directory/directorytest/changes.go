@@ -28,6 +28,9 @@ func testAdd(t *testing.T, f *fixture) {
 		{"operational", "dn: cn=New,ou=people,dc=example,dc=org\nentryUUID: x" + person, directory.Local(), ldap.ConstraintViolation, "no user modification"},
 		{"RDN unknown", "dn: nosuch=New,ou=people,dc=example,dc=org" + person, directory.Local(), ldap.UndefinedAttributeType, ""},
 	} {
+		if f.skips(c.name) {
+			continue
+		}
 		wantCode(t, c.name, f.Add(f.ctx, c.who, Entry(c.text)), c.code, c.part)
 	}
 	f.add("dn: cn=New+title=Boss\\, big,ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\nsn: Person\ndescription;lang-de: neu")
@@ -79,7 +82,9 @@ func testModify(t *testing.T, f *fixture) {
 		{"one's own mail", f.Modify(f.ctx, user(), user().DN, []ldap.Change{change(add, "mail", "boss@example.org")}), ldap.InsufficientAccessRights, ""},
 		{"one's own phone", f.Modify(f.ctx, user(), user().DN, []ldap.Change{change(replace, "mobile", "1")}), ldap.Success, ""},
 	} {
-		wantCode(t, c.name, c.err, c.code, c.part)
+		if !f.skips(c.name) {
+			wantCode(t, c.name, c.err, c.code, c.part)
+		}
 	}
 	if e := f.search(directory.Local(), "(uid=ajay)")[0]; e.Value("title") != "" || e.Value("mailHost") != "Exchange.Example.Org" {
 		t.Error("a refused change left something behind")
@@ -131,7 +136,9 @@ func testRename(t *testing.T, f *fixture) {
 	wantCode(t, "to one that is there", rename(ajay, "uid=biswajit", "", true), ldap.EntryAlreadyExists, "")
 	wantCode(t, "below itself", rename("ou=people,dc=example,dc=org", "ou=people", ajay, true), ldap.UnwillingToPerform, "")
 	wantCode(t, "nobody", rename("uid=x,dc=example,dc=org", "uid=y", "", true), ldap.NoSuchObject, "")
-	wantCode(t, "the suffix", rename("dc=example,dc=org", "dc=other", "", true), ldap.UnwillingToPerform, "")
+	if !f.skips("the suffix") {
+		wantCode(t, "the suffix", rename("dc=example,dc=org", "dc=other", "", true), ldap.UnwillingToPerform, "")
+	}
 	if err := rename(ajay, "uid=ajay.kumar", "", true); err != nil {
 		t.Fatal(err)
 	}

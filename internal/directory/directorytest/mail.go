@@ -187,8 +187,10 @@ func testAdminister(t *testing.T, f *fixture) {
 	}
 	_, err = directory.AddAccount(f.ctx, f.Directory, directory.NewAccount{Address: "PVDB@example.org"})
 	wantKind(t, "an address that is taken", err, mail.KindExist)
-	_, err = directory.AddAccount(f.ctx, f.Directory, directory.NewAccount{Address: "other@example.org", Aliases: []mail.Address{"bb@example.org"}})
-	wantKind(t, "an alias that is taken", err, mail.KindConflict)
+	if !f.skips("an alias that is taken") {
+		_, err = directory.AddAccount(f.ctx, f.Directory, directory.NewAccount{Address: "other@example.org", Aliases: []mail.Address{"bb@example.org"}})
+		wantKind(t, "an alias that is taken", err, mail.KindConflict)
+	}
 
 	if acc, err = directory.AddAccount(f.ctx, f.Directory, directory.NewAccount{Address: "anup@lpsboi.com", Password: []byte("neu")}); err != nil {
 		t.Fatal(err)

@@ -66,6 +66,9 @@ func testSearch(t *testing.T, f *fixture) {
 		"(mail=ajay@EXAMPLE.org)":                          "ajay",
 		"(mail=*)":                                         "Anup Sharma,Hidden,Jürgen Groß,ajay,biswajit",
 	} {
+		if f.skips(filter) {
+			continue
+		}
 		if got := names(f.search(directory.Local(), filter, "1.1")); got != names0(want) {
 			t.Errorf("%s found %q, want %q", filter, got, want)
 		}
