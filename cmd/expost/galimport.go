@@ -21,7 +21,9 @@ import (
 type galImport struct {
 	*galInput
 	base, domain, passwords string
+	source                  string
 	dryRun, accounts        bool
+	disableGone, force      bool
 	steps                   []galStep
 	keep                    *passwordFile
 	total, done             int // entries
@@ -59,9 +61,17 @@ lines for an address the later one holds. Without --passwords they have none
 until "expost account passwd" sets one. Those who have a mailbox keep it, and
 their password.
 
+--source gives the list a name, which is kept with the entries that came from
+it. With --disable-gone, those that an earlier import of the same source brought
+and that are not in the list any more are hidden from the address list and their
+mailboxes disabled; nothing is deleted, and who is in a later list again is as
+before. If most of them are missing, the list is probably cut, and nothing is
+disabled unless --force says so.
+
 --dry-run shows what would be done, line by line, and does nothing.`,
 		Example: `  expost gal import gal.csv --dry-run
   expost gal import gal.csv --accounts --passwords passwords.csv
+  expost gal import recipients.csv --source exchange --disable-gone
   expost gal import recipients.csv contacts.ldif --base ou=addressbook,dc=linuxforu,dc=com`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return in.run(cmd.Context(), a, args) },
@@ -72,6 +82,9 @@ their password.
 	f.BoolVar(&in.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	f.BoolVar(&in.accounts, "accounts", false, "give everybody in our domains a mailbox")
 	f.StringVar(&in.domain, "default-domain", "", "`domain` of those who have no address but a login name (with --accounts)")
+	f.StringVar(&in.source, "source", "", "`name` of the list, kept with its entries")
+	f.BoolVar(&in.disableGone, "disable-gone", false, "disable entries of --source that are not in the list any more")
+	f.BoolVar(&in.force, "force", false, "disable them even if they are most of them")
 	f.StringVar(&in.passwords, "passwords", "", "make first passwords and add them to this `file` (with --accounts)")
 	return cmd
 }
@@ -80,6 +93,12 @@ their password.
 func (in *galImport) run(ctx context.Context, a *app, files []string) error {
 	if in.passwords != "" && !in.accounts {
 		return usageError{errors.New("--passwords needs --accounts: only mailboxes have passwords")}
+	}
+	if in.disableGone && in.source == "" {
+		return usageError{errors.New("--disable-gone needs --source: only entries of a named list can be missing from it")}
+	}
+	if strings.ContainsAny(in.source, " \t\n") {
+		return usageError{fmt.Errorf("--source %q: a name has no spaces", in.source)}
 	}
 	n, err := a.node(ctx)
 	if err != nil {
@@ -95,7 +114,7 @@ func (in *galImport) run(ctx context.Context, a *app, files []string) error {
 	}
 	entries := gal.Entries(list, gal.TreeOptions{Base: base, Containers: true, Extended: true, Report: in.report})
 	in.total, in.spoken = len(entries), time.Now()
-	opts := gal.ImportOptions{DryRun: in.dryRun, Step: in.step}
+	opts := gal.ImportOptions{DryRun: in.dryRun, Source: in.source, Gone: in.disableGone, Force: in.force, Step: in.step}
 	if in.accounts {
 		opts.Accounts = &gal.AccountOptions{Domains: n.Config.Domains, DefaultDomain: in.domain, Create: n.Store.Create}
 	}
@@ -231,8 +250,12 @@ func (in *galImport) finish(a *app, sum gal.Summary) error {
 		if in.dryRun {
 			would = " (nothing was done)"
 		}
-		fmt.Fprintf(a.stdout, "%d added, %d changed, %d as they were, %d conflicts, %d refused; %d mailboxes made%s\n",
-			sum.Added, sum.Modified, sum.Unchanged, sum.Conflicts, sum.Failed, sum.Accounts, would)
+		gone := ""
+		if in.disableGone {
+			gone = fmt.Sprintf(", %d disabled", sum.Disabled)
+		}
+		fmt.Fprintf(a.stdout, "%d added, %d changed, %d as they were%s, %d conflicts, %d refused; %d mailboxes made%s\n",
+			sum.Added, sum.Modified, sum.Unchanged, gone, sum.Conflicts, sum.Failed, sum.Accounts, would)
 		fmt.Fprintf(a.stderr, "report: %s\n", in.summary())
 	}
 	if sum.Failed > 0 {

@@ -23,6 +23,7 @@ const (
 	ActionModify    Action = "modify"
 	ActionUnchanged Action = "unchanged"
 	ActionConflict  Action = "conflict" // nothing is done; Reason says why
+	ActionDisable   Action = "disable"  // it is not in the list any more
 )
 
 // Step is what an import does, or did, with one entry.
@@ -52,6 +53,9 @@ type AccountOptions struct {
 type ImportOptions struct {
 	DryRun   bool
 	Accounts *AccountOptions // nil: entries only
+	Source   string          // name of the list, kept with its entries; empty: none
+	Gone     bool            // disable entries of Source that are not in the list any more
+	Force    bool            // even if they are most of them
 	Step     func(*Step)     // told of each entry; nil: nobody listens
 }
 
@@ -61,6 +65,7 @@ type Summary struct {
 	Modified  int `json:"modified"`
 	Unchanged int `json:"unchanged"`
 	Conflicts int `json:"conflicts"`
+	Disabled  int `json:"disabled"`
 	Failed    int `json:"failed"`
 	Accounts  int `json:"accounts"`
 }
@@ -95,6 +100,11 @@ func Import(ctx context.Context, dir directory.Directory, entries []*ldap.Entry,
 	}
 	for _, s := range im.steps {
 		if err := im.plan(ctx, s); err != nil {
+			return im.sum, err
+		}
+	}
+	if im.opts.Gone {
+		if err := im.planGone(ctx); err != nil {
 			return im.sum, err
 		}
 	}
@@ -270,7 +280,7 @@ func (im *importer) plan(ctx context.Context, s *Step) error {
 	if s.Action == ActionConflict {
 		return nil
 	}
-	e := im.relink(s)
+	e := im.marked(im.relink(s))
 	isContainer := !hasClass(e, "person") && !hasClass(e, "groupOfNames")
 	if s.Before != nil && !isContainer && hasClass(e, "person") != hasClass(s.Before, "person") {
 		s.Action, s.Reason = ActionConflict, "the directory has a "+kindOfEntry(s.Before)+" there, the list a "+kindOfEntry(e)
@@ -288,6 +298,7 @@ func (im *importer) plan(ctx context.Context, s *Step) error {
 		s.Action = ActionUnchanged
 	default:
 		s.Changes = im.diff(s.Before, e)
+		im.returned(s, e)
 		s.Action = ActionModify
 		if len(s.Changes) == 0 {
 			s.Action = ActionUnchanged
@@ -401,7 +412,7 @@ func (im *importer) apply(ctx context.Context, s *Step) {
 	switch s.Action {
 	case ActionAdd:
 		s.Err = im.dir.Add(ctx, root(), s.Entry)
-	case ActionModify:
+	case ActionModify, ActionDisable:
 		s.Err = im.dir.Modify(ctx, root(), s.DN, s.Changes)
 	}
 }
@@ -435,6 +446,8 @@ func (im *importer) count(s *Step) {
 		im.sum.Unchanged++
 	case s.Action == ActionConflict:
 		im.sum.Conflicts++
+	case s.Action == ActionDisable:
+		im.sum.Disabled++
 	}
 	if s.Account != "" {
 		im.sum.Accounts++

@@ -157,3 +157,77 @@ func TestImportAccounts(t *testing.T) {
 		t.Errorf("alias: %s", steps)
 	}
 }
+
+// TestGone disables who left the list, and undoes it when they return.
+func TestGone(t *testing.T) {
+	t.Parallel()
+	dir := openDirectory(t)
+	load := func(csv string, gone bool) Summary {
+		t.Helper()
+		list, _, _, err := readAll(t, csv, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries := Entries(list, TreeOptions{Base: mustDN(t, "ou=addressbook,dc=linuxforu,dc=com"), Containers: true, Extended: true, Report: func(Issue) {}})
+		sum, err := Import(t.Context(), dir, entries, ImportOptions{Source: "exchange", Gone: gone, Accounts: &AccountOptions{
+			Domains: []string{"linuxforu.com"}, Create: func(context.Context, mail.AccountID) error { return nil },
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	const head, ajay, anup = "Name,E-mail Address\n", "Ajay Kumar,ajay@linuxforu.com\n", "Anup Sharma,anup@lpsboi.com\n"
+	load(head+ajay+anup, false)
+	if sum := load(head+ajay+anup, true); sum.Modified+sum.Added+sum.Disabled != 0 {
+		t.Fatalf("the same list again: %+v", sum)
+	}
+	if sum := load(head+"Biswajit Banerjee,biswajit@linuxforu.com\n", true); sum.Disabled != 2 || sum.Added != 1 {
+		t.Fatalf("a list without two: %+v", sum)
+	}
+	e := entryOf(t, dir, "cn=Ajay Kumar,ou=addressbook,dc=linuxforu,dc=com")
+	if e.Value("accountStatus") != "disabled" || e.Value("msExchHideFromAddressLists") != "TRUE" {
+		t.Errorf("who left the list is %v", e)
+	}
+	if e := entryOf(t, dir, "cn=Anup Sharma,ou=addressbook,dc=linuxforu,dc=com"); e.Value("msExchHideFromAddressLists") != "TRUE" || e.Value("accountStatus") != "" {
+		t.Errorf("a contact that left the list is %v", e)
+	}
+	if sum := load(head+"Biswajit Banerjee,biswajit@linuxforu.com\n", true); sum.Disabled+sum.Modified != 0 {
+		t.Errorf("once more: %+v", sum)
+	}
+	if sum := load(head+ajay+"Biswajit Banerjee,biswajit@linuxforu.com\n", true); sum.Modified != 1 || sum.Disabled != 0 {
+		t.Errorf("one returns: %+v", sum)
+	}
+	e = entryOf(t, dir, "cn=Ajay Kumar,ou=addressbook,dc=linuxforu,dc=com")
+	if e.Value("accountStatus") != "active" || e.Value("msExchHideFromAddressLists") != "" || e.Value("sourceRecord") != "exchange" {
+		t.Errorf("who returned is %v", e)
+	}
+}
+
+// TestGoneCut disables nobody where most of a source is missing.
+func TestGoneCut(t *testing.T) {
+	t.Parallel()
+	dir := openDirectory(t)
+	load := func(n int, force bool) (Summary, error) {
+		var b strings.Builder
+		b.WriteString("Name,E-mail Address\n")
+		for i := range n {
+			fmt.Fprintf(&b, "Person %d,p%d@linuxforu.com\n", i, i)
+		}
+		list, _, _, err := readAll(t, b.String(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries := Entries(list, TreeOptions{Base: mustDN(t, "ou=addressbook,dc=linuxforu,dc=com"), Containers: true, Extended: true, Report: func(Issue) {}})
+		return Import(t.Context(), dir, entries, ImportOptions{Source: "s", Gone: true, Force: force})
+	}
+	if _, err := load(40, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(5, false); err == nil || !strings.Contains(err.Error(), "35 of the 40") {
+		t.Errorf("a cut list: %v", err)
+	}
+	if sum, err := load(5, true); err != nil || sum.Disabled != 35 {
+		t.Errorf("by force: %+v, %v", sum, err)
+	}
+}
