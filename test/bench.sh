@@ -53,11 +53,25 @@ EOF
   printf pass > "$node/root-password"; chmod 600 "$node/root-password"
   local users=(bulk@expost.test); for i in $(seq 0 599); do users+=("u$i@expost.test"); done; for i in $(seq 0 99); do users+=("${i}bulk@expost.test"); done
   printf 'pass\n' | "$root/bin/expost" account add "${users[@]}" --password-stdin --config "$node/expost.toml" > "$node/accounts.log"
-  (ulimit -n 20000; exec setsid "$root/bin/expost" serve --config "$node/expost.toml" --ready-file "$node/ready" </dev/null >> "$node/log" 2>&1) &
-  pid=$!
-  until [ -e "$node/ready" ]; do kill -0 $pid || { cat "$node/log" >&2; exit 1; }; sleep 0.1; done
+  # run and stop are programs of their own: the load program restarts the server for its cold rows.
+  cat > "$node/run" <<EOF
+#!/bin/bash
+ulimit -n 20000
+rm -f "$node/ready"
+setsid "$root/bin/expost" serve --config "$node/expost.toml" --ready-file "$node/ready" </dev/null >> "$node/log" 2>&1 &
+echo \$! > "$node/pid"
+until [ -e "$node/ready" ]; do kill -0 \$! || { cat "$node/log" >&2; exit 1; }; sleep 0.1; done
+EOF
+  cat > "$node/stop" <<EOF
+#!/bin/bash
+kill \$(cat "$node/pid")
+while kill -0 \$(cat "$node/pid") 2>/dev/null; do sleep 0.05; done
+EOF
+  chmod +x "$node/run" "$node/stop"
+  "$node/run"
+  pid=$(cat "$node/pid")
 }
-stop_expost() { kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null || true; }
+stop_expost() { "$node/stop" 2>/dev/null || true; }
 started=()
 stack() {
   if [ "$1" = start ]; then started+=("${@:2}"); fi
@@ -72,11 +86,15 @@ for w in "${what[@]}"; do
   out=$res/$w.tsv; : > "$out"
   case $w in
   imap)
-    do_=login,select,fetch,store,search,append,copy,idle
+    imap() { # label, port, and programs: that prints its processes, that stops it, that starts it
+      PIDS_CMD=$3 bin/imap_load -host 127.0.0.1 -port "$2" -user u%d -pass pass -label "$1" -pids "$($3)" -runs "$runs" \
+        -do "${IMAP_DO:-login,fill,select,fetch,store,search,append,copy,idle}" -coldcmd "$4; sync; echo 3 > /proc/sys/vm/drop_caches; $5" >> "$out"
+    }
     stack start dovA dovB
-    bin/imap_load -host 127.0.0.1 -port 17143 -user u%d -pass pass -label expost -pids "$pid" -runs "$runs" -do "$do_" >> "$out"
-    bin/imap_load -host 127.0.0.1 -port 11143 -user u%d -pass pass -label dovA -pids "$(stack roots dovA)" -runs "$runs" -do "$do_" >> "$out"
-    bin/imap_load -host 127.0.0.1 -port 12143 -user u%d -pass pass -label dovB -pids "$(stack roots dovB)" -runs "$runs" -do "$do_" >> "$out" ;;
+    imap expost 17143 "cat $node/pid" "$node/stop" "$node/run"
+    imap dovA 11143 "$scratch/stack.sh roots dovA" "$scratch/stack.sh stop dovA" "$scratch/stack.sh start dovA"
+    imap dovB 12143 "$scratch/stack.sh roots dovB" "$scratch/stack.sh stop dovB" "$scratch/stack.sh start dovB"
+    pid=$(cat "$node/pid") ;;
   smtp)
     stack start dovB pfix
     for load in "-n 300 -s 1 -l 4096" "-n 1500 -s 8 -l 4096" "-n 300 -s 8 -l 102400" "-n 30 -s 4 -l 4096 -r 50" "-n 8 -s 4 -l 102400 -r 50"; do

@@ -23,8 +23,11 @@ import (
 	"expost/internal/message"
 )
 
-// Fold returns a text without the differences that a search ignores: case, how
-// a character with an accent is composed, and whether a space may break.
+// Fold returns a text without the differences that a search ignores: case (by
+// full case folding, so that "STRASSE" is "straße"), how a character is composed
+// and which of its compatible forms it has (NFKC: full and half width, ligatures,
+// Arabic presentation forms), whether a space may break, and characters that are
+// not seen.
 func Fold(s string) []byte { return AppendFolded(nil, []byte(s)) }
 
 // AppendFolded appends s as Fold makes it. The result is valid UTF-8.
@@ -43,7 +46,7 @@ func AppendFolded(dst, s []byte) []byte {
 		for j < len(s) && s[j] >= utf8.RuneSelf {
 			j++
 		}
-		dst = appendFoldedRunes(dst, norm.NFC.Bytes(s[i:j]))
+		dst = appendFoldedRunes(dst, norm.NFKC.Bytes(s[i:j]))
 		i = j
 	}
 	return dst
@@ -62,13 +65,51 @@ func appendFoldedRunes(dst, s []byte) []byte {
 		switch {
 		case least >= 'A' && least <= 'Z': // of which a character beyond ASCII may be a form
 			least += 'a' - 'A'
-		case least == '\u00a0': // no-break space, which HTML is full of
-			least = ' '
+		case least == 'ß':
+			dst = append(dst, "ss"...)
+			continue
+		case least == 'İ':
+			least = 'i'
+		case unseen(least):
+			continue
 		}
 		dst = utf8.AppendRune(dst, least)
 	}
 	return dst
 }
+
+// unseen tells whether a character only says where a line may or may not break.
+func unseen(r rune) bool {
+	switch r {
+	case '\u00ad', '\u200b', '\u2060', '\ufeff': // soft hyphen, zero width space, word joiner, byte order mark
+		return true
+	}
+	return false
+}
+
+// Folder folds a text that comes in pieces as if it came at once.
+type Folder struct {
+	carry []byte // the end of what came, which the next piece may continue
+}
+
+// Append appends what of the text is settled now that p has come.
+func (f *Folder) Append(dst, p []byte) []byte {
+	f.carry = append(f.carry, p...)
+	end := settled(f.carry)
+	dst = AppendFolded(dst, f.carry[:end])
+	f.carry = append(f.carry[:0], f.carry[end:]...)
+	return dst
+}
+
+// Flush appends the end of the text.
+func (f *Folder) Flush(dst []byte) []byte {
+	dst = AppendFolded(dst, f.carry)
+	f.carry = f.carry[:0]
+	return dst
+}
+
+// Reset forgets the text.
+func (f *Folder) Reset() { f.carry = f.carry[:0] }
 
 // Folded text is UTF-8, so that these bytes are not in it.
 const (
@@ -132,7 +173,7 @@ type Builder struct {
 	header bool // fields have ended
 	over   bool // there is more text than max
 	text   []byte
-	carry  []byte // the end of what was written, which the next piece may continue
+	folder Folder
 }
 
 var _ message.FieldWriter = (*Builder)(nil)
@@ -147,7 +188,8 @@ func NewBuilder(max int) *Builder { return &Builder{max: max} }
 
 // Reset makes the Builder ready for another message.
 func (b *Builder) Reset() {
-	b.text, b.carry = b.text[:0], b.carry[:0]
+	b.text = b.text[:0]
+	b.folder.Reset()
 	b.header, b.over = false, false
 }
 
@@ -169,10 +211,7 @@ func (b *Builder) Write(p []byte) (int, error) {
 	if b.over = b.over || len(b.text)+len(p) > b.max; b.over {
 		return 0, errTooLong{}
 	}
-	b.carry = append(b.carry, p...)
-	end := settled(b.carry)
-	b.text = AppendFolded(b.text, b.carry[:end])
-	b.carry = append(b.carry[:0], b.carry[end:]...)
+	b.text = b.folder.Append(b.text, p)
 	return len(p), nil
 }
 
@@ -186,8 +225,7 @@ func (b *Builder) endHeader() {
 // Text returns the text, valid until Reset; false where it is too long.
 func (b *Builder) Text() (Text, bool) {
 	b.endHeader()
-	b.text = AppendFolded(b.text, b.carry)
-	b.carry = b.carry[:0]
+	b.text = b.folder.Flush(b.text)
 	return Text(b.text), !b.over && len(b.text) <= b.max
 }
 
@@ -201,7 +239,7 @@ func settled(s []byte) int {
 		i--
 	}
 	if len(s)-i > maxRun {
-		if last := norm.NFC.LastBoundary(s); last > i {
+		if last := norm.NFKC.LastBoundary(s); last > i {
 			return last
 		}
 	}

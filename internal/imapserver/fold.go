@@ -3,7 +3,6 @@ package imapserver
 import (
 	"bytes"
 	"errors"
-	"unicode/utf8"
 
 	"expost/internal/fulltext"
 )
@@ -24,7 +23,7 @@ type finder struct {
 	missing int
 	longest int
 	buf     []byte // folded text, of which the end may be the start of a needle
-	carry   []byte // the start of a character whose rest is in the next piece
+	folder  fulltext.Folder
 }
 
 // add makes the finder look for a needle that is not empty.
@@ -36,47 +35,39 @@ func (f *finder) add(needle []byte) {
 
 // reset makes the finder ready for another text.
 func (f *finder) reset() {
-	f.buf, f.carry = f.buf[:0], f.carry[:0]
+	f.buf = f.buf[:0]
+	f.folder.Reset()
 	clear(f.found)
 	f.missing = len(f.needles)
 }
 
 // Write looks at the next piece. It returns errFound when nothing is missing.
 func (f *finder) Write(b []byte) (int, error) {
-	n := len(b)
 	if f.missing == 0 {
 		return 0, errFound
 	}
-	if len(f.carry) > 0 {
-		b = append(f.carry, b...)
+	f.buf = f.folder.Append(f.buf, b)
+	if f.look(); f.missing == 0 {
+		return 0, errFound
 	}
-	end := wholeRunes(b)
-	f.buf = appendFolded(f.buf, b[:end])
-	f.carry = append(f.carry[:0], b[end:]...)
+	if keep := f.longest - 1; len(f.buf) > keep {
+		f.buf = f.buf[:copy(f.buf, f.buf[len(f.buf)-keep:])]
+	}
+	return len(b), nil
+}
+
+// end looks at the end of the text.
+func (f *finder) end() {
+	f.buf = f.folder.Flush(f.buf)
+	f.look()
+}
+
+// look looks for the needles in what there is.
+func (f *finder) look() {
 	for i, needle := range f.needles {
 		if !f.found[i] && bytes.Contains(f.buf, needle) {
 			f.found[i] = true
 			f.missing--
 		}
 	}
-	if f.missing == 0 {
-		return 0, errFound
-	}
-	if keep := f.longest - 1; len(f.buf) > keep {
-		f.buf = f.buf[:copy(f.buf, f.buf[len(f.buf)-keep:])]
-	}
-	return n, nil
-}
-
-// wholeRunes returns how much of b is not the start of an unfinished character.
-func wholeRunes(b []byte) int {
-	for i := len(b) - 1; i >= 0 && i >= len(b)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(b[i]) {
-			if utf8.FullRune(b[i:]) {
-				break
-			}
-			return i
-		}
-	}
-	return len(b)
 }

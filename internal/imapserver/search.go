@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/ianaindex"
 
 	"expost/internal/imapwire"
@@ -256,7 +258,10 @@ func usesModSeq(k *imapwire.SearchKey) bool {
 func decodeCharset(k *imapwire.SearchKey, charset string) error {
 	decode := func(s string) (string, error) { return strings.ToValidUTF8(s, ""), nil }
 	if charset != "" && charset != "UTF-8" && charset != "US-ASCII" {
-		enc, err := ianaindex.MIME.Encoding(charset)
+		enc, err := htmlindex.Get(charset)
+		if err != nil || enc == encoding.Replacement {
+			enc, err = ianaindex.MIME.Encoding(charset)
+		}
 		if err != nil || enc == nil {
 			return no("BADCHARSET (UTF-8 US-ASCII)", "unknown charset")
 		}

@@ -108,6 +108,7 @@ func (s *scan) all(b *store.Body) error {
 		_, _ = p.Write(piece) // never fails
 	}
 	p.Finish()
+	s.body.end()
 	return nil
 }
 

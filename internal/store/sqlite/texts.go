@@ -32,7 +32,7 @@ var _ store.TextDB = (*DB)(nil)
 // of what the blocks hold; an index of another version is thrown away. Pages are
 // large because blocks are.
 const (
-	textVersion = 1
+	textVersion = 2
 	textSchema  = `
 		PRAGMA page_size = 16384;
 		PRAGMA journal_mode = WAL;
@@ -40,7 +40,7 @@ const (
 		CREATE TABLE head (key INTEGER PRIMARY KEY, data BLOB NOT NULL);
 		CREATE TABLE text (key INTEGER PRIMARY KEY, data BLOB NOT NULL);
 		CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), dirty INTEGER NOT NULL);
-		PRAGMA user_version = 1;
+		PRAGMA user_version = 2;
 		COMMIT;
 	`
 	textPragmas = `PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 256;`
