@@ -1,31 +1,42 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"expost/internal/config"
 	"expost/internal/delivery"
 	"expost/internal/mail"
 	"expost/internal/mailauth"
+	"expost/internal/moderation"
 	"expost/internal/srs"
+	"expost/internal/vacation"
 )
 
 // deliveryConfig returns how mail is delivered.
 func (n *node) deliveryConfig() (delivery.Config, error) {
 	c := n.Config
+	n.hosts = delivery.NewHosts(n.carrier, n.carrier.Router.Table)
 	cfg := delivery.Config{
 		Hostname: c.Hostname, Domains: c.Domains, Separator: c.SMTP.Separator, CatchAll: "catchall", Postmaster: mail.Address(c.SMTP.Postmaster),
-		Remote: n.Queue, Scratch: filepath.Join(c.Data, "scratch"),
+		Aliases: c.SMTP.AliasDomains, Remote: n.Queue, MailHosts: n.hosts, Scratch: filepath.Join(c.Data, "scratch"),
 		DMARC: delivery.DMARCPolicy(c.MailAuth.DMARC), SPF: delivery.SPFPolicy(c.MailAuth.SPF),
 	}
 	if err := os.MkdirAll(cfg.Scratch, 0o700); err != nil {
 		return cfg, fmt.Errorf("making the folder of messages under examination: %w", err)
 	}
 	var err error
+	if cfg.Moderation, err = moderation.Open(filepath.Join(c.Data, "moderation")); err != nil {
+		return cfg, err
+	}
+	if cfg.Vacation, err = vacation.Open(filepath.Join(c.Data, "vacation")); err != nil {
+		return cfg, err
+	}
 	if cfg.Trusted, err = config.Networks(c.MailAuth.Trusted); err != nil {
 		return cfg, err
 	}
@@ -57,4 +68,20 @@ func secret(path string) ([]byte, error) {
 		}
 	}
 	return os.ReadFile(path)
+}
+
+// moderate returns messages that wait too long for a decision, until ctx ends.
+func (n *node) moderate(ctx context.Context) error {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := n.Delivery.Expire(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			n.Log.Error("returning messages that nobody decided on", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }

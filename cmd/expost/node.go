@@ -44,7 +44,9 @@ type node struct {
 	Delivery  *delivery.Agent
 	Resolver  *resolver.Resolver
 	DKIM      *dkimkey.Ring
-	Gate      *gate.Gate // who is in which account; moves freeze them
+	carrier   *queue.Remote   // to other hosts
+	hosts     *delivery.Hosts // of mailboxes elsewhere
+	Gate      *gate.Gate      // who is in which account; moves freeze them
 	Log       *slog.Logger
 }
 
@@ -80,12 +82,13 @@ func (n *node) openQueue() error {
 	if err != nil {
 		return err
 	}
+	n.carrier = &queue.Remote{
+		Router:    &route.Router{Table: table, Resolver: n.Resolver, Self: n.isSelf},
+		LocalName: c.Hostname,
+	}
 	n.Queue, err = queue.Open(queue.Config{
 		Dir: filepath.Join(c.Data, "queue"), Hostname: c.Hostname, Postmaster: mail.Address(c.SMTP.Postmaster), Routes: table, Log: n.Log,
-		Carrier: delivery.Local{Agent: func() *delivery.Agent { return n.Delivery }, Next: &queue.Remote{
-			Router:    &route.Router{Table: table, Resolver: n.Resolver, Self: n.isSelf},
-			LocalName: c.Hostname,
-		}},
+		Carrier:  delivery.Local{Agent: func() *delivery.Agent { return n.Delivery }, Next: n.carrier},
 		Inject:   func(ctx context.Context, to mail.Address, r io.Reader) error { return n.Delivery.Inject(ctx, to, r) },
 		Lifetime: time.Duration(c.Queue.Lifetime), DelayNotice: time.Duration(c.Queue.DelayNotice),
 		Sessions: c.Queue.Sessions, PerHop: c.Queue.SessionsPerHost,
@@ -124,6 +127,7 @@ func (n *node) isSelf(host string, addr netip.Addr) bool {
 
 // Close closes the queue, the store and the directory.
 func (n *node) Close() error {
+	n.hosts.Close()
 	return errors.Join(n.Queue.Close(), n.Store.Close(), n.Directory.Close())
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +81,8 @@ type SMTP struct {
 	MaxMessage int64  `toml:"max-message"` // bytes
 	Separator  string `toml:"separator"`   // of sub-addresses: name+detail
 	Postmaster string `toml:"postmaster"`  // the account that gets postmaster's mail
+
+	AliasDomains map[string]string `toml:"alias-domains"` // domain -> the one of Domains it stands for
 }
 
 // Store is how much the store keeps open.
@@ -182,6 +185,11 @@ func (c *Config) complete() error {
 	}
 	for i, d := range c.Domains {
 		c.Domains[i] = mail.DomainKey(d)
+	}
+	for d, to := range c.SMTP.AliasDomains {
+		if !slices.Contains(c.Domains, mail.DomainKey(to)) {
+			return mail.Errorf(mail.KindInvalid, "%s: smtp.alias-domains: %q stands for %q, which is not among domains", c.File, d, to)
+		}
 	}
 	if c.Directory.Suffix == "" {
 		c.Directory.Suffix = "dc=" + strings.ReplaceAll(c.Domains[0], ".", ",dc=")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"expost/internal/mail"
+	"expost/internal/queue"
 	"expost/internal/store"
 )
 
@@ -20,6 +21,9 @@ type Spooled struct {
 	path      int64 // bytes of the Return-Path field at the beginning
 	trace     int64 // bytes of all trace fields
 	junk      bool  // its header says that it is spam
+	passes    int   // how often it has been on this host before
+
+	relayed []queue.Recipient // handed to hosts that give no reports themselves
 }
 
 // Size returns the bytes of the message, trace fields included.
@@ -63,6 +67,7 @@ func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled
 	h := a.headers.Get().(*header)
 	defer a.headers.Put(h)
 	h.reset(src, a.unfinished.seed, a.cfg.MaxReceived)
+	h.hostname = a.cfg.Hostname
 	if env.Foreign {
 		h.authserv = a.cfg.Hostname
 	}
@@ -81,6 +86,7 @@ func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled
 		path:      int64(len(env.returnPath())),
 		trace:     int64(len(trace)),
 		junk:      h.junk,
+		passes:    h.passes,
 	}, nil
 }
 
@@ -93,28 +99,20 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 	}
 	now := time.Now()
 	done := a.unfinished.done(s.key, now)
-	outcome := map[place]error{}
-	var todo []Target
-	for _, r := range env.Recipients {
-		for _, t := range r.Route.Targets {
-			p := t.place()
-			if _, ok := outcome[p]; ok {
-				continue
-			}
-			outcome[p] = nil
-			if !done[p] {
-				todo = append(todo, t)
-			}
+	d := &dispatch{agent: a, env: env, done: done, outcome: map[place]error{}}
+	d.send(ctx, &consignment{env: env, msg: s, routes: routesOf(env)})
+	for i := range env.Recipients {
+		for _, l := range env.Recipients[i].Route.Lists {
+			d.list(ctx, s, &env.Recipients[i], l)
+		}
+		if dec := env.Recipients[i].Route.Decision; dec != nil {
+			d.once(dec.place(), func() error { return a.decide(ctx, s, dec) })
 		}
 	}
-	for i, err := range a.deliverAll(ctx, todo, s.in, env.Junk || s.junk) {
-		outcome[todo[i].place()] = err
-	}
-	a.relay(ctx, env, s, done, outcome)
 	results := make([]error, len(env.Recipients))
 	for i, r := range env.Recipients {
 		for _, p := range r.Route.places() {
-			if err := outcome[p]; err != nil && (results[i] == nil || Permanent(results[i])) {
+			if err := d.outcome[p]; err != nil && (results[i] == nil || Permanent(results[i])) {
 				results[i] = err
 			}
 		}
@@ -122,17 +120,20 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 	}
 	accepted := Reply(results) == nil
 	if !accepted || len(done) > 0 {
-		a.unfinished.set(s.key, reached(env, results, outcome), now)
+		a.unfinished.set(s.key, reached(env, results, d.outcome), now)
 	}
 	if accepted || env.PerReply {
 		a.report(ctx, env, s, results)
+		d.reportLists(ctx, s)
+		a.answer(ctx, env, s, results)
 	}
 	return results
 }
 
 func (t *Target) place() place { return place{t.Account.ID, t.Mailbox} }
 
-// places returns where the mail of a route goes.
+// places returns where the mail of a route goes. Of a list those count whose
+// failure is the sender's to know.
 func (r *Route) places() []place {
 	var list []place
 	for _, t := range r.Targets {
@@ -140,6 +141,12 @@ func (r *Route) places() []place {
 	}
 	for _, t := range r.Remote {
 		list = append(list, t.place())
+	}
+	for _, l := range r.Lists {
+		list = append(list, l.place())
+	}
+	if r.Decision != nil {
+		list = append(list, r.Decision.place())
 	}
 	return list
 }
@@ -152,14 +159,20 @@ func reached(env *Envelope, results []error, outcome map[place]error) map[place]
 		return nil
 	}
 	done := map[place]bool{}
+	note := func(r *Route) {
+		for _, p := range r.places() {
+			if err, ok := outcome[p]; ok && err == nil {
+				done[p] = true
+			}
+		}
+	}
 	for i, r := range env.Recipients {
 		if env.PerReply && results[i] == nil {
 			continue
 		}
-		for _, p := range r.Route.places() {
-			if outcome[p] == nil {
-				done[p] = true
-			}
+		note(r.Route)
+		for _, l := range r.Route.Lists {
+			note(l.Members)
 		}
 	}
 	return done

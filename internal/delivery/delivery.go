@@ -51,31 +51,38 @@ import (
 	"expost/internal/dkimkey"
 	"expost/internal/mail"
 	"expost/internal/mailauth"
+	"expost/internal/moderation"
 	"expost/internal/queue"
 	"expost/internal/srs"
 	"expost/internal/store"
+	"expost/internal/vacation"
 )
 
 // Config says which mail is ours and how addresses are read.
 type Config struct {
-	Hostname    string       // the name in Received and Message-ID
-	Domains     []string     // domains whose mail is ours
-	Hosts       []string     // further names of this node that a mailHost may have; Hostname is one already
-	Addresses   []netip.Addr // user@[literal] is ours for these and for the address the client connected to
-	Separator   string       // between name and detail of a sub-address, "+"; empty: no sub-addresses
-	CatchAll    string       // local part of catch-all addresses, "catchall"; empty: no catch-all
-	Postmaster  mail.Address // the account that gets the mail for postmaster where no entry has that address
-	Concurrency int          // mailboxes one message is written to at once; 0: 16
-	MaxReceived int          // Received fields a message may have; 0: 50
-	Remote      Remote       // takes mail that must leave this host; nil: none does
-	Scratch     string       // folder of messages under examination; empty: the system's
+	Hostname    string            // the name in Received and Message-ID
+	Domains     []string          // domains whose mail is ours
+	Aliases     map[string]string // domains that stand for another one of ours
+	Hosts       []string          // further names of this node that a mailHost may have; Hostname is one already
+	Addresses   []netip.Addr      // user@[literal] is ours for these and for the address the client connected to
+	Separator   string            // between name and detail of a sub-address, "+"; empty: no sub-addresses
+	CatchAll    string            // local part of catch-all addresses, "catchall"; empty: no catch-all
+	Postmaster  mail.Address      // the account that gets the mail for postmaster where no entry has that address
+	Concurrency int               // mailboxes one message is written to at once; 0: 16
+	MaxReceived int               // Received fields a message may have; 0: 50
+	Remote      Remote            // takes mail that must leave this host; nil: none does
+	MailHosts   *Hosts            // takes mail for mailboxes on other hosts at once; nil: it goes through Remote
+	Scratch     string            // folder of messages under examination; empty: the system's
 
-	Verifier *mailauth.Verifier // checks the senders of other hosts; nil: nobody does
-	DMARC    DMARCPolicy
-	SPF      SPFPolicy
-	Trusted  []netip.Prefix // networks whose senders are not checked
-	Keys     *dkimkey.Ring  // signs what leaves this host; nil: nobody does
-	SRS      *srs.Rewriter  // makes senders of forwarded mail; nil: they stay as they are
+	Verifier   *mailauth.Verifier // checks the senders of other hosts; nil: nobody does
+	DMARC      DMARCPolicy
+	SPF        SPFPolicy
+	Trusted    []netip.Prefix    // networks whose senders are not checked
+	Keys       *dkimkey.Ring     // signs what leaves this host; nil: nobody does
+	Moderation *moderation.Store // messages that wait for a decision; nil: none does
+	Vacation   *vacation.Log     // whom mailboxes have answered; nil: they answer nobody
+
+	SRS *srs.Rewriter // makes senders of forwarded mail; nil: they stay as they are
 }
 
 // Remote takes mail that must leave this host. *queue.Queue is one.
@@ -87,8 +94,9 @@ type Remote interface {
 // Agent delivers. It is safe for concurrent use.
 type Agent struct {
 	cfg        Config
-	domains    map[string]bool // by mail.DomainKey
-	hosts      map[string]bool // lower case
+	domains    map[string]bool   // by mail.DomainKey
+	aliases    map[string]string // by mail.DomainKey
+	hosts      map[string]bool   // lower case
 	directory  directory.Directory
 	store      *store.Store
 	log        *slog.Logger
@@ -106,11 +114,15 @@ func New(cfg Config, dir directory.Directory, st *store.Store, log *slog.Logger)
 	}
 	a := &Agent{
 		cfg: cfg, directory: dir, store: st, log: log,
-		domains: map[string]bool{}, hosts: map[string]bool{"": true}, unfinished: newUnfinished(),
+		domains: map[string]bool{}, aliases: map[string]string{}, hosts: map[string]bool{"": true}, unfinished: newUnfinished(),
 	}
 	a.headers.New = func() any { return newHeader() }
 	for _, d := range cfg.Domains {
 		a.domains[mail.DomainKey(d)] = true
+	}
+	for d, to := range cfg.Aliases {
+		a.domains[mail.DomainKey(d)] = true
+		a.aliases[mail.DomainKey(d)] = to
 	}
 	for _, h := range append(cfg.Hosts, cfg.Hostname) {
 		a.hosts[strings.ToLower(strings.TrimSuffix(h, "."))] = true

@@ -35,12 +35,13 @@ func (a *Agent) Rewrite(ctx context.Context, env *Envelope, s *Spooled, r io.Rea
 	h := a.headers.Get().(*header)
 	defer a.headers.Put(h)
 	h.reset(r, a.unfinished.seed, a.cfg.MaxReceived)
+	h.hostname = a.cfg.Hostname
 	trace := env.trace(a.cfg.Hostname)
 	in, err := a.store.Spool(ctx, trace, h, 0)
 	if err != nil {
 		return nil, fmt.Errorf("storing the filtered message %s: %w", env.ID, err)
 	}
-	return &Spooled{in: in, key: s.key, messageID: h.messageID, path: int64(len(env.returnPath())), trace: int64(len(trace)), junk: h.junk}, nil
+	return &Spooled{in: in, key: s.key, messageID: h.messageID, path: int64(len(env.returnPath())), trace: int64(len(trace)), junk: h.junk, passes: h.passes}, nil
 }
 
 // Add makes a recipient that a content filter wants: an address here or elsewhere.

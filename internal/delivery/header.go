@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"io"
+	"strings"
 
 	"expost/internal/mail"
 	"expost/internal/mailauth"
@@ -25,6 +26,9 @@ type header struct {
 	submitted   bool
 	maxReceived int
 	received    int
+	hostname    string // this host's
+	passes      int    // Received fields that it has written
+	inReceived  bool   // within such a field that has not named its host yet
 	date, id    string // values of missing fields; emptied once the message has them
 	messageID   string // as found or added, for the log
 	junk        bool   // a content filter says that it is spam
@@ -129,10 +133,29 @@ func (h *header) piece(p []byte) error {
 			return err
 		}
 	}
+	if h.inReceived && namesHost(p, h.hostname) {
+		h.passes++
+		h.inReceived = false
+	}
 	if !h.skip {
 		h.buf = append(h.buf, p...)
 	}
 	return nil
+}
+
+// namesHost tells whether a piece of a Received field says "by hostname".
+func namesHost(p []byte, hostname string) bool {
+	for {
+		i := bytes.Index(p, []byte("by "))
+		if i < 0 {
+			return false
+		}
+		start := i == 0 || p[i-1] == ' ' || p[i-1] == '\t'
+		p = bytes.TrimLeft(p[i+3:], " \t")
+		if start && len(p) > len(hostname) && strings.EqualFold(string(p[:len(hostname)]), hostname) && strings.IndexByte(" \t\r\n;(", p[len(hostname)]) >= 0 {
+			return true
+		}
+	}
 }
 
 // begin decides what becomes of the line that starts with p.
@@ -142,7 +165,7 @@ func (h *header) begin(p []byte) error {
 	if (p[0] == ' ' || p[0] == '\t') && !first {
 		return nil // a folded line shares the fate of its field
 	}
-	h.skip = false
+	h.skip, h.inReceived = false, false
 	if p[0] == '\n' || bytes.HasPrefix(p, []byte("\r\n")) {
 		h.finish()
 		return nil
@@ -164,6 +187,7 @@ func (h *header) begin(p []byte) error {
 func (h *header) field(name, p []byte) error {
 	switch {
 	case equalFold(name, "received"):
+		h.inReceived = h.hostname != ""
 		if h.received++; h.received > h.maxReceived {
 			return refuse("5.4.6", mail.KindInvalid, "the message has passed through more than %d hosts: it goes round in a loop", h.maxReceived)
 		}

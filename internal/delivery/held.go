@@ -28,7 +28,7 @@ func (a *Agent) park(ctx context.Context, env *Envelope, s *Spooled) []error {
 	out := env.outgoing()
 	for _, r := range env.Recipients {
 		switch {
-		case len(r.Route.Targets) > 0, slices.ContainsFunc(r.Route.Remote, func(t RemoteTarget) bool { return t.Forward }):
+		case len(r.Route.Targets) > 0, len(r.Route.Lists) > 0, r.Route.Decision != nil, slices.ContainsFunc(r.Route.Remote, func(t RemoteTarget) bool { return t.Forward }):
 			out.Recipients = append(out.Recipients, queue.Recipient{Address: r.Address, Host: queue.Local, Notify: r.Notify, Original: r.Original})
 		default:
 			for _, t := range r.Route.Remote {
@@ -42,7 +42,7 @@ func (a *Agent) park(ctx context.Context, env *Envelope, s *Spooled) []error {
 	case a.cfg.Remote == nil:
 		err = refuse("4.3.5", mail.KindTemporary, "there is no queue here that could hold the message")
 	default:
-		err = a.enqueue(ctx, out, s, a.signingDomain(env, s))
+		err = a.enqueue(ctx, out, s, a.signingDomain(&consignment{env: env, msg: s}))
 	}
 	results := make([]error, len(env.Recipients))
 	for i := range results {
@@ -84,7 +84,7 @@ func (l local) Send(m *smtpclient.Message) ([]smtpclient.Reply, error) {
 	replies := make([]smtpclient.Reply, len(m.Recipients))
 	index := []int{}
 	for i, r := range m.Recipients {
-		route, err := a.Resolve(l.ctx, Query{Address: r.Address, Own: true})
+		route, err := a.Resolve(l.ctx, Query{Address: r.Address, From: m.From, Own: true})
 		if err != nil {
 			replies[i] = replyOf(err)
 			continue

@@ -22,35 +22,36 @@ func (t *RemoteTarget) place() place {
 }
 
 // relay hands a message over that leaves this host, once for all recipients
-// that get it from the same sender, and puts what became of it into outcome.
-func (a *Agent) relay(ctx context.Context, env *Envelope, s *Spooled, done map[place]bool, outcome map[place]error) {
-	var forwarded, plain parcel
-	for _, r := range env.Recipients {
-		for _, t := range r.Route.Remote {
+// that get it from the same sender.
+func (d *dispatch) relay(ctx context.Context, c *consignment) {
+	a, env := d.agent, c.env
+	var hosted, forwarded, plain parcel
+	for _, r := range c.routes {
+		for _, t := range r.Remote {
 			p := t.place()
-			if _, ok := outcome[p]; ok {
-				continue
-			}
-			outcome[p] = nil
-			if done[p] {
+			if d.knows(p) {
 				continue
 			}
 			to := &plain
-			if t.Forward && a.rewrites(env.From) {
+			switch {
+			case t.Host != "":
+				to = &hosted
+			case t.Forward && a.rewrites(env.From):
 				to = &forwarded
 			}
 			to.places = append(to.places, p)
-			to.recipients = append(to.recipients, r.remote(t))
+			to.recipients = append(to.recipients, r.recipient.remote(t))
 		}
 	}
 	out := env.outgoing()
-	plain.send(outcome, func() error {
+	a.handOver(ctx, &hosted, out, c.msg, d.outcome)
+	plain.send(d.outcome, func() error {
 		out.Recipients = plain.recipients
-		return a.enqueue(ctx, out, s, a.signingDomain(env, s))
+		return a.enqueue(ctx, out, c.msg, a.signingDomain(c))
 	})
-	forwarded.send(outcome, func() error {
+	forwarded.send(d.outcome, func() error {
 		out.Recipients, out.From = forwarded.recipients, a.cfg.SRS.Forward(env.From)
-		return a.enqueue(ctx, out, s, a.cfg.SRS.Domain())
+		return a.enqueue(ctx, out, c.msg, a.cfg.SRS.Domain())
 	})
 }
 
@@ -77,13 +78,17 @@ func (a *Agent) rewrites(from mail.Address) bool {
 	return a.cfg.SRS != nil && from != "" && !a.domains[mail.DomainKey(from.Domain())]
 }
 
-// signingDomain returns the domain that answers for a message which leaves
-// unchanged: that of its author where the author is ours; empty: nobody here does.
-func (a *Agent) signingDomain(env *Envelope, s *Spooled) string {
-	if env.Foreign || env.PerReply {
+// signingDomain returns the domain that answers for a message which leaves: that
+// of the list, or that of its author where the author is ours; empty: nobody
+// here does.
+func (a *Agent) signingDomain(c *consignment) string {
+	if c.list != nil {
+		return c.list.Address.Domain()
+	}
+	if c.env.Foreign || c.env.PerReply {
 		return ""
 	}
-	from := s.in.Message().Envelope.From
+	from := c.msg.in.Message().Envelope.From
 	if len(from) != 1 || !a.domains[mail.DomainKey(from[0].Host)] {
 		return ""
 	}

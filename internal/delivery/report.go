@@ -3,62 +3,129 @@ package delivery
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	"expost/internal/dsn"
 	"expost/internal/mail"
 )
 
-// maxReportedHeader is how much of a message's header a report shows, in bytes.
-const maxReportedHeader = 16 << 10
+// Bounds of what a report brings back of a message, in bytes.
+const (
+	maxReportedHeader = 16 << 10
+	maxReported       = 1 << 20 // a larger message comes as its header
+)
 
-// report tells a sender whose mailbox is here which of the recipients that
-// wanted it said (NOTIFY=SUCCESS, RFC 3461 §6.2.2) have the mail. It can only be
-// lost together with this process, and is no reason to refuse the mail.
+// report tells the sender which of the recipients that wanted it said
+// (NOTIFY=SUCCESS, RFC 3461 §4.1) have the mail, or have passed it on to where
+// nobody will say more (§5.2.7). It can only be lost together with this process,
+// and is no reason to refuse the mail.
 func (a *Agent) report(ctx context.Context, env *Envelope, s *Spooled, results []error) {
-	var delivered []Recipient
-	for i, r := range env.Recipients {
-		if results[i] == nil && len(r.Route.Targets) > 0 && slices.Contains(strings.Split(r.Notify, ","), "SUCCESS") {
-			delivered = append(delivered, r)
-		}
-	}
-	if len(delivered) == 0 || env.From == "" {
+	if env.From == "" {
 		return
 	}
-	route, err := a.Resolve(ctx, Query{Address: env.From})
-	if err == nil {
-		err = a.sendReport(ctx, env, s, delivered, route)
+	var to []dsn.Recipient
+	for i, r := range env.Recipients {
+		if results[i] != nil || !slices.Contains(strings.Split(r.Notify, ","), "SUCCESS") {
+			continue
+		}
+		if action, ok := r.Route.success(); ok {
+			to = append(to, dsn.Recipient{Address: r.Address, Original: r.Original, Action: action, Status: "2.0.0"})
+		}
 	}
-	if err != nil {
+	for _, r := range s.relayed {
+		if slices.Contains(strings.Split(r.Notify, ","), "SUCCESS") {
+			to = append(to, dsn.Recipient{Address: r.Address, Original: r.Original, Action: dsn.Relayed, Status: "2.0.0"})
+		}
+	}
+	if len(to) == 0 {
+		return
+	}
+	if err := a.tell(ctx, env, env.From, to, returnedOf(s)); err != nil {
 		a.log.Warn("no report of delivery could be given", slog.String("id", env.ID), slog.String("from", string(env.From)), slog.Any("error", err))
 	}
 }
 
-// sendReport delivers a report to the sender of env.
-func (a *Agent) sendReport(ctx context.Context, env *Envelope, s *Spooled, delivered []Recipient, sender *Route) error {
-	head, err := s.head()
+// success is what is said of a recipient whose mail is accepted. It is false
+// where somebody else says it: the queue, the next host, or a moderator.
+func (r *Route) success() (dsn.Action, bool) {
+	held := slices.ContainsFunc(r.Lists, func(l *ListRoute) bool { return l.Hold != HoldNot })
+	forwards := slices.ContainsFunc(r.Remote, func(t RemoteTarget) bool { return t.Forward })
+	switch {
+	case held || r.Decision != nil:
+		return "", false
+	case len(r.Lists) > 0, forwards:
+		return dsn.Expanded, true
+	case len(r.Targets) > 0:
+		return dsn.Delivered, true
+	}
+	return "", false
+}
+
+// failedRecipient is a recipient in a report of failure.
+func failedRecipient(addr mail.Address, err error) dsn.Recipient {
+	r := dsn.Recipient{Address: addr, Action: dsn.Failed, Status: "5.0.0", Reply: mail.PublicText(err), Last: time.Now()}
+	if e, ok := errors.AsType[*Error](err); ok {
+		r.Status = e.Status
+	}
+	return r
+}
+
+// returned opens a message for its report: a reader from its beginning, its
+// size, and what ends the reading.
+type returned func() (r io.Reader, size int64, end func() error, err error)
+
+// returnedOf opens a spooled message, without its Return-Path.
+func returnedOf(s *Spooled) returned {
+	return func() (io.Reader, int64, func() error, error) {
+		body, err := s.in.Open()
+		if err != nil {
+			return nil, 0, nil, fmt.Errorf("opening the message: %w", err)
+		}
+		return body.Section(s.path, body.Size()), body.Size() - s.path, body.Close, nil
+	}
+}
+
+// tell sends a report about a message.
+func (a *Agent) tell(ctx context.Context, env *Envelope, to mail.Address, about []dsn.Recipient, open returned) error {
+	text, size, end, err := open()
 	if err != nil {
 		return err
 	}
-	rep := &Envelope{
-		ID: env.ID + "R", Received: time.Now(), Client: Client{Helo: a.cfg.Hostname, Address: netip.IPv6Loopback()},
-		Recipients: []Recipient{{Address: env.From, Route: sender}}, UTF8: env.UTF8,
+	now := time.Now()
+	rep := &dsn.Report{
+		ID: env.ID + "R" + fmt.Sprint(now.UnixMilli()%1e6), Hostname: a.cfg.Hostname, From: mail.Address("postmaster@" + a.firstDomain()), To: to,
+		Date: now, Arrival: env.Received, Queue: env.ID, EnvID: env.EnvID, UTF8: env.UTF8, EightBit: true, Recipients: about,
 	}
-	msg, err := a.Spool(ctx, rep, bytes.NewReader(a.reportText(env, rep, delivered, head)))
-	if err != nil {
-		return err
+	failed := slices.ContainsFunc(about, func(r dsn.Recipient) bool { return r.Action == dsn.Failed })
+	back := dsn.Returned{Reader: text, Full: failed && env.Return != "HDRS" && size <= maxReported}
+	if !back.Full {
+		var head []byte
+		if head, err = io.ReadAll(io.LimitReader(text, maxReportedHeader)); err == nil {
+			back.Reader = bytes.NewReader(onlyHeader(head))
+		}
 	}
-	err = Reply(a.Deliver(ctx, rep, msg))
-	if closed := msg.Close(); err == nil {
-		err = closed
+	if err == nil {
+		err = a.Inject(ctx, to, rep.Reader(back))
 	}
-	return err
+	return errors.Join(err, end())
+}
+
+// onlyHeader cuts a message behind its header, or where it is longer behind a
+// whole line.
+func onlyHeader(b []byte) []byte {
+	if end := bytes.Index(b, []byte("\r\n\r\n")); end >= 0 {
+		return b[:end+2]
+	}
+	if end := bytes.LastIndex(b, []byte("\r\n")); end >= 0 {
+		return b[:end+2]
+	}
+	return nil
 }
 
 // head returns the message's header, or its beginning.
@@ -67,60 +134,7 @@ func (s *Spooled) head() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the message: %w", err)
 	}
-	end := min(s.in.Message().Parts[0].Body, maxReportedHeader)
+	end := min(s.in.Message().Parts[0].Body, maxReportedHeader*4)
 	head, err := io.ReadAll(body.Section(0, end))
-	if closed := body.Close(); err == nil {
-		err = closed
-	}
-	return head, err
-}
-
-// reportText is a multipart/report (RFC 6522, RFC 3464).
-func (a *Agent) reportText(env, rep *Envelope, delivered []Recipient, head []byte) []byte {
-	var b bytes.Buffer
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
-	boundary := rand.Text()
-	line("From: Mail Delivery System <postmaster@%s>", a.firstDomain())
-	line("To: <%s>", mail.QuotedAddress(env.From))
-	line("Subject: Your message was delivered")
-	line("Date: %s", rep.Received.Format(dateLayout))
-	line("Message-ID: <%s@%s>", rep.ID, a.cfg.Hostname)
-	line("Auto-Submitted: auto-generated")
-	line("MIME-Version: 1.0")
-	line("Content-Type: multipart/report; report-type=delivery-status; boundary=%q", boundary)
-	line("\r\n--%s\r\nContent-Type: text/plain; charset=utf-8\r\n", boundary)
-	line("As you asked, %s tells you that your message is in the mailbox of\r\n", a.cfg.Hostname)
-	for _, r := range delivered {
-		line("    %s", r.Address)
-	}
-	kind := "message/delivery-status"
-	if env.UTF8 {
-		kind = "message/global-delivery-status" // RFC 6533 §3
-	}
-	line("\r\n--%s\r\nContent-Type: %s\r\n", boundary, kind)
-	if env.EnvID != "" {
-		line("Original-Envelope-Id: %s", env.EnvID)
-	}
-	line("Reporting-MTA: dns; %s\r\nArrival-Date: %s", a.cfg.Hostname, env.Received.Format(dateLayout))
-	for _, r := range delivered {
-		line("")
-		if r.Original != "" {
-			line("Original-Recipient: %s", r.Original)
-		}
-		line("Final-Recipient: %s; %s\r\nAction: delivered\r\nStatus: 2.0.0", addressType(r.Address), mail.QuotedAddress(r.Address))
-	}
-	line("\r\n--%s\r\nContent-Type: text/rfc822-headers\r\n", boundary)
-	b.Write(head)
-	line("\r\n--%s--", boundary)
-	return b.Bytes()
-}
-
-// addressType names the form of an address in a report.
-func addressType(a mail.Address) string {
-	for i := range len(a) {
-		if a[i] >= 0x80 {
-			return "utf-8"
-		}
-	}
-	return "rfc822"
+	return head, errors.Join(err, body.Close())
 }

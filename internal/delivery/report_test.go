@@ -10,6 +10,7 @@ import (
 
 	"expost/internal/mail"
 	"expost/internal/message"
+	"expost/internal/store"
 )
 
 // TestSuccessReport checks what a sender who asked for it is told.
@@ -53,7 +54,7 @@ func TestSuccessReport(t *testing.T) {
 				t.Fatalf("%d reports, want %d", got, tt.reports)
 			}
 			if tt.reports > 0 {
-				checkReport(t, a.reportText(env, env, env.Recipients, []byte("Subject: x\r\n\r\n")))
+				checkReport(t, []byte(texts(t, a.store, "example.org/ann", mail.Inbox)[0]))
 			}
 		})
 	}
@@ -72,8 +73,8 @@ func checkReport(t *testing.T, text []byte) {
 		t.Errorf("parts: %v", types)
 	}
 	for _, want := range []string{
-		"Original-Envelope-Id: order 7\r\n", "Original-Recipient: rfc822;robert@example.org\r\n",
-		"Final-Recipient: rfc822; bob@example.org\r\nAction: delivered\r\nStatus: 2.0.0\r\n", "Auto-Submitted: auto-generated\r\n", "\r\n\r\nSubject: x\r\n",
+		"Original-Envelope-Id: order 7\r\n", "Original-Recipient: rfc822; robert@example.org\r\n",
+		"Final-Recipient: rfc822; bob@example.org\r\nAction: delivered\r\nStatus: 2.0.0\r\n", "Auto-Submitted: auto-replied\r\n", "\r\nSubject: x\r\n",
 	} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -82,4 +83,37 @@ func checkReport(t *testing.T, text []byte) {
 	if bytes.Contains(text, []byte("private")) {
 		t.Error("the report shows the body")
 	}
+}
+
+// texts returns the messages of a mailbox.
+func texts(t *testing.T, st *store.Store, id mail.AccountID, box string) []string {
+	t.Helper()
+	ctx := context.Background()
+	acct, err := st.Open(ctx, id)
+	if mail.KindOf(err) == mail.KindNotExist {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer acct.Release()
+	v, err := acct.Examine(ctx, box)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	var list []string
+	for i := range v.Snapshot().Len() {
+		body, err := acct.Body(ctx, v.Snapshot().At(i+1).Email)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if _, err := body.WriteTo(&b); err != nil {
+			t.Fatal(err)
+		}
+		body.Close()
+		list = append(list, b.String())
+	}
+	return list
 }

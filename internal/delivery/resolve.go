@@ -8,6 +8,8 @@ import (
 
 	"expost/internal/directory"
 	"expost/internal/mail"
+	"expost/internal/moderation"
+	"expost/internal/route"
 	"expost/internal/srs"
 )
 
@@ -22,16 +24,24 @@ const (
 type Query struct {
 	Address mail.Address       // as the client wrote it; "postmaster" may stand without a domain
 	Local   netip.Addr         // the address the client connected to
+	From    mail.Address       // the reverse-path
 	Sender  *directory.Account // who is logged in; nil: nobody
+	Foreign bool               // nobody vouches for From: the client is another host
 	Own     bool               // the mail is this host's own, as reports are
-	Null    bool               // the mail has the null sender: it is a report
+	Helo    string             // what the client calls itself; empty: not told
+
+	decided   mail.Address     // the list whose decision on the message is known
+	decidedBy moderation.Stage // and whose decision it was
 }
 
 // Route is what a recipient address stands for.
 type Route struct {
-	Targets []Target
-	Remote  []RemoteTarget
-	Skipped []mail.Address // forwards that lead out of this server, while a mailbox here keeps the mail
+	Targets  []Target
+	Remote   []RemoteTarget
+	Lists    []*ListRoute
+	Replies  []*directory.Account // who answer by themselves (deliveryMode reply)
+	Decision *Decision            // the mail decides on a message that is held
+	Skipped  []mail.Address       // forwards that lead out of this server, while a mailbox here keeps the mail
 }
 
 // Target is a mailbox that gets the mail.
@@ -54,21 +64,35 @@ func (a *Agent) Resolve(ctx context.Context, q Query) (*Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	acct, detail, err := a.find(ctx, addr)
+	f, err := a.find(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
-	if acct == nil && a.cfg.SRS != nil && srs.IsRewritten(addr) && a.domains[mail.DomainKey(addr.Domain())] {
+	ours := a.domains[mail.DomainKey(addr.Domain())]
+	if f.isNothing() && (ours || q.Sender != nil) {
+		if f, err = a.findLegacy(ctx, q, addr); err != nil {
+			return nil, err
+		}
+	}
+	r := newResolution(a, &q)
+	switch {
+	case f.decision != nil:
+		r.route.Decision = f.decision
+		return r.route, nil
+	case f.account != nil:
+		err = r.add(ctx, f.account, f.detail, 0)
+	case f.list != nil:
+		err = r.addList(ctx, f.list, 0)
+	case f.outside != "" && a.cfg.Remote != nil:
+		r.route.Remote = []RemoteTarget{{Address: f.outside}}
+	case ours && a.cfg.SRS != nil && srs.IsRewritten(addr):
 		return a.resolveRewritten(q, addr)
+	case !ours && a.cfg.Remote != nil && (q.Sender != nil || q.Own):
+		r.route.Remote = []RemoteTarget{{Address: addr}}
+	default:
+		err = a.unknown(q, addr)
 	}
-	if acct == nil && a.cfg.Remote != nil && (q.Sender != nil || q.Own) && !a.domains[mail.DomainKey(addr.Domain())] {
-		return &Route{Remote: []RemoteTarget{{Address: addr}}}, nil
-	}
-	if acct == nil {
-		return nil, a.unknown(q, addr)
-	}
-	r := &resolution{agent: a, seen: map[mail.AccountID]bool{}, route: &Route{}}
-	if err := r.add(ctx, acct, detail, 0); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return r.route, nil
@@ -81,13 +105,14 @@ func (a *Agent) resolveRewritten(q Query, addr mail.Address) (*Route, error) {
 	if err != nil {
 		return nil, &Error{Status: "5.1.1", Err: mail.WrapError(mail.KindNotExist, err, "%s leads nowhere (any more)", addr)}
 	}
-	if !q.Null || a.cfg.Remote == nil {
+	if q.From != "" || a.cfg.Remote == nil {
 		return nil, refuse("5.7.1", mail.KindPermission, "%s is for reports about mail that was forwarded, and nothing else", addr)
 	}
 	return &Route{Remote: []RemoteTarget{{Address: back}}}, nil
 }
 
-// canonical gives "postmaster" and a local address literal the first of our domains.
+// canonical gives "postmaster" and a local address literal the first of our
+// domains, and an address in an alias domain the domain it stands for.
 func (a *Agent) canonical(q Query) (mail.Address, error) {
 	addr := q.Address
 	if strings.EqualFold(string(addr), "postmaster") {
@@ -95,7 +120,7 @@ func (a *Agent) canonical(q Query) (mail.Address, error) {
 	}
 	domain := addr.Domain()
 	if !strings.HasPrefix(domain, "[") {
-		return addr, nil
+		return a.unalias(addr), nil
 	}
 	ip, err := parseLiteral(domain)
 	if err != nil {
@@ -105,6 +130,14 @@ func (a *Agent) canonical(q Query) (mail.Address, error) {
 		return mail.Address(addr.Local() + "@" + a.firstDomain()), nil
 	}
 	return addr, nil
+}
+
+// unalias returns an address with the domain that its own stands for.
+func (a *Agent) unalias(addr mail.Address) mail.Address {
+	if to, ok := a.aliases[mail.DomainKey(addr.Domain())]; ok {
+		return mail.Address(addr.Local() + "@" + to)
+	}
+	return addr
 }
 
 func (a *Agent) firstDomain() string {
@@ -124,20 +157,56 @@ func parseLiteral(s string) (netip.Addr, error) {
 	return ip.Unmap(), err
 }
 
-// find returns the account that an address names, and the detail where it is a
-// sub-address; nil where there is none. An address of an account is ours
-// whatever its domain; the other forms need one of our domains.
-func (a *Agent) find(ctx context.Context, addr mail.Address) (*directory.Account, string, error) {
-	acct, err := a.lookup(ctx, addr)
-	if acct != nil || err != nil || !a.domains[mail.DomainKey(addr.Domain())] {
-		return acct, "", err
+// found is what an address names.
+type found struct {
+	account  *directory.Account
+	detail   string // of a sub-address
+	list     *directory.List
+	decision *Decision
+	outside  mail.Address // a contact's, elsewhere
+}
+
+func (f *found) isNothing() bool {
+	return f.account == nil && f.list == nil && f.decision == nil && f.outside == ""
+}
+
+// find returns what an address names. An address of an account or a list is
+// ours whatever its domain; the other forms need one of our domains.
+func (a *Agent) find(ctx context.Context, addr mail.Address) (found, error) {
+	f, err := a.findExact(ctx, addr)
+	if !f.isNothing() || err != nil || !a.domains[mail.DomainKey(addr.Domain())] {
+		return f, err
 	}
-	for _, f := range a.fallbacks(addr) {
-		if acct, err := a.lookup(ctx, f.addr); acct != nil || err != nil {
-			return acct, f.detail, err
+	if f.decision = a.decisionOf(addr); f.decision != nil {
+		return f, nil
+	}
+	for _, b := range a.fallbacks(addr) {
+		f, err := a.findExact(ctx, b.addr)
+		if !f.isNothing() || err != nil {
+			f.detail = b.detail
+			return f, err
 		}
 	}
-	return nil, "", nil
+	return found{}, nil
+}
+
+// findExact returns the account or list that has the address.
+func (a *Agent) findExact(ctx context.Context, addr mail.Address) (found, error) {
+	acct, err := a.lookup(ctx, addr)
+	if acct != nil || err != nil {
+		return found{account: acct}, err
+	}
+	list, err := directory.ListByAddress(ctx, a.directory, addr)
+	switch mail.KindOf(err) {
+	case mail.KindNotExist:
+		return found{}, nil
+	case mail.KindConflict:
+		return found{}, &Error{Status: "4.3.5", Err: mail.WrapError(mail.KindTemporary, err, "several groups have the address %s", addr)}
+	}
+	if err != nil {
+		return found{}, errDirectory(err)
+	}
+	return found{list: list}, nil
 }
 
 // lookup is Directory.Resolve with nil for an address that nobody has.
@@ -149,7 +218,11 @@ func (a *Agent) lookup(ctx context.Context, addr mail.Address) (*directory.Accou
 	case mail.KindOf(err) == mail.KindNotExist:
 		return nil, nil
 	}
-	return nil, &Error{Status: "4.3.0", Err: mail.WrapError(mail.KindTemporary, err, "the directory does not answer, try again later")}
+	return nil, errDirectory(err)
+}
+
+func errDirectory(err error) error {
+	return &Error{Status: "4.3.0", Err: mail.WrapError(mail.KindTemporary, err, "the directory does not answer, try again later")}
 }
 
 type fallback struct {
@@ -212,8 +285,18 @@ func (a *Agent) unknown(q Query, addr mail.Address) error {
 // resolution collects the targets of one recipient.
 type resolution struct {
 	agent *Agent
+	query *Query
 	seen  map[mail.AccountID]bool
+	lists map[string]bool // by DN, shared by all of a recipient
+	top   *Route          // where lists go that are sent to by themselves
 	route *Route
+	limit int
+}
+
+func newResolution(a *Agent, q *Query) *resolution {
+	r := &resolution{agent: a, query: q, seen: map[mail.AccountID]bool{}, lists: map[string]bool{}, route: &Route{}, limit: maxTargets}
+	r.top = r.route
+	return r
 }
 
 // add puts an account and those it forwards to into the route.
@@ -228,15 +311,15 @@ func (r *resolution) add(ctx context.Context, acct *directory.Account, detail st
 	case directory.StatusDeleted:
 		return refuse("5.1.1", mail.KindNotExist, "there is no mailbox %s here", acct.Address)
 	}
-	if !r.agent.hosts[acct.Host] && r.agent.cfg.Remote != nil {
-		return r.addRemote(acct, RemoteTarget{Address: acct.Address, Host: acct.Host})
-	}
 	if !r.agent.hosts[acct.Host] {
-		return refuse("4.4.4", mail.KindTemporary, "the mailbox %s is on %s, and this server does not pass mail on to it", acct.Address, acct.Host)
+		return r.addHosted(acct)
+	}
+	if hasMode(acct, "reply") {
+		r.route.Replies = append(r.route.Replies, acct)
 	}
 	keeps := !hasMode(acct, "nolocal", "nombox", "forwardonly")
 	if keeps || len(acct.Forward) == 0 || hasMode(acct, "noforward") {
-		if err := r.room(acct); err != nil {
+		if err := r.room(string(acct.Address)); err != nil {
 			return err
 		}
 		r.route.Targets = append(r.route.Targets, Target{Account: acct, Mailbox: detail})
@@ -248,17 +331,39 @@ func (r *resolution) add(ctx context.Context, acct *directory.Account, detail st
 	return r.forward(ctx, acct, keeps, depth)
 }
 
+// addHosted puts an account into the route whose mailbox is on another host.
+// Where the mail comes from that very host, each of the two holds the mailbox
+// for the other's, and the mail would go to and fro for ever.
+func (r *resolution) addHosted(acct *directory.Account) error {
+	if r.agent.cfg.Remote == nil {
+		return refuse("4.4.4", mail.KindTemporary, "the mailbox %s is on %s, and this server does not pass mail on to it", acct.Address, acct.Host)
+	}
+	if r.query.Helo != "" && strings.EqualFold(r.query.Helo, hostOf(acct.Host)) {
+		return refuse("5.4.6", mail.KindInvalid, "the mailbox %s is on %s for this server, and here for that one: mail for it goes round in a loop", acct.Address, acct.Host)
+	}
+	return r.addRemote(string(acct.Address), RemoteTarget{Address: acct.Address, Host: acct.Host})
+}
+
+// hostOf returns the name in a mailHost, which may have a port and a protocol.
+func hostOf(mailHost string) string {
+	if relay, err := route.ParseRelay(mailHost); err == nil {
+		return relay.Host
+	}
+	return mailHost
+}
+
 // room tells whether the recipient may stand for one more mailbox.
-func (r *resolution) room(acct *directory.Account) error {
-	if len(r.route.Targets)+len(r.route.Remote) >= maxTargets {
-		return refuse("5.4.6", mail.KindInvalid, "%s stands for more than %d mailboxes", acct.Address, maxTargets)
+func (r *resolution) room(name string) error {
+	if len(r.route.Targets)+len(r.route.Remote) >= r.limit {
+		return refuse("5.4.6", mail.KindInvalid, "%s stands for more than %d mailboxes", name, r.limit)
 	}
 	return nil
 }
 
-// addRemote puts an address elsewhere into the route, for the sake of acct.
-func (r *resolution) addRemote(acct *directory.Account, t RemoteTarget) error {
-	if err := r.room(acct); err != nil {
+// addRemote puts an address elsewhere into the route, for the sake of the
+// address or list name.
+func (r *resolution) addRemote(name string, t RemoteTarget) error {
+	if err := r.room(name); err != nil {
 		return err
 	}
 	r.route.Remote = append(r.route.Remote, t)
@@ -285,17 +390,19 @@ func (r *resolution) follow(ctx context.Context, from *directory.Account, addr m
 	if depth >= maxForwardDepth {
 		return refuse("5.4.6", mail.KindInvalid, "%s is forwarded more than %d times", from.Address, maxForwardDepth)
 	}
-	acct, detail, err := r.agent.find(ctx, addr)
-	if err != nil {
+	addr = r.agent.unalias(addr)
+	f, err := r.agent.find(ctx, addr)
+	switch {
+	case err != nil:
 		return err
+	case f.account != nil:
+		return r.add(ctx, f.account, f.detail, depth+1)
+	case f.list != nil:
+		return r.addList(ctx, f.list, depth+1)
+	case r.agent.cfg.Remote != nil && !r.agent.domains[mail.DomainKey(addr.Domain())]:
+		return r.addRemote(string(from.Address), RemoteTarget{Address: addr, Forward: true})
 	}
-	if acct == nil && r.agent.cfg.Remote != nil && !r.agent.domains[mail.DomainKey(addr.Domain())] {
-		return r.addRemote(from, RemoteTarget{Address: addr, Forward: true})
-	}
-	if acct == nil {
-		return refuse("4.4.4", mail.KindTemporary, "the mail of %s is forwarded to where this server cannot send", from.Address)
-	}
-	return r.add(ctx, acct, detail, depth+1)
+	return refuse("4.4.4", mail.KindTemporary, "the mail of %s is forwarded to where this server cannot send", from.Address)
 }
 
 // hasMode tells whether the account has one of the deliveryModes.

@@ -118,6 +118,12 @@ func describe(r *Route, err error) string {
 		}
 		words = append(words, w)
 	}
+	for _, t := range r.Remote {
+		words = append(words, ">"+string(t.Address))
+	}
+	for _, l := range r.Lists {
+		words = append(words, "["+nameOf(l.List)+" "+describe(l.Members, nil)+"]")
+	}
 	for _, s := range r.Skipped {
 		words = append(words, "!"+string(s))
 	}

@@ -48,6 +48,7 @@ func AccountOf(e *ldap.Entry) (*Account, bool) {
 		Modes:      e.Values("deliveryMode"),
 		Quota:      mail.Quota{Bytes: number(e, "mailQuotaSize"), Messages: number(e, "mailQuotaCount")},
 		MaxMessage: number(e, "mailSizeMax"),
+		Reply:      e.Value("mailReplyText"),
 		Shared:     strings.EqualFold(e.Value("mailboxType"), "shared"),
 		SendAs:     parseDNs(e.Values(string(SendAsAttr))),
 		OnBehalf:   parseDNs(e.Values(string(OnBehalfAttr))),

@@ -34,7 +34,8 @@ type Account struct {
 	Status     Status
 	Modes      []string // deliveryMode
 	Quota      mail.Quota
-	MaxMessage int64 // mailSizeMax, bytes; 0: no limit
+	MaxMessage int64  // mailSizeMax, bytes; 0: no limit
+	Reply      string // mailReplyText, sent by deliveryMode reply
 
 	Shared   bool      // mailboxType is shared: nobody logs in, others have rights
 	SendAs   []ldap.DN // mailSendAs: people and groups who may send as this account

@@ -25,7 +25,8 @@ const (
 	Failed    Action = "failed"
 	Delayed   Action = "delayed"
 	Delivered Action = "delivered"
-	Relayed   Action = "relayed" // to a server that gives no reports itself
+	Relayed   Action = "relayed"  // to a server that gives no reports itself
+	Expanded  Action = "expanded" // to the members of a list, or to where it is forwarded
 )
 
 // Recipient is one recipient of the report's message.
@@ -122,7 +123,7 @@ func (r *Report) international() bool {
 
 // worst returns the action that the subject speaks of.
 func (r *Report) worst() Action {
-	for _, a := range []Action{Failed, Delayed, Relayed} {
+	for _, a := range []Action{Failed, Delayed, Relayed, Expanded} {
 		for _, to := range r.Recipients {
 			if to.Action == a {
 				return a
@@ -136,6 +137,7 @@ func (r *Report) header(w *writer, boundary string) {
 	subject := map[Action]string{
 		Failed: "Your message could not be delivered", Delayed: "Your message is delayed",
 		Relayed: "Your message was handed on", Delivered: "Your message was delivered",
+		Expanded: "Your message was passed on",
 	}[r.worst()]
 	if r.Double {
 		subject = "A report could not be delivered"
@@ -171,6 +173,7 @@ func (r *Report) text() string {
 		{Failed, "Your message was not delivered to"},
 		{Delayed, "Your message is not delivered yet; you need not send it again. It goes on being\r\ntried for"},
 		{Relayed, "Your message was handed to a server that will not say more about it, for"},
+		{Expanded, "Your message was passed on to the members of, or to where mail is forwarded by"},
 		{Delivered, "Your message was delivered to"},
 	} {
 		r.people(w, part.action, part.text)

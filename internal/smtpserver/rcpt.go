@@ -75,7 +75,9 @@ func (c *conn) recipient(ctx context.Context, to *delivery.Recipient, path strin
 		}
 		to.Address = addr
 	}
-	route, err := c.cfg.Delivery.Resolve(ctx, delivery.Query{Address: to.Address, Local: c.local, Sender: c.account, Null: c.env.From == ""})
+	route, err := c.cfg.Delivery.Resolve(ctx, delivery.Query{
+		Address: to.Address, Local: c.local, From: c.env.From, Sender: c.account, Foreign: c.env.Foreign, Helo: c.helo,
+	})
 	if err == nil {
 		to.Route = route
 		err = c.cfg.Delivery.Room(ctx, route, c.env.Size)

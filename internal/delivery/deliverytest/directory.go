@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"expost/internal/directory"
+	"expost/internal/ldap"
 	"expost/internal/mail"
 )
 
@@ -62,4 +63,16 @@ func (d *Directory) Login(ctx context.Context, login, password string) (*directo
 		return nil, mail.Errorf(mail.KindAuth, "wrong login or password")
 	}
 	return a, nil
+}
+
+// Suffix is that of an empty tree.
+func (d *Directory) Suffix() ldap.DN { return nil }
+
+// Search finds nothing: there are only accounts. It fails while the directory
+// is away.
+func (d *Directory) Search(context.Context, directory.Identity, *ldap.SearchRequest, func(*ldap.Entry) error) error {
+	if d.away.Load() {
+		return ldap.Errorf(ldap.Unavailable, "the directory is away")
+	}
+	return nil
 }

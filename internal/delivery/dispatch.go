@@ -1,0 +1,254 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"expost/internal/directory"
+	"expost/internal/dsn"
+	"expost/internal/mail"
+)
+
+// dispatch is the delivery of one message: as it came, and once more for each
+// list among its recipients, whose members get it with the list's header. A
+// mailbox that it reaches in several ways gets it once.
+type dispatch struct {
+	agent   *Agent
+	env     *Envelope
+	done    map[place]bool // what has the message from an earlier try
+	outcome map[place]error
+	failed  []listFailures
+}
+
+// consignment is a message in one form, and where it goes in that form.
+type consignment struct {
+	env    *Envelope
+	msg    *Spooled
+	list   *directory.List // whose form it is; nil: as it came
+	routes []consigned
+}
+
+// consigned is a route with the recipient it is of.
+type consigned struct {
+	*Route
+	recipient *Recipient
+}
+
+func routesOf(env *Envelope) []consigned {
+	var list []consigned
+	for i := range env.Recipients {
+		list = append(list, consigned{env.Recipients[i].Route, &env.Recipients[i]})
+	}
+	return list
+}
+
+// knows tells whether a place is dealt with already, and takes note of it.
+func (d *dispatch) knows(p place) bool {
+	if _, ok := d.outcome[p]; ok {
+		return true
+	}
+	d.outcome[p] = nil
+	return d.done[p]
+}
+
+// once does what belongs to a place, unless that was done.
+func (d *dispatch) once(p place, do func() error) {
+	if !d.knows(p) {
+		d.outcome[p] = do()
+	}
+}
+
+// send delivers a consignment to the mailboxes here and elsewhere.
+func (d *dispatch) send(ctx context.Context, c *consignment) {
+	var todo []Target
+	for _, r := range c.routes {
+		for _, t := range r.Targets {
+			if !d.knows(t.place()) {
+				todo = append(todo, t)
+			}
+		}
+	}
+	for i, err := range d.agent.deliverAll(ctx, todo, c.msg.in, d.env.Junk || c.msg.junk) {
+		d.outcome[todo[i].place()] = err
+	}
+	d.relay(ctx, c)
+}
+
+// place names a list among those that have a message: no account has such an ID.
+func (l *ListRoute) place() place {
+	return place{mail.AccountID(dnKey(l.List)), "\x00list"}
+}
+
+// list sends the message to the members of a list, or holds it. Members that
+// cannot have it for good, or whose mailbox is full, are not the reason to send
+// it to all others again: their failure is reported. Any other failure is the
+// list's, and the message comes again for those members that do not have it.
+func (d *dispatch) list(ctx context.Context, s *Spooled, r *Recipient, l *ListRoute) {
+	if l.Hold != HoldNot {
+		d.once(l.place(), func() error { return d.agent.hold(ctx, d.env, s, r, l) })
+		return
+	}
+	if d.knows(l.place()) {
+		return
+	}
+	c, err := d.agent.forList(ctx, d.env, s, l)
+	if err != nil {
+		d.outcome[l.place()] = err
+		return
+	}
+	d.send(ctx, c)
+	failures := listFailures{list: l.List, from: c.env.From, failed: l.Failed}
+	for _, p := range l.Members.places() {
+		err := d.outcome[p]
+		switch {
+		case err == nil:
+		case Permanent(err) || mail.KindOf(err) == mail.KindQuota:
+			failures.failed = append(failures.failed, Failure{l.Members.addressOf(p), err})
+		default:
+			d.outcome[l.place()] = err
+		}
+	}
+	if len(failures.failed) > 0 {
+		d.failed = append(d.failed, failures)
+	}
+	if err := c.msg.Close(); err != nil {
+		d.agent.log.Warn("dropping a spooled message", slog.String("id", d.env.ID), slog.Any("error", err))
+	}
+}
+
+// addressOf returns the address of a place of the route.
+func (r *Route) addressOf(p place) mail.Address {
+	for _, t := range r.Targets {
+		if t.place() == p {
+			return t.Account.Address
+		}
+	}
+	for _, t := range r.Remote {
+		if t.place() == p {
+			return t.Address
+		}
+	}
+	return ""
+}
+
+// maxListLoops is how many lists a message may have gone through.
+const maxListLoops = 20
+
+// forList makes the message in the form in which members of a list get it.
+func (a *Agent) forList(ctx context.Context, env *Envelope, s *Spooled, l *ListRoute) (*consignment, error) {
+	head, err := s.fields()
+	if err != nil {
+		return nil, err
+	}
+	self := nameOf(l.List)
+	visited := head["x-list-member-of"]
+	for _, v := range visited {
+		if strings.EqualFold(v, self) {
+			return nil, refuse("5.4.6", mail.KindInvalid, "the message has been on the list %s before: it goes round in a loop", self)
+		}
+	}
+	if len(visited) >= maxListLoops {
+		return nil, refuse("5.4.6", mail.KindInvalid, "the message has been on more than %d lists", maxListLoops)
+	}
+	sub := *env
+	sub.Recipients = nil
+	if len(l.List.Bounces) > 0 && env.From != "" {
+		sub.From = l.List.Bounces[0]
+	}
+	prefix := sub.returnPath() + listHeader(l.List, head)
+	body, err := s.in.Open()
+	if err != nil {
+		return nil, fmt.Errorf("opening the message: %w", err)
+	}
+	in, err := a.store.Spool(ctx, []byte(prefix), body.Section(s.path, body.Size()), 0)
+	if err = errors.Join(err, body.Close()); err != nil {
+		return nil, fmt.Errorf("making the message of the list %s: %w", self, err)
+	}
+	msg := &Spooled{in: in, key: s.key, messageID: s.messageID, path: int64(len(sub.returnPath())), trace: int64(len(prefix)), passes: s.passes, junk: s.junk}
+	to := &Recipient{Address: l.List.Address, Notify: "FAILURE"}
+	return &consignment{env: &sub, msg: msg, list: l.List, routes: []consigned{{l.Members, to}}}, nil
+}
+
+// listHeader returns the fields that a list adds (RFC 2369, RFC 2919), but for
+// those that the message has from a list before.
+func listHeader(l *directory.List, head map[string][]string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "X-List-Member-Of: %s\r\n", word(nameOf(l)))
+	if l.Address == "" || len(head["list-id"]) > 0 {
+		return b.String()
+	}
+	id := strings.Map(func(r rune) rune {
+		if r < 0x80 && (r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_') {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(l.Address.Local()))
+	fmt.Fprintf(&b, "List-Id: <%s.%s>\r\n", id, word(l.Address.Domain()))
+	if strings.IndexFunc(string(l.Address), func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '<' || r == '>' || r == '%' || r == '?' }) < 0 {
+		fmt.Fprintf(&b, "List-Post: <mailto:%s>\r\n", l.Address)
+	}
+	if len(head["precedence"]) == 0 {
+		b.WriteString("Precedence: list\r\n")
+	}
+	return b.String()
+}
+
+// listFailures are the members of a list that do not get a message.
+type listFailures struct {
+	list   *directory.List
+	from   mail.Address // who is told
+	failed []Failure
+}
+
+// reportLists tells whoever a list's reports go to which members do not get
+// the message.
+func (d *dispatch) reportLists(ctx context.Context, s *Spooled) {
+	for _, f := range d.failed {
+		var to []dsn.Recipient
+		for _, m := range f.failed {
+			d.agent.log.Warn("a member of a list does not get a message", slog.String("id", d.env.ID),
+				slog.String("list", nameOf(f.list)), slog.String("to", string(m.Address)), slog.Any("reason", m.Err))
+			to = append(to, failedRecipient(m.Address, m.Err))
+		}
+		if f.from == "" {
+			continue
+		}
+		if err := d.agent.tell(ctx, d.env, f.from, to, returnedOf(s)); err != nil {
+			d.agent.log.Warn("no report on the members of a list could be given", slog.String("id", d.env.ID), slog.Any("error", err))
+		}
+	}
+}
+
+// fields returns the fields of a message's header by their names in lower case,
+// each unfolded; of a long header the beginning.
+func (s *Spooled) fields() (map[string][]string, error) {
+	head, err := s.head()
+	if err != nil {
+		return nil, err
+	}
+	fields := map[string][]string{}
+	name := ""
+	for len(head) > 0 {
+		line, rest, _ := bytes.Cut(head, []byte("\n"))
+		head = rest
+		text := strings.TrimRight(string(line), "\r")
+		if text != "" && (text[0] == ' ' || text[0] == '\t') {
+			if list := fields[name]; len(list) > 0 {
+				list[len(list)-1] += " " + strings.TrimSpace(text)
+			}
+			continue
+		}
+		n := fieldName([]byte(text))
+		if n == nil {
+			break
+		}
+		name = strings.ToLower(string(n))
+		_, value, _ := strings.Cut(text, ":")
+		fields[name] = append(fields[name], strings.TrimSpace(value))
+	}
+	return fields, nil
+}
