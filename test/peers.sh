@@ -3,11 +3,14 @@
 # Anywhere else it does nothing: tests whose peer is missing say so and skip.
 set -eu
 peers=(dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix slapd ldap-utils libsasl2-modules isync swaks libnet-ssleay-perl
-  libauthen-sasl-perl mutt curl openssl zstd pst-utils pff-tools opendkim-tools opendkim rspamd clamav-daemon clamav-milter)
+  libauthen-sasl-perl mutt curl courier-base libgamin0 libidn12 openssl zstd pst-utils pff-tools opendkim-tools opendkim rspamd clamav-daemon clamav-milter)
 missing=()
 for p in "${peers[@]}"; do
   dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
 done
+# Debian's IMAP servers conflict with one another: Courier's is unpacked beside.
+courier=/opt/expost-peers/courier
+[ -x $courier/usr/bin/imapd ] || missing+=(courier-imap)
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "peers: ${missing[*]} not installed; the tests that need them will skip" >&2
@@ -20,6 +23,12 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
   trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 fi
 export DEBIAN_FRONTEND=noninteractive
-printf '%s\n' 'postfix postfix/main_mailer_type select No configuration' 'slapd slapd/no_configuration boolean true' | debconf-set-selections
+printf '%s\n' 'postfix postfix/main_mailer_type select No configuration' 'slapd slapd/no_configuration boolean true' 'courier-base courier-base/webadmin-configmode boolean false' | debconf-set-selections
 apt-get update -qq
-apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+packages=()
+for p in "${missing[@]}"; do [ "$p" = courier-imap ] || packages+=("$p"); done
+[ ${#packages[@]} -eq 0 ] || apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
+if [ ! -x $courier/usr/bin/imapd ]; then
+  mkdir -p $courier
+  (cd $courier && apt-get download -qq courier-imap && dpkg -x courier-imap_*.deb . && rm courier-imap_*.deb)
+fi

@@ -121,7 +121,7 @@ func (p *pass) survey(ctx context.Context) ([]*folderRow, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the target's folders: %w", err)
 	}
-	rows, err := p.ledger.sync(ctx, p.row.id, folders)
+	rows, err := p.ledger.sync(ctx, p.row.id, folders, namesAt(p.dst))
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +149,10 @@ func (p *pass) survey(ctx context.Context) ([]*folderRow, error) {
 // left, and takes back what the ledger says of a target that was replaced.
 func (p *pass) needsWork(ctx context.Context, f *folderRow, targets map[string]Folder) (bool, error) {
 	t, exists := targets[f.target]
+	f.occupied = t.State.Messages > 0
+	if p.row.stage == StageMoved {
+		return p.needsStragglers(ctx, f, exists && t.State.UIDValidity == f.adopted)
+	}
 	if f.adopted != 0 && (!exists || t.State.UIDValidity != f.adopted || t.State.UIDNext <= f.top) {
 		p.opt.Log.Warn("the target's folder is not the one that was filled: copying it again", "target", p.user.Target, "folder", f.target)
 		return true, p.ledger.forget(ctx, p.row.id, f)
@@ -165,6 +169,21 @@ func (p *pass) needsWork(ctx context.Context, f *folderRow, targets map[string]F
 	}
 	c, err := p.ledger.counts(ctx, f.id)
 	return c.Aside+c.Seen > 0, err
+}
+
+// needsStragglers tells whether the source's folder may have something new
+// though the account has moved. What became of the target's folder meanwhile is
+// its user's doing.
+func (p *pass) needsStragglers(ctx context.Context, f *folderRow, same bool) (bool, error) {
+	if !same {
+		f.adopted, f.merged, f.base, f.top = 0, "", 0, 0
+	}
+	s := f.State
+	if f.NoItems || f.settled && s.ModSeq != 0 && s.UIDNext == f.since.UIDNext {
+		return false, nil
+	}
+	c, err := p.ledger.counts(ctx, f.id)
+	return !f.settled || c.Seen+c.Aside > 0 || s.Messages != f.since.Messages || s.UIDNext != f.since.UIDNext, err
 }
 
 // send gives a job to the writer.

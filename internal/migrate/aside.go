@@ -22,12 +22,12 @@ func (a aside) path(account, folder int64, key string) string {
 }
 
 // put writes the bytes of an item, on disk when it returns.
-func (a aside) put(account, folder int64, key string, b *body) (err error) {
+func (a aside) put(account, folder int64, key string, open func() (io.Reader, error)) (err error) {
 	path := a.path(account, folder, key)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("making the folder for what is set aside: %w", err)
 	}
-	r, err := b.open()
+	r, err := open()
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -12,8 +13,15 @@ import (
 
 // claim is a message at the target that no row claims, or only a stale one.
 type claim struct {
-	uid mail.UID
-	key string // of the stale row, or ""
+	uid  mail.UID
+	key  string // of the stale row, or ""
+	used bool
+}
+
+// fingerprint is what a message is recognised by.
+type fingerprint struct {
+	hash Hash
+	id   Identity
 }
 
 // keeps tells whether messages get the source's UIDs.
@@ -29,7 +37,7 @@ func (f *folderRow) asTarget() Folder {
 // begin makes the target's folder ready.
 func (w *writer) begin(ctx context.Context, f *folderWalk) error {
 	w.current = f
-	t, err := w.dst.Prepare(ctx, f.asTarget())
+	t, err := w.prepare(ctx, f)
 	if err != nil {
 		return fmt.Errorf("making the target's folder %q: %w", f.target, err)
 	}
@@ -59,16 +67,31 @@ func (w *writer) begin(ctx context.Context, f *folderWalk) error {
 	return w.loadClaims(ctx, f)
 }
 
+// prepare makes the target's folder, or, where the account has moved, finds it:
+// its subscription and role are its user's then.
+func (w *writer) prepare(ctx context.Context, f *folderWalk) (Folder, error) {
+	if w.row.stage == StageMoved {
+		folders, err := w.dst.Folders(ctx)
+		if err != nil {
+			return Folder{}, err
+		}
+		if i := slices.IndexFunc(folders, func(t Folder) bool { return t.Name == f.target }); i >= 0 {
+			return folders[i], nil
+		}
+	}
+	return w.dst.Prepare(ctx, f.asTarget())
+}
+
 // loadClaims finds the messages of the target's folder that no row claims.
 func (w *writer) loadClaims(ctx context.Context, f *folderWalk) error {
-	f.claims = map[Hash][]claim{}
+	f.claims, f.alike = map[Hash][]*claim{}, map[Identity][]*claim{}
 	claimed := map[mail.UID]bool{}
 	for r, err := range w.ledger.allRows(ctx, f.id) {
 		if err != nil {
 			return err
 		}
 		if r.state == Stale {
-			f.claims[r.hash] = append(f.claims[r.hash], claim{r.UID, r.Key})
+			f.offer(fingerprint{hash: r.hash}, &claim{uid: r.UID, key: r.Key})
 		}
 		if r.state == Stale || r.state.placed() {
 			claimed[r.UID] = true
@@ -78,10 +101,13 @@ func (w *writer) loadClaims(ctx context.Context, f *folderWalk) error {
 	if err != nil {
 		return err
 	}
+	if f.carried, err = w.ledger.carriedRows(ctx, w.row.id, Folder{Name: f.target, State: State{UIDValidity: f.adopted}}); err != nil {
+		return err
+	}
 	var unread mail.UIDSet
 	err = w.dst.Items(ctx, f.target, func(it Item) error {
-		if h, ok := known[it.UID]; ok && !claimed[it.UID] {
-			f.claims[h] = append(f.claims[h], claim{uid: it.UID})
+		if p, ok := known[it.UID]; ok && !claimed[it.UID] {
+			f.offer(p, &claim{uid: it.UID})
 		} else if !claimed[it.UID] {
 			unread.Add(it.UID)
 		}
@@ -90,17 +116,46 @@ func (w *writer) loadClaims(ctx context.Context, f *folderWalk) error {
 	if err != nil || len(unread) == 0 {
 		return err
 	}
-	hashes := map[mail.UID]Hash{}
+	found := map[mail.UID]fingerprint{}
 	err = w.dst.Read(ctx, f.target, unread, func(uid mail.UID, r io.Reader) error {
-		h, _, err := hashOf(r)
-		hashes[uid] = h
-		f.claims[h] = append(f.claims[h], claim{uid: uid})
+		p, err := fingerprintOf(r)
+		found[uid] = p
+		f.offer(p, &claim{uid: uid})
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("reading what the target's folder %q holds: %w", f.target, err)
 	}
-	return w.ledger.putUnclaimed(ctx, f.id, hashes)
+	return w.ledger.putUnclaimed(ctx, f.id, found)
+}
+
+// offer adds a message of the target that items may claim. What this ledger
+// copied has the bytes of its item; a header is enough only for what another
+// tool copied, and for what a rollback carried to the source, which may have
+// made it anew.
+func (f *folderWalk) offer(p fingerprint, c *claim) {
+	f.claims[p.hash] = append(f.claims[p.hash], c)
+	_, carried := f.carried[c.uid]
+	if p.id != (Identity{}) && c.key == "" && (c.uid < f.base || carried) {
+		f.alike[p.id] = append(f.alike[p.id], c)
+	}
+}
+
+// identityStart is how much of a message is read for its identity.
+const identityStart = 64 << 10
+
+// fingerprintOf reads r to its end.
+func fingerprintOf(r io.Reader) (p fingerprint, err error) {
+	var start bytes.Buffer
+	sum := sha256.New()
+	both := io.TeeReader(r, sum)
+	if _, err := io.Copy(&start, io.LimitReader(both, identityStart)); err != nil {
+		return p, err
+	}
+	_, err = io.Copy(io.Discard, both)
+	sum.Sum(p.hash[:0])
+	p.id = IdentityOf(start.Bytes())
+	return p, err
 }
 
 // hashOf reads r to its end.
@@ -112,17 +167,21 @@ func hashOf(r io.Reader) (h Hash, size int64, err error) {
 }
 
 // claim gives an item the message with its bytes that the target has already,
-// if there is one.
+// if there is one, or else one with its header: the copy of another tool, or
+// one that a server has made anew.
 func (w *writer) claim(j *job) bool {
 	f := j.folder
-	list := f.claims[j.hash]
-	if len(list) == 0 {
+	c := unused(f.claims[j.hash], j.item.UID)
+	r := row{Item: j.item, state: Copied, hash: j.hash}
+	if c == nil && j.id != (Identity{}) {
+		if c = unused(f.alike[j.id], j.item.UID); c != nil {
+			r.state, r.reason = There, "the target has a message with this header"
+		}
+	}
+	if c == nil {
 		return false
 	}
-	i := max(0, slices.IndexFunc(list, func(c claim) bool { return c.uid == j.item.UID }))
-	c := list[i]
-	f.claims[j.hash] = slices.Delete(list, i, i+1)
-	r := row{Item: j.item, state: Copied, hash: j.hash}
+	c.used = true
 	if c.uid < f.base && c.key == "" {
 		r.state = There
 	}
@@ -135,4 +194,16 @@ func (w *writer) claim(j *job) bool {
 		w.stale = append(w.stale, c.key)
 	}
 	return true
+}
+
+// unused returns the claim on a message that nobody has taken, that with the
+// UID where there is one.
+func unused(list []*claim, uid mail.UID) *claim {
+	var out *claim
+	for _, c := range list {
+		if !c.used && (out == nil || c.uid == uid) {
+			out = c
+		}
+	}
+	return out
 }

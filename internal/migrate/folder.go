@@ -19,8 +19,10 @@ type folderWalk struct {
 	steps atomic.Int64 // items that progress was told of
 
 	// The writer's.
-	next   mail.UID         // the next UID at the target
-	claims map[Hash][]claim // messages at the target that no row claims
+	next    mail.UID              // the next UID at the target
+	claims  map[Hash][]*claim     // messages at the target that no row claims
+	alike   map[Identity][]*claim // some of the same, by their headers
+	carried map[mail.UID]bool     // messages at the target that a rollback carried to the source
 }
 
 // hash is a short stand-in for a key.
@@ -65,6 +67,7 @@ func (p *pass) compare(ctx context.Context, w *folderWalk, items []Item) error {
 			copying = append(copying, it)
 		case !r.state.placed():
 			copying = append(copying, it)
+		case p.row.stage == StageMoved: // its flags are its user's now
 		case it.Size >= 0 && (it.Flags != r.Flags || it.Keywords != r.Keywords):
 			r.Flags, r.Keywords = it.Flags, it.Keywords
 			changed = append(changed, r.Item)

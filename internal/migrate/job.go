@@ -20,6 +20,7 @@ type job struct {
 	body    *body
 	spooled Spooled
 	hash    Hash
+	id      Identity
 	err     error // why the source has no bytes, or the target does not take them
 	ready   chan struct{}
 }
@@ -41,6 +42,9 @@ func (j *job) spool(ctx context.Context, target Target) {
 	}
 	if j.err = err; err == nil {
 		j.hash = j.spooled.Hash()
+		if j.folder.occupied {
+			j.id = IdentityOf(j.body.start())
+		}
 		j.body.close() // only what is set aside is needed again
 	}
 }

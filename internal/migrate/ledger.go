@@ -15,7 +15,7 @@ import (
 )
 
 // ledgerVersion is the version of the ledger's tables, in user_version.
-const ledgerVersion = 1
+const ledgerVersion = 2
 
 // ledgerSchema is documented in the package comment. Times are seconds since
 // 1970; -1 counts are unknown; keys are the source's.
@@ -76,6 +76,32 @@ CREATE TABLE unclaimed (
 	hash   BLOB NOT NULL,
 	PRIMARY KEY (folder, uid)
 ) WITHOUT ROWID;
+`
+
+// ledgerUpgrade brings tables of version 1 to version 2.
+const ledgerUpgrade = `
+ALTER TABLE account ADD COLUMN stage TEXT NOT NULL DEFAULT '';      -- '' copying, cutting, moved, returning
+ALTER TABLE account ADD COLUMN host TEXT NOT NULL DEFAULT '';       -- mailHost before the cutover
+ALTER TABLE account ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;    -- when the mailHost was flipped, the last time
+ALTER TABLE account ADD COLUMN gap INTEGER NOT NULL DEFAULT 0;      -- milliseconds that it was frozen for then
+ALTER TABLE account ADD COLUMN notbefore INTEGER NOT NULL DEFAULT 0; -- the source asked to be left alone until then
+ALTER TABLE unclaimed ADD COLUMN identity BLOB;                     -- of its header; see Identity
+CREATE TABLE carried (
+	account  INTEGER NOT NULL REFERENCES account,
+	folder   TEXT NOT NULL,                -- at the target
+	validity INTEGER NOT NULL,
+	uid      INTEGER NOT NULL,
+	done     INTEGER NOT NULL DEFAULT 0,   -- 0: it may be at the source, or not
+	PRIMARY KEY (account, folder, validity, uid)
+) WITHOUT ROWID;
+CREATE TABLE chain (
+	id       INTEGER PRIMARY KEY,
+	time     INTEGER NOT NULL,
+	account  INTEGER NOT NULL DEFAULT 0,
+	what     TEXT NOT NULL,                -- pass, verify, cutover, rollback, …
+	text     TEXT NOT NULL,                -- JSON
+	hash     BLOB NOT NULL                 -- SHA-256 of the hash before and of this row
+);
 `
 
 // Ledger is the memory of a migration: an SQLite database that one run at a
@@ -146,9 +172,13 @@ func (l *Ledger) open(flags sqlite3.OpenFlag) error {
 		return err
 	}
 	switch version {
-	case 0:
+	case 0, 1:
+		script := ledgerUpgrade
+		if version == 0 {
+			script = ledgerSchema + ledgerUpgrade
+		}
 		return l.update(context.Background(), func() error {
-			return l.wrap(db.Exec(ledgerSchema+fmt.Sprintf("PRAGMA user_version = %d", ledgerVersion)), "making the ledger's tables")
+			return l.wrap(db.Exec(script+fmt.Sprintf("PRAGMA user_version = %d", ledgerVersion)), "making the ledger's tables")
 		})
 	case ledgerVersion:
 		return nil

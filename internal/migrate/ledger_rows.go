@@ -54,21 +54,37 @@ type accountRow struct {
 	error   string
 	pass    int
 	seconds int64 // that the last pass took
+	stage   Stage
+	host    string // mailHost before the cutover
+	moved   int64  // when the mailHost was flipped
+	gap     int64  // milliseconds that the account was frozen for then
 }
 
 // folderRow is a folder's row.
 type folderRow struct {
-	Folder  // as the source last showed it
-	id      int64
-	target  string // its name there
-	present bool   // the last pass found it at the source
-	settled bool   // the last pass left nothing undone; since is the state then
-	since   State
-	adopted mail.UIDValidity // of the target's mailbox; 0 before the first pass
-	base    mail.UID         // the target's UIDNEXT before anything was copied
-	top     mail.UID         // the highest UID written at the target
-	merged  string           // why UIDs are not kept; "" where they are
-	error   string
+	Folder   // as the source last showed it
+	id       int64
+	target   string // its name there
+	present  bool   // the last pass found it at the source
+	settled  bool   // the last pass left nothing undone; since is the state then
+	since    State
+	adopted  mail.UIDValidity // of the target's mailbox; 0 before the first pass
+	base     mail.UID         // the target's UIDNEXT before anything was copied
+	top      mail.UID         // the highest UID written at the target
+	occupied bool             // the target's folder had mail when the pass began
+	merged   string           // why UIDs are not kept; "" where they are
+	error    string
+}
+
+const accountColumns = `id, source, target, state, error, pass, ended - began, stage, host, moved, gap`
+
+// scanAccount reads the columns of accountColumns.
+func scanAccount(s *sqlite3.Stmt) accountRow {
+	return accountRow{
+		id: s.ColumnInt64(0), user: User{Source: s.ColumnText(1), Target: mail.Address(s.ColumnText(2))},
+		state: s.ColumnText(3), error: s.ColumnText(4), pass: s.ColumnInt(5), seconds: s.ColumnInt64(6),
+		stage: Stage(s.ColumnText(7)), host: s.ColumnText(8), moved: s.ColumnInt64(9), gap: s.ColumnInt64(10),
+	}
 }
 
 // enter makes the rows of accounts, in their order.
@@ -87,8 +103,9 @@ func (l *Ledger) enter(ctx context.Context, users []User) error {
 func (l *Ledger) account(ctx context.Context, u User) (accountRow, error) {
 	a := accountRow{user: u, state: "new"}
 	err := l.view(ctx, func() error {
-		return l.query(`SELECT id, state, error, pass FROM account WHERE source = ? AND target = ?`, func(s *sqlite3.Stmt) error {
-			a.id, a.state, a.error, a.pass = s.ColumnInt64(0), s.ColumnText(1), s.ColumnText(2), s.ColumnInt(3)
+		return l.query(`SELECT `+accountColumns+` FROM account WHERE source = ? AND target = ?`, func(s *sqlite3.Stmt) error {
+			a = scanAccount(s)
+			a.user = u // with its password
 			return nil
 		}, u.Source, string(u.Target))
 	})
@@ -106,15 +123,19 @@ func (l *Ledger) setAccount(ctx context.Context, a accountRow) error {
 	})
 }
 
+// setStage writes where the account's mailbox lives, or is on its way to.
+func (l *Ledger) setStage(ctx context.Context, a accountRow) error {
+	return l.update(ctx, func() error {
+		return l.exec(`UPDATE account SET stage = ?, host = ?, moved = ?, gap = ? WHERE id = ?`, string(a.stage), a.host, a.moved, a.gap, a.id)
+	})
+}
+
 // accounts returns all accounts in the order they came in.
 func (l *Ledger) accounts(ctx context.Context) ([]accountRow, error) {
 	var out []accountRow
 	err := l.view(ctx, func() error {
-		return l.query(`SELECT id, source, target, state, error, pass, ended - began FROM account ORDER BY id`, func(s *sqlite3.Stmt) error {
-			out = append(out, accountRow{
-				id: s.ColumnInt64(0), user: User{Source: s.ColumnText(1), Target: mail.Address(s.ColumnText(2))},
-				state: s.ColumnText(3), error: s.ColumnText(4), pass: s.ColumnInt(5), seconds: s.ColumnInt64(6),
-			})
+		return l.query(`SELECT `+accountColumns+` FROM account ORDER BY id`, func(s *sqlite3.Stmt) error {
+			out = append(out, scanAccount(s))
 			return nil
 		})
 	})
@@ -123,7 +144,7 @@ func (l *Ledger) accounts(ctx context.Context) ([]accountRow, error) {
 
 // sync brings the rows of an account's folders up to what the source lists and
 // returns those that it lists, in its order.
-func (l *Ledger) sync(ctx context.Context, account int64, listed []Folder) ([]*folderRow, error) {
+func (l *Ledger) sync(ctx context.Context, account int64, listed []Folder, named func(string) string) ([]*folderRow, error) {
 	known, err := l.folders(ctx, account)
 	if err != nil {
 		return nil, err
@@ -139,7 +160,7 @@ func (l *Ledger) sync(ctx context.Context, account int64, listed []Folder) ([]*f
 	for _, f := range listed {
 		r := rows[f.Key]
 		if r == nil {
-			r = &folderRow{target: uniqueName(targetName(f.Name), func(n string) bool { return names[n] })}
+			r = &folderRow{target: uniqueName(named(f.Name), func(n string) bool { return names[n] })}
 			names[r.target] = true
 		} else if r.adopted != 0 && r.State.UIDValidity != f.State.UIDValidity {
 			restarted = append(restarted, r)
@@ -383,24 +404,27 @@ func (l *Ledger) setFlags(ctx context.Context, folder int64, items []Item) error
 	})
 }
 
-// unclaimed returns the hashes of target messages that no row claims, as far
-// as they have been read.
-func (l *Ledger) unclaimed(ctx context.Context, folder int64) (map[mail.UID]Hash, error) {
-	out := map[mail.UID]Hash{}
+// unclaimed returns what is known of target messages that no row claims, as
+// far as they have been read.
+func (l *Ledger) unclaimed(ctx context.Context, folder int64) (map[mail.UID]fingerprint, error) {
+	out := map[mail.UID]fingerprint{}
 	err := l.view(ctx, func() error {
-		return l.query(`SELECT uid, hash FROM unclaimed WHERE folder = ?`, func(s *sqlite3.Stmt) error {
-			out[mail.UID(s.ColumnInt64(0))] = Hash(s.ColumnRawBlob(1))
+		return l.query(`SELECT uid, hash, identity FROM unclaimed WHERE folder = ?`, func(s *sqlite3.Stmt) error {
+			var p fingerprint
+			copy(p.hash[:], s.ColumnRawBlob(1))
+			copy(p.id[:], s.ColumnRawBlob(2))
+			out[mail.UID(s.ColumnInt64(0))] = p
 			return nil
 		}, folder)
 	})
 	return out, err
 }
 
-// putUnclaimed keeps hashes of target messages, so that they are read once.
-func (l *Ledger) putUnclaimed(ctx context.Context, folder int64, hashes map[mail.UID]Hash) error {
+// putUnclaimed keeps what was read of target messages, so that they are read once.
+func (l *Ledger) putUnclaimed(ctx context.Context, folder int64, found map[mail.UID]fingerprint) error {
 	return l.update(ctx, func() error {
-		for uid, h := range hashes {
-			if err := l.exec(`INSERT OR REPLACE INTO unclaimed (folder, uid, hash) VALUES (?, ?, ?)`, folder, int64(uid), h[:]); err != nil {
+		for uid, p := range found {
+			if err := l.exec(`INSERT OR REPLACE INTO unclaimed (folder, uid, hash, identity) VALUES (?, ?, ?, ?)`, folder, int64(uid), p.hash[:], p.id[:]); err != nil {
 				return err
 			}
 		}

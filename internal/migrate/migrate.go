@@ -184,9 +184,12 @@ type TargetAccount interface {
 	// be called again with a higher UIDNext.
 	Prepare(ctx context.Context, f Folder) (Folder, error)
 
-	// Append adds messages under the UIDs given, all or none, durable when it
-	// returns. UIDs ascend. mail.KindConflict where one of them is below
-	// UIDNEXT; nothing is done then.
+	// Append adds messages under the UIDs given, durable when it returns nil.
+	// UIDs ascend. A target that cannot take them writes the UIDs that the
+	// messages got into msgs. One that can adds all or none: mail.KindConflict
+	// where a UID is below UIDNEXT, and nothing is done then. After an error of
+	// another target some may have been added. A message that is refused for
+	// good gets its Err, and does not keep the others.
 	Append(ctx context.Context, folder string, msgs []Message) error
 
 	// Update sets flags and keywords of messages, those that are missing aside.
@@ -205,11 +208,19 @@ type TargetAccount interface {
 	Close() error
 }
 
+// Namer is a TargetAccount that cannot hold every name of a folder.
+type Namer interface {
+	// Name returns the name nearest to a name with levels separated by
+	// mail.Delimiter that the target can hold, and that it will show.
+	Name(name string) string
+}
+
 // Message is an item on its way into a target folder; Item.UID is the UID it
 // will have there.
 type Message struct {
 	Item
 	Body Spooled
+	Err  error // mail.KindTooBig, KindInvalid: why the target will never take it
 }
 
 // Measurer is a SourceAccount that can say how many messages and bytes a folder

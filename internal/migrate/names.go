@@ -42,6 +42,15 @@ func targetName(name string) string {
 	return shorten(strings.Join(levels, mail.Delimiter), maxName)
 }
 
+// namesAt returns what makes a source's name one that the target can hold.
+func namesAt(target TargetAccount) func(string) string {
+	n, ok := target.(Namer)
+	if !ok {
+		return targetName
+	}
+	return func(name string) string { return n.Name(targetName(name)) }
+}
+
 // shorten cuts s to at most n bytes, between characters.
 func shorten(s string, n int) string {
 	if len(s) <= n {

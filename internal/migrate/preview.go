@@ -57,7 +57,7 @@ func (e *Engine) Preview(ctx context.Context, users []User) ([]Preview, error) {
 
 // preview looks at one account.
 func (e *Engine) preview(ctx context.Context, u User, p *Preview) error {
-	targets, terr := e.targetFolders(ctx, u)
+	targets, named, terr := e.targetFolders(ctx, u)
 	src, err := e.source.Open(ctx, u)
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the source account %s: %w", u.Source, err), terr)
@@ -80,7 +80,7 @@ func (e *Engine) preview(ctx context.Context, u User, p *Preview) error {
 			}
 		}
 	}
-	rows, err := e.ledger.sync(ctx, account.id, folders)
+	rows, err := e.ledger.sync(ctx, account.id, folders, named)
 	if err != nil {
 		return err
 	}
@@ -97,14 +97,15 @@ func (e *Engine) preview(ctx context.Context, u User, p *Preview) error {
 	return terr
 }
 
-// targetFolders returns what the target account holds now.
-func (e *Engine) targetFolders(ctx context.Context, u User) ([]Folder, error) {
+// targetFolders returns what the target account holds now, and what names it
+// can hold.
+func (e *Engine) targetFolders(ctx context.Context, u User) ([]Folder, func(string) string, error) {
 	dst, err := e.target.Open(ctx, u)
 	if err != nil {
-		return nil, fmt.Errorf("opening the target account %s: %w", u.Target, err)
+		return nil, targetName, fmt.Errorf("opening the target account %s: %w", u.Target, err)
 	}
 	folders, err := dst.Folders(ctx)
-	return folders, errors.Join(err, dst.Close())
+	return folders, namesAt(dst), errors.Join(err, dst.Close())
 }
 
 // previewFolder says what will become of a folder.

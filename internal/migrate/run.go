@@ -98,16 +98,7 @@ func (e *Engine) Run(ctx context.Context, users []User) ([]Result, error) {
 	if err := e.ledger.enter(ctx, users); err != nil {
 		return nil, err
 	}
-	e.spools = make(chan *job)
-	var spoolers errgroup.Group
-	for range spoolersPerCore * runtime.GOMAXPROCS(0) {
-		spoolers.Go(func() error {
-			for j := range e.spools {
-				j.spool(ctx, e.target)
-			}
-			return nil
-		})
-	}
+	stop := e.startSpoolers(ctx)
 	results := make([]Result, len(users))
 	turns := byTarget(users)
 	err := each(ctx, e.opt.Workers, len(turns), func(ctx context.Context, n int) error {
@@ -119,8 +110,26 @@ func (e *Engine) Run(ctx context.Context, users []User) ([]Result, error) {
 		}
 		return nil
 	})
-	close(e.spools)
-	return results, errors.Join(err, spoolers.Wait())
+	return results, errors.Join(err, stop())
+}
+
+// startSpoolers starts what makes messages ready for the target.
+func (e *Engine) startSpoolers(ctx context.Context) (stop func() error) {
+	spools := make(chan *job)
+	e.spools = spools
+	var spoolers errgroup.Group
+	for range spoolersPerCore * runtime.GOMAXPROCS(0) {
+		spoolers.Go(func() error {
+			for j := range spools {
+				j.spool(ctx, e.target)
+			}
+			return nil
+		})
+	}
+	return func() error {
+		close(spools)
+		return spoolers.Wait()
+	}
 }
 
 // each calls fn with 0..n-1, at most workers at a time, until one fails.
@@ -165,6 +174,9 @@ func (e *Engine) account(ctx context.Context, u User) (Result, error) {
 	row, err := e.ledger.account(ctx, u)
 	if err != nil {
 		return res, err
+	}
+	if row.stage == StageCutting || row.stage == StageReturning {
+		row.stage = StageMoved // whichever it is, nothing that users did at the target may be undone
 	}
 	row.state, row.pass = "running", row.pass+1
 	if err := e.ledger.setAccount(ctx, row); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -17,9 +18,10 @@ type Verification struct {
 	Source   string    `json:"source"`
 	Target   string    `json:"target"`
 	Folders  int       `json:"folders"`
-	Items    int       `json:"equal"`      // compared and found equal
-	Newer    int       `json:"not_copied"` // at the source since the last pass
-	Aside    int       `json:"set_aside"`  // at the source only
+	Items    int       `json:"equal"`            // compared and found equal
+	Remade   int       `json:"equal_in_content"` // of Items: with other bytes, because a side makes MIME anew
+	Newer    int       `json:"not_copied"`       // at the source since the last pass
+	Aside    int       `json:"set_aside"`        // at the source only
 	Problems []Problem `json:"differences"`
 	Error    string    `json:"error,omitempty"` // why it could not be verified to its end
 }
@@ -219,25 +221,58 @@ func (c *comparison) hash(ctx context.Context, target string, uids mail.UIDSet, 
 			c.problem(c.folder.Name, it.Key, "the source gives no bytes to compare: %v", err)
 			return nil
 		}
-		h, _, err := hashOf(r)
+		b, at, err := readerAt(ctx, r, filepath.Dir(c.ledger.Path()))
 		if err != nil {
 			return err
 		}
-		c.compare(it, row, h, hashes[row.UID])
+		defer b.Close()
+		h, same := b.Hash(), ""
+		if h != hashes[row.UID] {
+			if same, err = c.remade(ctx, target, row.UID, at, b.Size); err != nil {
+				return err
+			}
+		}
+		c.compare(it, row, h, hashes[row.UID], same)
 		return nil
 	})
 }
 
+// remade compares the content of a message whose bytes are not the target's,
+// and says what is different, "" where nothing is.
+func (c *comparison) remade(ctx context.Context, target string, uid mail.UID, at io.ReaderAt, size int64) (differs string, err error) {
+	source, err := CanonicalOf(at, size)
+	if err != nil {
+		return "", err
+	}
+	var uids mail.UIDSet
+	uids.Add(uid)
+	differs = "everything: the message is not there"
+	err = c.dst.Read(ctx, target, uids, func(_ mail.UID, r io.Reader) error {
+		b, at, err := readerAt(ctx, r, filepath.Dir(c.ledger.Path()))
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		there, err := CanonicalOf(at, b.Size)
+		differs = source.Differs(there)
+		return err
+	})
+	return differs, err
+}
+
 // compare compares one item of the source with its message at the target.
-func (c *comparison) compare(it Item, r row, source, target Hash) {
+// differs says what is different in the content, where the bytes are.
+func (c *comparison) compare(it Item, r row, source, target Hash, differs string) {
 	t := c.held[r.UID]
 	problems := len(c.out.Problems)
 	switch {
-	case source != target && source == r.hash:
-		c.lose(r, "the bytes at the target are not those that were copied")
+	case differs != "" && source == r.hash:
+		c.lose(r, "the bytes at the target are not those that were copied: %s", differs)
 		return
+	case differs != "":
+		c.problem(c.folder.Name, it.Key, "the source gives another message than at the first time; different: %s", differs)
 	case source != target:
-		c.problem(c.folder.Name, it.Key, "the source gives other bytes than at the first time")
+		c.out.Remade++
 	}
 	if c.keeps && it.UID != r.UID {
 		c.problem(c.folder.Name, it.Key, "UID at the source %d, at the target %d", it.UID, r.UID)
@@ -245,7 +280,7 @@ func (c *comparison) compare(it Item, r row, source, target Hash) {
 	if it.Flags != t.Flags || it.Keywords != t.Keywords {
 		c.problem(c.folder.Name, it.Key, "flags at the source (%s), at the target (%s)", flagText(it), flagText(t))
 	}
-	if it.Date != (mail.Date{}) && it.Date != t.Date && r.state == Copied { // what was there before keeps its date
+	if it.Date != (mail.Date{}) && it.Date.Unix != t.Date.Unix && r.state == Copied { // what was there before keeps its date
 		c.problem(c.folder.Name, it.Key, "internal date at the source %s, at the target %s", dateText(it.Date), dateText(t.Date))
 	}
 	if len(c.out.Problems) > problems {

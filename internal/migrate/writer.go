@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"expost/internal/mail"
@@ -86,7 +87,7 @@ func (w *writer) refused(ctx context.Context, j *job) error {
 	default:
 		if j.body != nil {
 			r.Size = j.body.size
-			if err := w.aside.put(w.row.id, j.folder.id, j.item.Key, j.body); err != nil {
+			if err := w.aside.put(w.row.id, j.folder.id, j.item.Key, j.body.open); err != nil {
 				return err
 			}
 		}
@@ -110,13 +111,15 @@ func (w *writer) flush(ctx context.Context) error {
 		}
 		rows = append(rows, appended...)
 	}
-	if len(w.claimed) > 0 {
+	if len(w.claimed) > 0 && w.row.stage != StageMoved {
 		if err := w.dst.Update(ctx, f.target, items(w.claimed)); err != nil {
 			return fmt.Errorf("setting flags in the target's folder %q: %w", f.target, err)
 		}
 	}
 	for _, r := range rows {
-		f.top = max(f.top, r.UID)
+		if r.state.placed() {
+			f.top = max(f.top, r.UID)
+		}
 	}
 	if err := w.ledger.land(ctx, w.row.id, f.folderRow, rows, w.stale); err != nil {
 		return err
@@ -164,8 +167,7 @@ func (w *writer) append(ctx context.Context, f *folderWalk) ([]row, error) {
 		}
 		err := w.dst.Append(ctx, f.target, msgs)
 		if err == nil {
-			f.next = rows[len(rows)-1].UID + 1
-			return rows, nil
+			return rows, w.appended(f, rows, msgs)
 		}
 		if mail.KindOf(err) != mail.KindConflict || try == maxRenumber {
 			return nil, err
@@ -176,6 +178,30 @@ func (w *writer) append(ctx context.Context, f *folderWalk) ([]row, error) {
 		}
 		f.next = t.State.UIDNext
 	}
+}
+
+// appended takes over what the target did with the messages: the UIDs that it
+// gave, and what it refused.
+func (w *writer) appended(f *folderWalk, rows []row, msgs []Message) error {
+	for i, m := range msgs {
+		r := &rows[i]
+		if m.Err == nil {
+			r.UID = m.UID
+			f.next = max(f.next, m.UID+1)
+			continue
+		}
+		r.UID, r.state, r.reason = w.batch[i].item.UID, Aside, "the target refuses the message: "+m.Err.Error()
+		w.res.Aside++
+		w.res.Copied--
+		w.res.Bytes -= r.Size
+		w.opt.Log.Warn("an item was set aside", "source", w.user.Source, "folder", f.Name, "item", r.Key, "reason", r.reason)
+		if o, ok := m.Body.(interface{ Open() (io.Reader, error) }); ok {
+			if err := w.aside.put(w.row.id, f.id, r.Key, o.Open); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // number gives each item of the batch its UID at the target.
@@ -213,7 +239,7 @@ func (w *writer) end(ctx context.Context, f *folderWalk, s Scanned) error {
 	if err != nil {
 		return err
 	}
-	if f.keeps() && s.State.UIDNext > f.next {
+	if f.keeps() && s.State.UIDNext > f.next && w.row.stage != StageMoved {
 		target := f.asTarget()
 		target.State.UIDNext = s.State.UIDNext
 		if _, err := w.dst.Prepare(ctx, target); err != nil {
@@ -233,6 +259,9 @@ func (w *writer) vanished(ctx context.Context, f *folderWalk, s Scanned) (comple
 	c, err := w.ledger.counts(ctx, f.id)
 	if err != nil {
 		return false, err
+	}
+	if w.row.stage == StageMoved {
+		return true, nil
 	}
 	has, there := s.Has, s.State.Messages
 	if has == nil {

@@ -84,6 +84,8 @@ type Client struct {
 	spare []byte // the buffer of lines longer than r's
 	stop  func() bool
 	ready bool // logged in by the greeting
+	hello string
+	code  string // the response code of the last tagged OK
 }
 
 // patientConn gives every read and write its own deadline.
@@ -190,6 +192,10 @@ func (c *Client) greeting() error {
 	switch {
 	case res.tag != "*":
 		return c.garbage(res.line.rest())
+	case res.name == "PREAUTH" || res.name == "OK":
+		c.hello = res.status().Text
+	}
+	switch {
 	case res.name == "PREAUTH":
 		c.ready = true
 	case res.name == "BYE":
@@ -213,6 +219,24 @@ func (c *Client) Has(capability string) (bool, error) {
 		}
 	}
 	return c.caps[strings.ToUpper(capability)], nil
+}
+
+// Greeting returns the words of the server's greeting.
+func (c *Client) Greeting() string { return c.hello }
+
+// Code returns the response code of the last tagged OK, without brackets:
+// "APPENDUID 12 7".
+func (c *Client) Code() string { return c.code }
+
+// Value returns the value of a capability that has one, "35651584" of
+// APPENDLIMIT=35651584. Call Has first.
+func (c *Client) Value(capability string) string {
+	for name := range c.caps {
+		if value, ok := strings.CutPrefix(name, strings.ToUpper(capability)+"="); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 // setCapabilities keeps a capability list.
@@ -374,6 +398,7 @@ func (c *Client) wait(tag string, fn func(*Response) error, continuation bool) e
 			if res.name != "OK" {
 				return res.status()
 			}
+			c.code = res.status().Code
 			return nil
 		case res.tag != "*":
 			return c.garbage([]byte(res.tag))

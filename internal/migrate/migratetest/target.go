@@ -13,10 +13,17 @@ import (
 	"expost/internal/migrate"
 )
 
+// Holds says what a target can hold beside messages, flags and the instant of
+// their arrival.
+type Holds struct {
+	UIDs  bool // UIDs and UIDVALIDITY
+	Roles bool // of folders
+	Zones bool // of dates
+}
+
 // Target checks that a target satisfies the contract of migrate.Target. open
-// returns an empty target and a user that has an account there; keepsUIDs says
-// whether the target can take UIDs and UIDVALIDITY.
-func Target(t *testing.T, keepsUIDs bool, open func(t *testing.T) (migrate.Target, migrate.User)) {
+// returns an empty target and a user that has an account there.
+func Target(t *testing.T, holds Holds, open func(t *testing.T) (migrate.Target, migrate.User)) {
 	t.Helper()
 	for name, fn := range map[string]func(*targetTest, *testing.T){
 		"Prepare": (*targetTest).testPrepare, "Append": (*targetTest).testAppend, "Conflict": (*targetTest).testConflict,
@@ -30,7 +37,7 @@ func Target(t *testing.T, keepsUIDs bool, open func(t *testing.T) (migrate.Targe
 			if err != nil {
 				t.Fatal(err)
 			}
-			tt := &targetTest{target: target, user: user, account: a, keepsUIDs: keepsUIDs}
+			tt := &targetTest{target: target, user: user, account: a, Holds: holds}
 			fn(tt, t)
 			if err := tt.account.Close(); err != nil {
 				t.Error(err)
@@ -41,10 +48,10 @@ func Target(t *testing.T, keepsUIDs bool, open func(t *testing.T) (migrate.Targe
 
 // targetTest is one open, empty account.
 type targetTest struct {
-	target    migrate.Target
-	user      migrate.User
-	account   migrate.TargetAccount
-	keepsUIDs bool
+	Holds
+	target  migrate.Target
+	user    migrate.User
+	account migrate.TargetAccount
 }
 
 // body is the message that is appended under a UID.
@@ -104,14 +111,14 @@ func (tt *targetTest) find(t *testing.T, name string) migrate.Folder {
 func (tt *targetTest) testPrepare(t *testing.T) {
 	const name = "Projekte/Müller & Söhne"
 	f := tt.prepare(t, name, 4711, 0)
-	if tt.keepsUIDs && (f.State.UIDValidity != 4711 || f.State.UIDNext != 1) {
+	if tt.UIDs && (f.State.UIDValidity != 4711 || f.State.UIDNext != 1) {
 		t.Errorf("UIDVALIDITY %d, UIDNEXT %d; want 4711, 1", f.State.UIDValidity, f.State.UIDNext)
 	}
 	if !tt.find(t, name).Subscribed {
 		t.Error("it is not subscribed")
 	}
 	tt.find(t, "Projekte")
-	if f := tt.prepare(t, name, 4711, 90); tt.keepsUIDs && f.State.UIDNext != 90 {
+	if f := tt.prepare(t, name, 4711, 90); tt.UIDs && f.State.UIDNext != 90 {
 		t.Errorf("UIDNEXT %d, want 90", f.State.UIDNext)
 	}
 	role := migrate.Folder{Name: "Gesendete Elemente", Use: mail.UseSent, State: migrate.State{UIDValidity: 12}}
@@ -119,7 +126,7 @@ func (tt *targetTest) testPrepare(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := tt.find(t, role.Name)
-	if got.Use != mail.UseSent || got.Subscribed {
+	if tt.Roles && got.Use != mail.UseSent || got.Subscribed {
 		t.Errorf("role %q, subscribed %t; want Sent, false", got.Use, got.Subscribed)
 	}
 	folders, err := tt.account.Folders(t.Context())
@@ -141,6 +148,7 @@ func (tt *targetTest) testAppend(t *testing.T) {
 	if err := tt.account.Append(t.Context(), "A", want); err != nil {
 		t.Fatal(err)
 	}
+	sent := []mail.UID{3, 4, 900}
 	got := tt.items(t, "A")
 	if len(got) != len(want) {
 		t.Fatalf("%d messages, want %d", len(got), len(want))
@@ -148,8 +156,11 @@ func (tt *targetTest) testAppend(t *testing.T) {
 	var uids mail.UIDSet
 	for i, it := range got {
 		w := want[i].Item
-		if tt.keepsUIDs && it.UID != w.UID || it.Flags != w.Flags || it.Keywords != w.Keywords || it.Date != w.Date || it.Size != int64(len(targetBody(w.UID))) {
+		if tt.UIDs && it.UID != w.UID || it.Flags != w.Flags || it.Keywords != w.Keywords || it.Date.Unix != w.Date.Unix || tt.Zones && it.Date != w.Date || it.Size != int64(len(targetBody(sent[i]))) {
 			t.Errorf("message is %+v, want %+v", it, w)
+		}
+		if want[i].UID != it.UID || want[i].Err != nil {
+			t.Errorf("the target said it has message %d, %v; it has %d", want[i].UID, want[i].Err, it.UID)
 		}
 		uids.Add(it.UID)
 	}
@@ -157,7 +168,7 @@ func (tt *targetTest) testAppend(t *testing.T) {
 	n := 0
 	err := tt.account.Read(t.Context(), "A", uids, func(uid mail.UID, r io.Reader) error {
 		b, err := io.ReadAll(r)
-		if string(b) != targetBody(want[n].UID) || uid != got[n].UID {
+		if string(b) != targetBody(sent[n]) || uid != got[n].UID {
 			t.Errorf("message %d is %q", uid, b)
 		}
 		n++
@@ -169,7 +180,7 @@ func (tt *targetTest) testAppend(t *testing.T) {
 }
 
 func (tt *targetTest) testConflict(t *testing.T) {
-	if !tt.keepsUIDs {
+	if !tt.UIDs {
 		t.Skip("the target gives its own UIDs")
 	}
 	tt.prepare(t, "A", 7, 0)
@@ -245,7 +256,7 @@ func (tt *targetTest) testMerge(t *testing.T) {
 	if f.State.Messages != 1 || f.State.UIDNext < 2 {
 		t.Errorf("a mailbox with mail was changed: %+v", f)
 	}
-	if tt.keepsUIDs && f.State.UIDValidity != 7 {
+	if tt.UIDs && f.State.UIDValidity != 7 {
 		t.Errorf("a mailbox with mail got UIDVALIDITY %d", f.State.UIDValidity)
 	}
 }

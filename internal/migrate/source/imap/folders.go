@@ -30,8 +30,21 @@ func (a *account) Folders(ctx context.Context) ([]migrate.Folder, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.prefix, a.sep = "", ""
+	if len(l.spaces.Personal) > 0 {
+		a.prefix, a.sep = l.spaces.Personal[0].Prefix, l.spaces.Personal[0].Delimiter
+	}
+	for _, box := range l.boxes {
+		if a.sep == "" {
+			a.sep = box.Delimiter
+		}
+	}
 	return l.folders(), nil
 }
+
+// Space returns what stands before the names of the user's own mailboxes, and
+// between their levels, as the last Folders found it.
+func (a *account) Space() (prefix, separator string) { return a.prefix, a.sep }
 
 // list asks for everything, in one round trip where the server can (RFC 5258,
 // RFC 5819), else with the commands of RFC 3501.

@@ -71,6 +71,8 @@ type account struct {
 	c        *imapclient.Client // nil between connections
 	selected string             // the mailbox that c has open
 	noStatus bool               // LIST-STATUS was refused
+	prefix   string             // of the user's own mailboxes
+	sep      string             // between the levels of a name
 }
 
 var (
@@ -88,18 +90,33 @@ func (a *account) Close() error {
 	return c.Close()
 }
 
+// Refresh makes the next command see what has come to the mailboxes meanwhile.
+func (a *account) Refresh() { a.selected = "" }
+
+// Dial makes a connection to the server and logs in for a user.
+func Dial(ctx context.Context, cfg Config, u migrate.User) (*imapclient.Client, error) {
+	c, err := imapclient.Dial(ctx, cfg.Address, cfg.Client)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Login == "" {
+		cfg.Login = "{address}"
+	}
+	password := u.Password
+	if password == "" {
+		password = cfg.Password
+	}
+	if err := c.Login(expand(cfg.Authzid, u.Source), expand(cfg.Login, u.Source), password); err != nil {
+		return nil, errors.Join(err, c.Abort())
+	}
+	return c, nil
+}
+
 // connect makes a connection and logs in.
 func (a *account) connect(ctx context.Context) error {
-	c, err := imapclient.Dial(ctx, a.cfg.Address, a.cfg.Client)
+	c, err := Dial(ctx, a.cfg, a.user)
 	if err != nil {
 		return err
-	}
-	password := a.user.Password
-	if password == "" {
-		password = a.cfg.Password
-	}
-	if err := c.Login(expand(a.cfg.Authzid, a.user.Source), expand(a.cfg.Login, a.user.Source), password); err != nil {
-		return errors.Join(err, c.Abort())
 	}
 	a.c, a.selected = c, ""
 	return nil

@@ -13,7 +13,7 @@ import (
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	migratetest.Target(t, true, func(t *testing.T) (migrate.Target, migrate.User) {
+	migratetest.Target(t, migratetest.Holds{UIDs: true, Roles: true, Zones: true}, func(t *testing.T) (migrate.Target, migrate.User) {
 		s := migratetest.OpenStore(t, filepath.Join(t.TempDir(), "store"))
 		return targetstore.New(s, migratetest.AnyAccount, 0), migrate.User{Target: "ajay@example.org"}
 	})

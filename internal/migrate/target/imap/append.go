@@ -1,0 +1,278 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"expost/internal/mail"
+	"expost/internal/migrate"
+	"expost/internal/migrate/imapclient"
+)
+
+// window is how many APPENDs are on their way at once; more might fill the
+// buffers of both directions.
+const window = 64
+
+// errOther is what a message made ready for another target gives.
+var errOther = errors.New("the message was made ready for another target")
+
+// Append implements migrate.TargetAccount.
+func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Message) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	wire := a.wireName(folder)
+	before, err := a.state(ctx, wire) // also makes the connection
+	if err != nil {
+		return err
+	}
+	p := &appending{account: a, c: a.c, wire: wire, msgs: msgs, plus: true}
+	if err := p.run(); err != nil {
+		if status(err) == nil {
+			a.drop()
+		}
+		return fmt.Errorf("appending: %w", err)
+	}
+	for _, i := range p.refused {
+		if err := p.mend(ctx, i); err != nil {
+			return err
+		}
+	}
+	if p.plus {
+		return nil
+	}
+	return a.findUIDs(ctx, folder, before.UIDNext, msgs)
+}
+
+// appending is an Append on its way.
+type appending struct {
+	*account
+	c       *imapclient.Client
+	wire    string
+	msgs    []migrate.Message
+	plus    bool // the server says which UIDs it gives
+	refused []int
+	tags    []string
+	waiting []int // indexes of messages whose answers have not been read
+}
+
+// run sends all messages, several of them at once where the server lets us.
+func (p *appending) run() error {
+	limit, _ := strconv.ParseInt(p.c.Value("APPENDLIMIT"), 10, 64)
+	for i := range p.msgs {
+		if body, ok := p.msgs[i].Body.(*migrate.Bytes); !ok {
+			return errOther
+		} else if limit > 0 && body.Size > limit {
+			p.msgs[i].Err = mail.Errorf(mail.KindTooBig, "the server takes messages of up to %d bytes, this one has %d", limit, body.Size)
+			continue
+		}
+		if err := p.send(i); err != nil {
+			return err
+		}
+		if len(p.tags) >= window {
+			if err := p.answer(); err != nil {
+				return err
+			}
+		}
+	}
+	for len(p.tags) > 0 {
+		if err := p.answer(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send sends one message.
+func (p *appending) send(i int) error {
+	free, err := p.c.Has("LITERAL+")
+	if err != nil {
+		return err
+	}
+	for !free && len(p.tags) > 0 { // the leave for the next comes behind the answer to the last
+		if err := p.answer(); err != nil {
+			return err
+		}
+	}
+	m := &p.msgs[i]
+	body := m.Body.(*migrate.Bytes)
+	r, err := body.Open()
+	if err != nil {
+		return err
+	}
+	tag, err := p.c.Append(imapclient.Append{
+		Mailbox: p.wire, Flags: m.Flags, Keywords: m.Keywords, Date: m.Date, Size: body.Size, Body: r,
+	})
+	if status(err) != nil { // refused before it was sent
+		return p.refuse(i, err)
+	}
+	if err != nil {
+		return err
+	}
+	p.tags, p.waiting = append(p.tags, tag), append(p.waiting, i)
+	return nil
+}
+
+// answer reads the oldest answer.
+func (p *appending) answer() error {
+	tag, i := p.tags[0], p.waiting[0]
+	p.tags, p.waiting = p.tags[1:], p.waiting[1:]
+	if err := p.c.Wait(tag, nil); err != nil {
+		return p.refuse(i, err)
+	}
+	f := strings.Fields(p.c.Code())
+	if len(f) != 3 || !strings.EqualFold(f[0], "APPENDUID") {
+		p.plus = false
+		return nil
+	}
+	uid, err := strconv.ParseUint(f[2], 10, 32)
+	if err != nil {
+		p.plus = false
+	}
+	p.msgs[i].UID = mail.UID(uid)
+	return nil
+}
+
+// refuse deals with a NO or BAD: to this message, or to all of them.
+func (p *appending) refuse(i int, err error) error {
+	s := status(err)
+	if s == nil {
+		return err
+	}
+	code, _, _ := strings.Cut(strings.ToUpper(s.Code), " ")
+	switch code {
+	case "OVERQUOTA":
+		return mail.WrapError(mail.KindQuota, err, "the target's mailbox is full")
+	case "TRYCREATE", "NONEXISTENT":
+		return mail.WrapError(mail.KindConflict, err, "the target's mailbox is gone")
+	case "UNAVAILABLE", "SERVERBUG", "INUSE", "THROTTLED", "CONTACTADMIN", "NOPERM":
+		return mail.WrapError(mail.KindTemporary, err, "the target does not take mail now")
+	case "TOOBIG", "LIMIT":
+		p.msgs[i].Err = mail.WrapError(mail.KindTooBig, err, "the message is too large")
+		return nil
+	}
+	p.msgs[i].Err = mail.WrapError(mail.KindInvalid, err, "the message is refused")
+	p.refused = append(p.refused, i)
+	return nil
+}
+
+// mend sends a copy that every server takes in the place of a message that was
+// refused, where the message is one that servers may refuse.
+func (p *appending) mend(ctx context.Context, i int) error {
+	body := p.msgs[i].Body.(*migrate.Bytes)
+	r, err := body.Open()
+	if err != nil {
+		return err
+	}
+	mended, why, err := Mend(ctx, r, p.target.cfg.Dir)
+	if err != nil || mended == nil {
+		return err
+	}
+	defer mended.Close()
+	one := []migrate.Message{p.msgs[i]}
+	one[0].Body, one[0].Err = mended, nil
+	again := &appending{account: p.account, c: p.c, wire: p.wire, msgs: one, plus: true}
+	if err := again.run(); err != nil || one[0].Err != nil {
+		return err
+	}
+	p.target.cfg.Log.Warn("a message was mended: the original is attached to its copy", "target", p.user.Target, "because", why)
+	p.plus = p.plus && again.plus
+	p.msgs[i].UID, p.msgs[i].Err = one[0].UID, nil
+	return nil
+}
+
+// findUIDs finds the UIDs of messages just appended, at a server without
+// UIDPLUS: they stand behind next in the order of sending; where something else
+// came in meanwhile, their headers tell.
+func (a *account) findUIDs(ctx context.Context, folder string, next mail.UID, msgs []migrate.Message) error {
+	var fresh mail.UIDSet
+	_, err := a.reader.Scan(ctx, a.readFolder(folder), migrate.State{}, func(items []migrate.Item) error {
+		for _, it := range items {
+			if it.UID >= next {
+				fresh.Add(it.UID)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("looking for what was appended: %w", err)
+	}
+	var waiting []*migrate.Message
+	for i := range msgs {
+		if msgs[i].Err == nil {
+			waiting = append(waiting, &msgs[i])
+		}
+	}
+	if fresh.Len() == len(waiting) {
+		i := 0
+		for uid := range fresh.All() {
+			waiting[i].UID = uid
+			i++
+		}
+		return nil
+	}
+	byHeader := map[migrate.Identity][]mail.UID{}
+	err = a.read(ctx, folder, fresh, func(uid mail.UID, r io.Reader) error {
+		b, err := migrate.SpoolBytes(ctx, r, a.target.cfg.Dir, 0)
+		if err != nil {
+			return err
+		}
+		byHeader[b.Identity] = append(byHeader[b.Identity], uid)
+		return b.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("looking for what was appended: %w", err)
+	}
+	for _, m := range waiting {
+		id := m.Body.(*migrate.Bytes).Identity
+		found := byHeader[id]
+		if len(found) == 0 {
+			return mail.Errorf(mail.KindConflict, "a message that was appended is not in the mailbox")
+		}
+		m.UID, byHeader[id] = found[0], found[1:]
+	}
+	return nil
+}
+
+// Find implements migrate.Finder, by SEARCH for the Message-ID, and by looking
+// at the headers of what it finds, or of all where the message has none.
+func (a *account) Find(ctx context.Context, folder string, body migrate.Spooled) (found bool, err error) {
+	b, ok := body.(*migrate.Bytes)
+	if !ok {
+		return false, errOther
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	wire := a.wireName(folder)
+	var uids mail.UIDSet
+	err = a.do(ctx, func(c *imapclient.Client) error {
+		if err := a.open(c, wire); err != nil {
+			return err
+		}
+		args := []any{imapclient.Raw("ALL")}
+		if b.MessageID != "" {
+			args = []any{imapclient.Raw("HEADER Message-ID"), imapclient.Text(b.MessageID)}
+		}
+		return c.Command("UID SEARCH", func(r *imapclient.Response) error {
+			if r.Name() == "SEARCH" {
+				return r.Search(&uids)
+			}
+			return nil
+		}, args...)
+	})
+	if err != nil || len(uids) == 0 {
+		return false, err
+	}
+	err = a.read(ctx, folder, uids, func(_ mail.UID, r io.Reader) error {
+		other, err := migrate.SpoolBytes(ctx, r, a.target.cfg.Dir, 0)
+		if err != nil {
+			return err
+		}
+		found = found || other.Identity == b.Identity
+		return other.Close()
+	})
+	return found, err
+}
