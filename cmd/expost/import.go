@@ -89,7 +89,7 @@ func (a *app) importFiles(ctx context.Context, address string, paths []string, o
 			continue
 		}
 		// One account at a time: they are files of one person, and of some the folders are the same.
-		err := a.runEngine(ctx, part.source, ledger, migrate.Options{Removals: migrate.RemoveNone, Workers: 1}, func(e *migrate.Engine) error {
+		err := a.runEngine(ctx, part.source, storeTarget(n), ledger, migrate.Options{Removals: migrate.RemoveNone, Workers: 1}, func(e *migrate.Engine) error {
 			r, err := e.Run(ctx, part.users)
 			results = append(results, r...)
 			return err

@@ -17,9 +17,7 @@ import (
 	"expost/internal/mail"
 	"expost/internal/migrate"
 	"expost/internal/migrate/imapclient"
-	"expost/internal/migrate/source/files"
 	"expost/internal/migrate/source/imap"
-	targetstore "expost/internal/migrate/target/store"
 )
 
 // migration is what the migrate commands share.
@@ -28,6 +26,7 @@ type migration struct {
 	planFile   string // --file
 	ledgerFile string // --ledger
 	users      []string
+	batches    []string // --batch
 	workers    int
 }
 
@@ -47,6 +46,8 @@ later passes bring over what is new, changed flags and deletions.
   expost migrate status -f migration.toml   how far it is, also while it runs
   expost migrate verify -f migration.toml   fetch both sides again and compare
   expost migrate report -f migration.toml   every account, every sum, what was set aside
+  expost migrate cutover  -f migration.toml --batch one   move accounts for good
+  expost migrate rollback -f migration.toml --batch one   give them back
 
 The old server is only read (EXAMINE, BODY.PEEK): a login that may not write is
 enough. UIDVALIDITY, UIDs, dates, flags, keywords, subscriptions and the roles of
@@ -69,7 +70,11 @@ The plan is a file like this (paths in it are relative to its folder):
   source = "ajay@example.org"          # for files and pst: path = "ajay.maildir"
   target = "ajay@example.org"
 
-  # instead of [[user]], at the top: users-file = "users.csv" (source,target[,password])
+  # instead of [[user]], at the top: users-file = "users.csv" (source,target[,password[,batch]])
+
+  [target]                             # this server, where it is left out
+  kind = "imap"                        # any IMAP server; keys as those of [source]
+  # or: kind = "maildir", path = "/home/{local}/Maildir", owner = "vmail"
 
 The memory of the migration, its ledger, is a file beside the plan
 (migration.ledger). What cannot be copied is set aside, with the reason, in
@@ -82,7 +87,8 @@ migration.ledger.aside.`,
 	f.StringVarP(&m.planFile, "file", "f", "migration.toml", "the plan (`file`)")
 	f.StringVar(&m.ledgerFile, "ledger", "", "the ledger (`file`), instead of the one beside the plan")
 	f.StringSliceVar(&m.users, "user", nil, "only the accounts with this source or target `address` (repeatable)")
-	cmd.AddCommand(m.planCommand(), m.runCommand(), m.statusCommand(), m.verifyCommand(), m.reportCommand())
+	f.StringSliceVar(&m.batches, "batch", nil, "only the accounts of this `batch` of the plan (repeatable)")
+	cmd.AddCommand(m.cutoverCommand(), m.rollbackCommand(), m.planCommand(), m.runCommand(), m.statusCommand(), m.verifyCommand(), m.reportCommand())
 	return cmd
 }
 
@@ -251,9 +257,9 @@ func (m *migration) withEngine(ctx context.Context, opt migrate.Options, fn func
 	if err != nil {
 		return err
 	}
-	users := slices.DeleteFunc(plan.Accounts(), func(u migrate.User) bool { return !m.chosen(u.Source, string(u.Target)) })
+	users := slices.DeleteFunc(plan.Batch(m.batches), func(u migrate.User) bool { return !m.chosen(u.Source, string(u.Target)) })
 	if len(users) == 0 {
-		return mail.Errorf(mail.KindNotExist, "the plan has no account %s", strings.Join(m.users, ", "))
+		return mail.Errorf(mail.KindNotExist, "the plan has no account %s", strings.Join(slices.Concat(m.users, m.batches), ", "))
 	}
 	n, err := m.node(ctx)
 	if err != nil {
@@ -266,12 +272,15 @@ func (m *migration) withEngine(ctx context.Context, opt migrate.Options, fn func
 	if opt.Workers == 0 {
 		opt.Workers = plan.Run.Workers
 	}
-	return m.runEngine(ctx, source, m.ledgerPath(), opt, func(e *migrate.Engine) error { return fn(e, users) })
+	target, err := openTarget(plan, n)
+	if err != nil {
+		return err
+	}
+	return m.runEngine(ctx, source, target, m.ledgerPath(), opt, func(e *migrate.Engine) error { return fn(e, users) })
 }
 
-// runEngine calls fn with an engine that copies into this node and shows its
-// progress.
-func (a *app) runEngine(ctx context.Context, source migrate.Source, ledger string, opt migrate.Options, fn func(*migrate.Engine) error) (err error) {
+// runEngine calls fn with an engine that shows its progress.
+func (a *app) runEngine(ctx context.Context, source migrate.Source, target migrate.Target, ledger string, opt migrate.Options, fn func(*migrate.Engine) error) (err error) {
 	n, err := a.node(ctx)
 	if err != nil {
 		return err
@@ -284,11 +293,11 @@ func (a *app) runEngine(ctx context.Context, source migrate.Source, ledger strin
 	shown := newProgress(a)
 	defer shown.Close()
 	opt.Progress, opt.Log = shown, n.Log
-	return fn(migrate.NewEngine(source, targetstore.New(n.Store, accountOf(n), 0), l, opt))
+	return fn(migrate.NewEngine(source, target, l, opt))
 }
 
 // accountOf finds accounts in the directory.
-func accountOf(n *node) targetstore.Accounts {
+func accountOf(n *node) func(context.Context, mail.Address) (mail.AccountID, error) {
 	return func(ctx context.Context, addr mail.Address) (mail.AccountID, error) {
 		acct, err := n.Directory.Resolve(ctx, addr)
 		if mail.KindOf(err) == mail.KindNotExist {
@@ -304,7 +313,7 @@ func accountOf(n *node) targetstore.Accounts {
 // openSource makes the source of a plan.
 func openSource(plan migrate.Plan, n *node) (migrate.Source, error) {
 	if plan.Source.Kind == "files" {
-		return files.New(plan.Source.Folder, n.Log), nil
+		return filesSource(plan, n), nil
 	}
 	if plan.Source.Kind == "pst" {
 		return pstSource(plan.Source.Folder, pstFlags{codepage: plan.Source.Codepage, recover: plan.Source.Recover}, n), nil
@@ -313,24 +322,34 @@ func openSource(plan migrate.Plan, n *node) (migrate.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	trust := &tls.Config{MinVersion: tls.VersionTLS10} // Exchange 2007 knows nothing newer
-	if plan.Source.TLSVerify != nil && !*plan.Source.TLSVerify {
-		trust.InsecureSkipVerify = true
-	}
-	if ca := plan.Source.TLSCA; ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return nil, mail.WrapError(mail.KindInvalid, err, "%s: source.tls-ca", plan.File)
-		}
-		trust.RootCAs = x509.NewCertPool()
-		if !trust.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, mail.Errorf(mail.KindInvalid, "%s: source.tls-ca: %s holds no certificate in PEM form", plan.File, ca)
-		}
+	trust, err := trustOf(plan.File, "source", plan.Source)
+	if err != nil {
+		return nil, err
 	}
 	return imap.New(imap.Config{
 		Address: address, Login: plan.Source.Login, Authzid: plan.Source.Authzid, Password: plan.Source.Password,
 		Client: imapclient.Options{Security: security, TLSConfig: trust}, Log: n.Log,
 	}), nil
+}
+
+// trustOf returns what certificates of a server are trusted.
+func trustOf(plan, key string, s migrate.SourcePlan) (*tls.Config, error) {
+	trust := &tls.Config{MinVersion: tls.VersionTLS10} // Exchange 2007 knows nothing newer
+	if s.TLSVerify != nil && !*s.TLSVerify {
+		trust.InsecureSkipVerify = true
+	}
+	if s.TLSCA == "" {
+		return trust, nil
+	}
+	pem, err := os.ReadFile(s.TLSCA)
+	if err != nil {
+		return nil, mail.WrapError(mail.KindInvalid, err, "%s: %s.tls-ca", plan, key)
+	}
+	trust.RootCAs = x509.NewCertPool()
+	if !trust.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, mail.Errorf(mail.KindInvalid, "%s: %s.tls-ca: %s holds no certificate in PEM form", plan, key, s.TLSCA)
+	}
+	return trust, nil
 }
 
 // imapAddress returns the address with its port and how to protect the

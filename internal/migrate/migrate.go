@@ -215,6 +215,10 @@ type Namer interface {
 	Name(name string) string
 }
 
+// Roleless is a TargetAccount whose folders may have no roles, because a name
+// is all that it keeps, or a server's configuration decides.
+type Roleless interface{ Roleless() }
+
 // Message is an item on its way into a target folder; Item.UID is the UID it
 // will have there.
 type Message struct {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -22,7 +23,7 @@ type Plan struct {
 	Source    SourcePlan `toml:"source"`
 	Target    TargetPlan `toml:"target"`
 	Users     []UserPlan `toml:"user"`
-	UsersFile string     `toml:"users-file"` // CSV: source,target[,password]
+	UsersFile string     `toml:"users-file"` // CSV: source,target[,password[,batch]]
 	Run       RunPlan    `toml:"run"`
 }
 
@@ -42,9 +43,30 @@ type SourcePlan struct {
 	Folder       string `toml:"folder"`   // files, pst: where the paths of users start; default the plan's
 }
 
-// TargetPlan says where mail goes.
+// TargetPlan says where mail goes. The keys are those of SourcePlan; templates
+// stand for the parts of the user's target.
 type TargetPlan struct {
-	Kind string `toml:"kind"` // store
+	Kind         string `toml:"kind"` // store | imap | maildir
+	Address      string `toml:"address"`
+	TLS          string `toml:"tls"`
+	TLSCA        string `toml:"tls-ca"`
+	TLSVerify    *bool  `toml:"tls-verify"`
+	Login        string `toml:"login"`
+	Authzid      string `toml:"authzid"`
+	Password     string `toml:"-"`
+	PasswordFile string `toml:"password-file"`
+	Path         string `toml:"path"`  // maildir: "/home/vmail/{domain}/{local}/Maildir"
+	Owner        string `toml:"owner"` // maildir: "vmail" or "vmail:vmail", who the files belong to
+	Names        string `toml:"names"` // maildir: of folders: utf-7 (Dovecot, old Couriers; the default), utf-8 (Courier from 5.0 on)
+}
+
+// Server returns the keys that say where a server is and how to log in, for a
+// target of kind imap.
+func (t TargetPlan) Server() SourcePlan {
+	return SourcePlan{
+		Kind: t.Kind, Address: t.Address, TLS: t.TLS, TLSCA: t.TLSCA, TLSVerify: t.TLSVerify,
+		Login: t.Login, Authzid: t.Authzid, Password: t.Password,
+	}
 }
 
 // RunPlan says how a run goes.
@@ -58,6 +80,7 @@ type UserPlan struct {
 	Path     string `toml:"path"` // files, pst: instead of source
 	Target   string `toml:"target"`
 	Password string `toml:"password"`
+	Batch    string `toml:"batch"` // which of the cutovers it belongs to
 }
 
 // LoadPlan reads a plan and checks it. Mistakes are mail.KindInvalid and name
@@ -76,7 +99,7 @@ func LoadPlan(file string) (Plan, error) {
 	if err := dec.Decode(&p); err != nil {
 		return p, planError(file, err)
 	}
-	for _, path := range []*string{&p.UsersFile, &p.Source.PasswordFile, &p.Source.TLSCA, &p.Source.Folder} {
+	for _, path := range []*string{&p.UsersFile, &p.Source.PasswordFile, &p.Source.TLSCA, &p.Source.Folder, &p.Target.PasswordFile, &p.Target.TLSCA, &p.Target.Path} {
 		if *path != "" {
 			*path = p.path(*path)
 		}
@@ -126,23 +149,15 @@ func (p *Plan) complete() error {
 	default:
 		return p.wrong("source.kind", "%q is not a source this version can read; \"imap\", \"files\" and \"pst\" are", p.Source.Kind)
 	}
-	switch p.Source.TLS {
-	case "", "implicit", "starttls", "none":
-	default:
-		return p.wrong("source.tls", "%q is none of implicit, starttls, none", p.Source.TLS)
+	if err := p.checkTLS("source.tls", p.Source.TLS); err != nil {
+		return err
 	}
-	if p.Target.Kind == "" {
-		p.Target.Kind = "store"
+	if err := p.completeTarget(); err != nil {
+		return err
 	}
-	if p.Target.Kind != "store" {
-		return p.wrong("target.kind", "%q is not a target this version can write; \"store\" (this server) is", p.Target.Kind)
-	}
-	if p.Source.PasswordFile != "" {
-		b, err := os.ReadFile(p.Source.PasswordFile)
-		if err != nil {
-			return mail.WrapError(mail.KindInvalid, err, "%s: source.password-file", p.File)
-		}
-		p.Source.Password = strings.TrimRight(string(b), "\r\n")
+	var err error
+	if p.Source.Password, err = p.readPassword("source.password-file", p.Source.PasswordFile); err != nil {
+		return err
 	}
 	if p.UsersFile != "" {
 		if err := p.readUsers(); err != nil {
@@ -150,6 +165,55 @@ func (p *Plan) complete() error {
 		}
 	}
 	return p.checkUsers()
+}
+
+// checkTLS checks a key that says how a connection is protected.
+func (p *Plan) checkTLS(key, value string) error {
+	switch value {
+	case "", "implicit", "starttls", "none":
+		return nil
+	}
+	return p.wrong(key, "%q is none of implicit, starttls, none", value)
+}
+
+// readPassword reads the file of a password; "" is none.
+func (p *Plan) readPassword(key, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", mail.WrapError(mail.KindInvalid, err, "%s: %s", p.File, key)
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
+// completeTarget checks the target.
+func (p *Plan) completeTarget() (err error) {
+	t := &p.Target
+	switch t.Kind {
+	case "":
+		t.Kind = "store"
+	case "store":
+	case "imap":
+		if t.Address == "" {
+			return p.wrong("target.address", "say where the server is: \"mail.example.org:993\"")
+		}
+	case "maildir":
+		if t.Path == "" {
+			return p.wrong("target.path", "say where the Maildirs are: \"/home/{local}/Maildir\"")
+		}
+		if t.Names != "" && t.Names != "utf-7" && t.Names != "utf-8" {
+			return p.wrong("target.names", "%q is neither utf-7 nor utf-8", t.Names)
+		}
+	default:
+		return p.wrong("target.kind", "%q is not a target this version can write; \"store\" (this server), \"imap\" and \"maildir\" are", t.Kind)
+	}
+	if err := p.checkTLS("target.tls", t.TLS); err != nil {
+		return err
+	}
+	t.Password, err = p.readPassword("target.password-file", t.PasswordFile)
+	return err
 }
 
 // readUsers adds the accounts of the users file.
@@ -176,12 +240,15 @@ func (p *Plan) readUsers() error {
 		if first && len(rec) >= 2 && strings.EqualFold(rec[0], "source") {
 			continue
 		}
-		if len(rec) < 2 || len(rec) > 3 {
-			return mail.Errorf(mail.KindInvalid, "%s:%d: a line is source,target or source,target,password; this one has %d fields", p.UsersFile, line, len(rec))
+		if len(rec) < 2 || len(rec) > 4 {
+			return mail.Errorf(mail.KindInvalid, "%s:%d: a line is source,target[,password[,batch]]; this one has %d fields", p.UsersFile, line, len(rec))
 		}
 		u := UserPlan{Source: strings.TrimSpace(rec[0]), Target: strings.TrimSpace(rec[1])}
-		if len(rec) == 3 {
+		if len(rec) > 2 {
 			u.Password = rec[2]
+		}
+		if len(rec) > 3 {
+			u.Batch = strings.TrimSpace(rec[3])
 		}
 		p.Users = append(p.Users, u)
 	}
@@ -224,10 +291,16 @@ func (p *Plan) checkUsers() error {
 }
 
 // Accounts returns the accounts of the plan as the engine wants them.
-func (p *Plan) Accounts() []User {
-	users := make([]User, len(p.Users))
-	for i, u := range p.Users {
-		users[i] = User{Source: u.Path, Target: mail.Address(u.Target), Password: u.Password}
+func (p *Plan) Accounts() []User { return p.Batch(nil) }
+
+// Batch returns the accounts of the batches named; of all where none is.
+func (p *Plan) Batch(names []string) []User {
+	var users []User
+	for _, u := range p.Users {
+		if len(names) > 0 && !slices.Contains(names, u.Batch) {
+			continue
+		}
+		users = append(users, User{Source: u.Path, Target: mail.Address(u.Target), Password: u.Password})
 	}
 	return users
 }

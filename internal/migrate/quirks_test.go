@@ -54,8 +54,23 @@ type bench struct {
 
 func newBench(t *testing.T, q migratetest.Quirks, boxes ...*migratetest.Box) *bench {
 	t.Helper()
-	dir := t.TempDir()
 	b := &bench{server: migratetest.StartIMAP(t, q, boxes...), user: migrate.User{Source: "ajay@example.org", Target: "ajay@example.org"}}
+	b.open(t, b.server.Address, "{address}", "secret")
+	return b
+}
+
+// newDovecotBench is a migration from Dovecot into a store.
+func newDovecotBench(t *testing.T, d *migratetest.Dovecot) *bench {
+	t.Helper()
+	b := &bench{user: migrate.User{Source: "ajay@example.org", Target: "ajay@example.org"}}
+	b.open(t, d.Address, "{local}", d.Password)
+	return b
+}
+
+// open makes the engine and what belongs to it.
+func (b *bench) open(t *testing.T, address, login, password string) {
+	t.Helper()
+	dir := t.TempDir()
 	s := migratetest.OpenStore(t, filepath.Join(dir, "store"))
 	target := targetstore.New(s, migratetest.AnyAccount, 0)
 	var err error
@@ -65,12 +80,11 @@ func newBench(t *testing.T, q migratetest.Quirks, boxes ...*migratetest.Box) *be
 	t.Cleanup(func() { b.target.Close() })
 	b.ledger = openLedger(t, filepath.Join(dir, "l.ledger"))
 	source := imap.New(imap.Config{
-		Address: b.server.Address, Password: "secret", Client: imapclient.Options{Security: imapclient.Plain},
+		Address: address, Login: login, Password: password, Client: imapclient.Options{Security: imapclient.Plain},
 		Delays: []time.Duration{0, time.Millisecond},
 	})
 	opt := migrate.Options{Delays: []time.Duration{time.Millisecond}, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
 	b.engine, b.spool = migrate.NewEngine(source, target, b.ledger, opt), target
-	return b
 }
 
 // testWriter logs through a test.

@@ -34,6 +34,9 @@ type AccountReport struct {
 	Source  string         `json:"source"`
 	Target  string         `json:"target"`
 	State   string         `json:"state"` // new, running, done, failed
+	Stage   Stage          `json:"stage,omitempty"`
+	Moved   *time.Time     `json:"moved,omitempty"`    // when the mailHost was flipped
+	Gap     float64        `json:"frozen_s,omitempty"` // how long it was frozen for that
 	Error   string         `json:"error,omitempty"`
 	Passes  int            `json:"passes"`
 	Seconds int64          `json:"seconds"` // of the last pass
@@ -77,7 +80,11 @@ func (l *Ledger) Report(ctx context.Context) (Report, error) {
 	for _, a := range accounts {
 		ar := AccountReport{
 			Source: a.user.Source, Target: string(a.user.Target), State: a.state, Error: a.error,
-			Passes: a.pass, Seconds: max(0, a.seconds),
+			Passes: a.pass, Seconds: max(0, a.seconds), Stage: a.stage, Gap: float64(a.gap) / 1000,
+		}
+		if a.moved != 0 {
+			moved := time.Unix(a.moved, 0).UTC()
+			ar.Moved = &moved
 		}
 		folders, err := l.folders(ctx, a.id)
 		if err != nil {

@@ -188,10 +188,9 @@ func (e *Engine) account(ctx context.Context, u User) (Result, error) {
 		row.state, row.error = "failed", res.Err.Error()
 	}
 	e.opt.Progress.Done(u, res)
-	if err := e.ledger.setAccount(context.WithoutCancel(ctx), row); err != nil {
-		return res, err
-	}
-	return res, ctx.Err()
+	done := context.WithoutCancel(ctx)
+	err = errors.Join(e.ledger.setAccount(done, row), e.ledger.addEvent(done, row.id, "pass", res.summary()))
+	return res, errors.Join(err, ctx.Err())
 }
 
 // attempts passes over an account until it ends or no further attempt makes

@@ -87,16 +87,22 @@ type AccountSummary struct {
 // Summary returns results for programs.
 func Summary(results []Result) []AccountSummary {
 	out := make([]AccountSummary, len(results))
-	for i, r := range results {
-		out[i] = AccountSummary{
-			Source: r.User.Source, Target: string(r.User.Target), Copied: r.Copied, There: r.There,
-			Updated: r.Updated, Removed: r.Removed, Aside: r.Aside, Bytes: r.Bytes,
-		}
-		if r.Err != nil {
-			out[i].Error = r.Err.Error()
-		}
+	for i := range results {
+		out[i] = results[i].summary()
 	}
 	return out
+}
+
+// summary returns a result for programs.
+func (r *Result) summary() AccountSummary {
+	s := AccountSummary{
+		Source: r.User.Source, Target: string(r.User.Target), Copied: r.Copied, There: r.There,
+		Updated: r.Updated, Removed: r.Removed, Aside: r.Aside, Bytes: r.Bytes,
+	}
+	if r.Err != nil {
+		s.Error = r.Err.Error()
+	}
+	return s
 }
 
 // String writes a result for people.

@@ -123,7 +123,10 @@ func (v *verifier) account(ctx context.Context) (err error) {
 			v.problem(f.Name, "", "missing at the target: run again")
 			continue
 		}
-		if taken := slices.ContainsFunc(targets, func(t Folder) bool { return t.Use == f.Use }); !taken {
+		if _, without := v.dst.(Roleless); without {
+			f.Use = mail.UseNone
+		}
+		if taken := slices.ContainsFunc(targets, func(t Folder) bool { return t.Use == f.Use }); !taken && f.Use != mail.UseNone {
 			v.problem(f.Name, "", "the role %s is missing at the target", f.Use)
 		}
 		if err := v.folder(ctx, f, rows[i], targets[t]); err != nil {

@@ -239,6 +239,9 @@ func (w *writer) end(ctx context.Context, f *folderWalk, s Scanned) error {
 	if err != nil {
 		return err
 	}
+	if s.State.UIDNext == 0 { // Courier says it in STATUS only
+		s.State.UIDNext = f.State.UIDNext
+	}
 	if f.keeps() && s.State.UIDNext > f.next && w.row.stage != StageMoved {
 		target := f.asTarget()
 		target.State.UIDNext = s.State.UIDNext

@@ -425,3 +425,16 @@ func (m *maildir) open(it migrate.Item) (io.ReadCloser, error) {
 	}
 	return nil, fmt.Errorf("message %s of %s: %w", it.Key, m.dir, fs.ErrNotExist)
 }
+
+// MaildirState returns the UIDVALIDITY, UIDNEXT and number of messages of one
+// Maildir directory, and the UIDs that its list has by file name without flags,
+// also those of files that are not there.
+func MaildirState(dir string) (migrate.State, map[string]mail.UID, error) {
+	m := &maildir{dir: dir}
+	list, err := m.uids()
+	if err != nil {
+		return migrate.State{}, nil, fmt.Errorf("reading the UIDs of %s: %w", dir, err)
+	}
+	n, err := m.count()
+	return migrate.State{UIDValidity: list.validity, UIDNext: list.next, Messages: n, Bytes: -1}, list.uids, err
+}

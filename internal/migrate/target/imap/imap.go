@@ -98,7 +98,11 @@ var (
 	_ migrate.TargetAccount = (*account)(nil)
 	_ migrate.Finder        = (*account)(nil)
 	_ migrate.Namer         = (*account)(nil)
+	_ migrate.Roleless      = (*account)(nil)
 )
+
+// Roleless implements migrate.Roleless.
+func (a *account) Roleless() {}
 
 // Close implements migrate.TargetAccount.
 func (a *account) Close() error {

@@ -1,0 +1,495 @@
+package maildir
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"expost/internal/mail"
+	"expost/internal/migrate"
+	"expost/internal/migrate/source/files"
+)
+
+const (
+	uidFile     = "dovecot-uidlist"
+	keywordFile = "dovecot-keywords"
+	letters     = 26 // keywords that a file's name can show
+	syncers     = 8  // files synced at once
+)
+
+// sorted returns the keys of a set in order.
+func sorted(set map[string]bool) []string { return slices.Sorted(maps.Keys(set)) }
+
+// Prepare implements migrate.TargetAccount.
+func (a *account) Prepare(_ context.Context, f migrate.Folder) (migrate.Folder, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	levels := strings.Split(f.Name, mail.Delimiter)
+	for i := range levels {
+		if name := strings.Join(levels[:i+1], mail.Delimiter); name != mail.Inbox {
+			if err := a.make(a.dir(name)); err != nil {
+				return migrate.Folder{}, err
+			}
+		}
+	}
+	if err := a.subscribe(f.Name, f.Subscribed); err != nil {
+		return migrate.Folder{}, err
+	}
+	s, err := a.state(f.Name)
+	if err != nil {
+		return migrate.Folder{}, err
+	}
+	validity := f.State.UIDValidity
+	if s.Messages > 0 && s.UIDValidity != 0 {
+		validity = s.UIDValidity
+	}
+	if validity == 0 {
+		validity = mail.UIDValidity(time.Now().Unix())
+	}
+	next := max(s.UIDNext, f.State.UIDNext)
+	if validity != s.UIDValidity && s.Messages == 0 {
+		next = max(1, f.State.UIDNext)
+	}
+	if validity != s.UIDValidity || next > s.UIDNext {
+		if err := a.writeUIDs(f.Name, validity, next); err != nil {
+			return migrate.Folder{}, err
+		}
+		s.UIDValidity, s.UIDNext = validity, next
+	}
+	out := f
+	out.Key, out.State = f.Name, s
+	return out, nil
+}
+
+// writeUIDs makes dovecot-uidlist anew, of the messages that are there.
+func (a *account) writeUIDs(name string, validity mail.UIDValidity, next mail.UID) error {
+	dir := a.dir(name)
+	_, uids, err := files.MaildirState(dir)
+	if err != nil {
+		return err
+	}
+	there, err := present(dir)
+	if err != nil {
+		return err
+	}
+	type entry struct {
+		uid  mail.UID
+		base string
+	}
+	var list []entry
+	for base := range there {
+		list = append(list, entry{uids[base], base})
+	}
+	slices.SortFunc(list, func(x, y entry) int {
+		if (x.uid == 0) != (y.uid == 0) { // what has none comes last
+			return cmp.Compare(y.uid, x.uid)
+		}
+		return cmp.Or(cmp.Compare(x.uid, y.uid), cmp.Compare(x.base, y.base))
+	})
+	last := mail.UID(0)
+	for i := range list {
+		if list[i].uid <= last {
+			list[i].uid = last + 1
+		}
+		last = list[i].uid
+	}
+	var b bytes.Buffer
+	guid := make([]byte, 16)
+	rand.Read(guid)
+	fmt.Fprintf(&b, "3 V%d N%d G%x\n", validity, max(next, last+1), guid)
+	for _, e := range list {
+		fmt.Fprintf(&b, "%d :%s\n", e.uid, e.base)
+	}
+	a.dirty[name] = true
+	return a.write(filepath.Join(dir, uidFile), b.Bytes())
+}
+
+// writeCourier makes the files that Courier reads, from those of Dovecot.
+func (a *account) writeCourier(name string) error {
+	dir := a.dir(name)
+	s, err := a.state(name)
+	if err != nil {
+		return err
+	}
+	_, uids, err := files.MaildirState(dir)
+	if err != nil {
+		return err
+	}
+	there, err := present(dir)
+	if err != nil {
+		return err
+	}
+	bases := slices.SortedFunc(maps.Keys(there), func(x, y string) int { return cmp.Compare(uids[x], uids[y]) })
+	words, err := readKeywords(dir)
+	if err != nil {
+		return err
+	}
+	var list, marks bytes.Buffer
+	fmt.Fprintf(&list, "1 %d %d\n", s.UIDValidity, s.UIDNext)
+	for _, base := range bases {
+		fmt.Fprintf(&list, "%d %s\n", uids[base], base)
+		_, flags, _ := strings.Cut(there[base], ":2,")
+		var indexes []string
+		for i := range words {
+			if strings.ContainsRune(flags, 'a'+rune(i)) {
+				indexes = append(indexes, strconv.Itoa(i))
+			}
+		}
+		if len(indexes) > 0 {
+			fmt.Fprintf(&marks, "%s:%s\n", base, strings.Join(indexes, " "))
+		}
+	}
+	if err := a.write(filepath.Join(dir, "courierimapuiddb"), list.Bytes()); err != nil || len(words) == 0 {
+		return err
+	}
+	kw := filepath.Join(dir, "courierimapkeywords")
+	if err := os.Mkdir(kw, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if err := a.own(kw); err != nil {
+		return err
+	}
+	return a.write(filepath.Join(kw, ":list"), []byte(strings.Join(words, "\n")+"\n\n"+marks.String()))
+}
+
+// readKeywords returns the words of the letters a, b, …
+func readKeywords(dir string) ([]string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, keywordFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	words := make([]string, 0, letters)
+	for line := range strings.Lines(string(b)) {
+		number, word, ok := strings.Cut(strings.TrimSpace(line), " ")
+		n, nerr := strconv.Atoi(number)
+		if !ok || nerr != nil || n < 0 || n >= letters {
+			continue
+		}
+		for len(words) <= n {
+			words = append(words, "")
+		}
+		words[n] = word
+	}
+	return words, err
+}
+
+// flagLetters returns what a file's name shows of flags and keywords, making
+// letters for new keywords. Beyond 26 they cannot be shown.
+func (a *account) flagLetters(words *[]string, f mail.Flags, k mail.Keywords) string {
+	var out []byte
+	for _, l := range []struct {
+		letter byte
+		flag   mail.Flags
+	}{{'D', mail.Draft}, {'F', mail.Flagged}, {'R', mail.Answered}, {'S', mail.Seen}, {'T', mail.Deleted}} {
+		if f&l.flag != 0 {
+			out = append(out, l.letter)
+		}
+	}
+	for word := range strings.FieldsSeq(k.String()) {
+		i := slices.IndexFunc(*words, func(w string) bool { return strings.EqualFold(w, word) })
+		if i < 0 && len(*words) < letters {
+			i = len(*words)
+			*words = append(*words, word)
+		}
+		if i < 0 {
+			a.target.cfg.Log.Warn("a keyword was left out: a Maildir can hold 26 in a folder", "maildir", a.root, "keyword", word)
+			continue
+		}
+		out = append(out, 'a'+byte(i))
+	}
+	slices.Sort(out)
+	return string(out)
+}
+
+// saveKeywords writes the words where there are new ones.
+func (a *account) saveKeywords(dir string, before int, words []string) error {
+	if len(words) == before {
+		return nil
+	}
+	var b bytes.Buffer
+	for i, w := range words {
+		fmt.Fprintf(&b, "%d %s\n", i, w)
+	}
+	return a.write(filepath.Join(dir, keywordFile), b.Bytes())
+}
+
+// Append implements migrate.TargetAccount.
+func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Message) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	dir := a.dir(folder)
+	s, err := a.state(folder)
+	if err != nil {
+		return err
+	}
+	if len(msgs) > 0 && msgs[0].UID < s.UIDNext {
+		return mail.Errorf(mail.KindConflict, "UID %d is taken: the next one is %d", msgs[0].UID, s.UIDNext)
+	}
+	words, err := readKeywords(dir)
+	if err != nil {
+		return err
+	}
+	before := len(words)
+	names, flags := make([]string, len(msgs)), make([]string, len(msgs))
+	group, _ := errgroup.WithContext(ctx)
+	group.SetLimit(syncers)
+	for i := range msgs {
+		flags[i] = a.flagLetters(&words, msgs[i].Flags, msgs[i].Keywords)
+		group.Go(func() (err error) {
+			names[i], err = a.writeMessage(dir, &msgs[i])
+			return err
+		})
+	}
+	if err := errors.Join(group.Wait(), a.saveKeywords(dir, before, words)); err != nil {
+		for _, n := range names {
+			if n != "" {
+				os.Remove(filepath.Join(dir, "tmp", n)) // a file that stays is removed by whoever cleans tmp
+			}
+		}
+		return mail.WrapError(mail.KindUnavailable, err, "writing messages")
+	}
+	if err := a.appendUIDs(dir, names, msgs); err != nil {
+		return err
+	}
+	a.dirty[folder] = true
+	for i, n := range names {
+		if err := os.Rename(filepath.Join(dir, "tmp", n), filepath.Join(dir, "cur", n+":2,"+flags[i])); err != nil {
+			return mail.WrapError(mail.KindUnavailable, err, "moving a message into the Maildir")
+		}
+	}
+	return syncDir(filepath.Join(dir, "cur"))
+}
+
+// writeMessage writes a message into tmp and returns the file's name.
+func (a *account) writeMessage(dir string, m *migrate.Message) (string, error) {
+	body, ok := m.Body.(*migrate.Bytes)
+	if !ok {
+		return "", errors.New("the message was made ready for another target")
+	}
+	r, err := body.Open()
+	if err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(filepath.Join(dir, "tmp"), ".expost-*")
+	if err != nil {
+		return "", err
+	}
+	out := &lfWriter{w: bufio.NewWriterSize(f, 64<<10)}
+	_, err = io.Copy(out, r)
+	err = errors.Join(err, out.w.Flush(), f.Sync(), f.Close(), a.own(f.Name()))
+	date := m.Date.Time()
+	if m.Date == (mail.Date{}) {
+		date = time.Now()
+	}
+	if err == nil {
+		err = os.Chtimes(f.Name(), date, date)
+	}
+	name := fmt.Sprintf("%d.M%dP%dR%s.%s,S=%d,W=%d", max(date.Unix(), 0), m.UID, os.Getpid(), rand.Text()[:10], a.target.host, out.size, out.crlf)
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(dir, "tmp", name))
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return "", err
+	}
+	return name, nil
+}
+
+// lfWriter turns CRLF into LF, and counts.
+type lfWriter struct {
+	w    *bufio.Writer
+	cr   bool  // the last byte was a CR that is not written yet
+	size int64 // bytes written
+	crlf int64 // bytes with CRLF line ends
+}
+
+// Write implements io.Writer.
+func (l *lfWriter) Write(p []byte) (int, error) {
+	for _, c := range p {
+		if l.cr && c != '\n' {
+			l.put('\r')
+		}
+		if l.cr = c == '\r'; l.cr {
+			continue
+		}
+		l.put(c)
+	}
+	return len(p), nil
+}
+
+func (l *lfWriter) put(c byte) {
+	l.w.WriteByte(c) // an error stays until Flush
+	l.size++
+	l.crlf++
+	if c == '\n' {
+		l.crlf++
+	}
+}
+
+// appendUIDs adds lines to dovecot-uidlist.
+func (a *account) appendUIDs(dir string, names []string, msgs []migrate.Message) error {
+	f, err := os.OpenFile(filepath.Join(dir, uidFile), os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return mail.WrapError(mail.KindUnavailable, err, "writing the UIDs")
+	}
+	w := bufio.NewWriter(f)
+	for i, n := range names {
+		fmt.Fprintf(w, "%d :%s\n", msgs[i].UID, n)
+	}
+	if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {
+		return mail.WrapError(mail.KindUnavailable, err, "writing the UIDs")
+	}
+	return nil
+}
+
+// byUID returns the paths of messages by UID.
+func (a *account) byUID(dir string) (map[mail.UID]string, error) {
+	_, uids, err := files.MaildirState(dir)
+	if err != nil {
+		return nil, err
+	}
+	there, err := present(dir)
+	out := make(map[mail.UID]string, len(there))
+	for base, path := range there {
+		if uid := uids[base]; uid != 0 {
+			out[uid] = path
+		}
+	}
+	return out, err
+}
+
+// Update implements migrate.TargetAccount.
+func (a *account) Update(_ context.Context, folder string, items []migrate.Item) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	dir := a.dir(folder)
+	paths, err := a.byUID(dir)
+	if err != nil {
+		return err
+	}
+	words, err := readKeywords(dir)
+	if err != nil {
+		return err
+	}
+	before := len(words)
+	marks := make([]string, len(items))
+	for i, it := range items {
+		marks[i] = a.flagLetters(&words, it.Flags, it.Keywords)
+	}
+	if err := a.saveKeywords(dir, before, words); err != nil {
+		return err
+	}
+	a.dirty[folder] = true
+	for i, it := range items {
+		path, ok := paths[it.UID]
+		if !ok {
+			continue
+		}
+		base, _, _ := strings.Cut(filepath.Base(path), ":")
+		if err := os.Rename(filepath.Join(dir, path), filepath.Join(dir, "cur", base+":2,"+marks[i])); err != nil {
+			return mail.WrapError(mail.KindUnavailable, err, "setting flags of message %d", it.UID)
+		}
+	}
+	return syncDir(filepath.Join(dir, "cur"))
+}
+
+// Remove implements migrate.TargetAccount.
+func (a *account) Remove(_ context.Context, folder string, uids mail.UIDSet) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	dir := a.dir(folder)
+	paths, err := a.byUID(dir)
+	if err != nil {
+		return err
+	}
+	a.dirty[folder] = true
+	next, err := a.state(folder)
+	if err != nil {
+		return err
+	}
+	if err := a.writeUIDs(folder, next.UIDValidity, next.UIDNext); err != nil { // UIDNEXT must not fall
+		return err
+	}
+	for uid := range uids.All() {
+		if path, ok := paths[uid]; ok {
+			if err := os.Remove(filepath.Join(dir, path)); err != nil {
+				return mail.WrapError(mail.KindUnavailable, err, "removing message %d", uid)
+			}
+		}
+	}
+	return syncDir(filepath.Join(dir, "cur"))
+}
+
+// scan lists a folder with the reader.
+func (a *account) scan(ctx context.Context, folder string) (migrate.SourceAccount, migrate.Folder, []migrate.Item, error) {
+	src, folders, err := a.reader(ctx)
+	if err != nil {
+		return nil, migrate.Folder{}, nil, err
+	}
+	i := slices.IndexFunc(folders, func(f migrate.Folder) bool { return f.Name == folder })
+	if i < 0 {
+		return nil, migrate.Folder{}, nil, mail.Errorf(mail.KindNotExist, "there is no folder %q", folder)
+	}
+	var items []migrate.Item
+	_, err = src.Scan(ctx, folders[i], migrate.State{}, func(batch []migrate.Item) error {
+		items = append(items, batch...)
+		return nil
+	})
+	return src, folders[i], items, err
+}
+
+// Items implements migrate.TargetAccount. Sizes are those with CRLF line ends,
+// where the name of the file says them.
+func (a *account) Items(ctx context.Context, folder string, fn func(migrate.Item) error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, _, items, err := a.scan(ctx, folder)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		if _, w, ok := strings.Cut(it.Key, ",W="); ok {
+			if n, err := strconv.ParseInt(w, 10, 64); err == nil {
+				it.Size = n
+			}
+		}
+		if err := fn(it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Read implements migrate.TargetAccount.
+func (a *account) Read(ctx context.Context, folder string, uids mail.UIDSet, fn func(mail.UID, io.Reader) error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	src, f, items, err := a.scan(ctx, folder)
+	if err != nil {
+		return err
+	}
+	items = slices.DeleteFunc(items, func(it migrate.Item) bool { return !uids.Contains(it.UID) })
+	return src.Fetch(ctx, f, items, func(it migrate.Item, r io.Reader, err error) error {
+		if ie, ok := errors.AsType[*migrate.ItemError](err); ok && ie.Gone {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading message %d: %w", it.UID, err)
+		}
+		return fn(it.UID, r)
+	})
+}
