@@ -37,7 +37,8 @@ type Account struct {
 	mailboxes  map[mail.MailboxID]*MailboxRow
 	names      map[string]mail.MailboxID
 	subscribed map[string]bool
-	live       map[mail.MailboxID]*live
+	readers    map[readerKey]*reader
+	live       map[readerKey]*live         // without who: as the owner sees it
 	graced     []mail.MailboxID            // live without views, the last left behind
 	recent     map[mail.MailboxID]mail.UID // claimed by sessions, not written yet
 	watchers   map[*watcher]struct{}
@@ -51,7 +52,7 @@ func newAccount(s *Store, id mail.AccountID) *Account {
 	a := &Account{
 		store: s, id: id, refs: 1, left: make(chan struct{}), opened: make(chan struct{}),
 		mailboxes: make(map[mail.MailboxID]*MailboxRow), names: make(map[string]mail.MailboxID),
-		subscribed: make(map[string]bool), live: make(map[mail.MailboxID]*live),
+		subscribed: make(map[string]bool), live: make(map[readerKey]*live), readers: make(map[readerKey]*reader),
 		recent: make(map[mail.MailboxID]mail.UID), watchers: make(map[*watcher]struct{}),
 	}
 	a.idle.L = &a.writer.mu
@@ -79,7 +80,14 @@ func (a *Account) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		readers, err := tx.Readers()
+		if err != nil {
+			return err
+		}
 		a.row = row
+		for _, r := range readers {
+			a.readers[readerKey{r.Mailbox, r.Reader}] = &reader{row: r}
+		}
 		for i := range boxes {
 			a.mailboxes[boxes[i].ID] = &boxes[i]
 			a.names[boxes[i].Name] = boxes[i].ID

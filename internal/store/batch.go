@@ -19,23 +19,27 @@ type batch struct {
 	now   time.Time
 	dirty bool // the present operation has changed something
 
-	account    AccountRow
-	mailboxes  map[mail.MailboxID]*mailboxEdit
-	names      map[string]mail.MailboxID // nil: as Account.names
-	subscribed map[string]bool
-	emails     []NewEmail
-	refs       map[mail.EmailID]int
-	threads    map[uint64]mail.ThreadID
-	newThreads []uint64
-	history    []HistoryRow
-	unused     bool       // some email may have lost its last reference
-	unlinked   []blob.Sum // files to remove once this is committed
+	account         AccountRow
+	mailboxes       map[mail.MailboxID]*mailboxEdit
+	readers         map[readerKey]*readerEdit
+	annotations     []Annotation
+	forgotten       []mail.AccountID          // whose private annotations go
+	copyAnnotations [][2]mail.MailboxID       // from, to
+	names           map[string]mail.MailboxID // nil: as Account.names
+	subscribed      map[string]bool
+	emails          []NewEmail
+	refs            map[mail.EmailID]int
+	threads         map[uint64]mail.ThreadID
+	newThreads      []uint64
+	history         []HistoryRow
+	unused          bool       // some email may have lost its last reference
+	unlinked        []blob.Sum // files to remove once this is committed
 }
 
 func newBatch(a *Account, tx Tx) *batch {
 	return &batch{
 		a: a, tx: tx, now: a.store.opt.Now(), account: a.row,
-		mailboxes: make(map[mail.MailboxID]*mailboxEdit), subscribed: make(map[string]bool),
+		mailboxes: make(map[mail.MailboxID]*mailboxEdit), readers: make(map[readerKey]*readerEdit), subscribed: make(map[string]bool),
 		refs: make(map[mail.EmailID]int), threads: make(map[uint64]mail.ThreadID),
 	}
 }
@@ -55,7 +59,7 @@ type mailboxEdit struct {
 
 // changed tells whether the batch changes anything.
 func (b *batch) changed() bool {
-	return b.account != b.a.row || len(b.mailboxes) > 0 || len(b.subscribed) > 0
+	return b.account != b.a.row || len(b.mailboxes) > 0 || len(b.readers) > 0 || len(b.subscribed) > 0
 }
 
 // nextModSeq returns the modseq of the present operation's change.
@@ -88,7 +92,7 @@ func (b *batch) edit(id mail.MailboxID) (*mailboxEdit, error) {
 func (a *Account) liveIndex(id mail.MailboxID) *index {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	if l := a.live[id]; l != nil {
+	if l := a.live[readerKey{mailbox: id}]; l != nil {
 		if s := l.current.Load(); s != nil {
 			return s.index
 		}
@@ -275,14 +279,17 @@ func (e *mailboxEdit) countFlags(f mail.Flags, n int) {
 // may have others.
 const maxMailboxKeywords = 1000
 
-// addKeywords makes the words of k known to the mailbox.
-func (e *mailboxEdit) addKeywords(k mail.Keywords) {
+// addKeywords makes the words of k known to the mailbox, and tells whether any
+// was new.
+func (e *mailboxEdit) addKeywords(k mail.Keywords) (added bool) {
 	for _, w := range k.Words() {
 		i, found := slices.BinarySearch(e.row.Keywords, w)
 		if !found && len(e.row.Keywords) < maxMailboxKeywords {
 			e.row.Keywords = slices.Insert(slices.Clone(e.row.Keywords), i, w)
+			added = true
 		}
 	}
+	return added
 }
 
 // flush writes the batch.
@@ -294,6 +301,12 @@ func (b *batch) flush() error {
 		if err := b.flushMailbox(id, b.mailboxes[id]); err != nil {
 			return err
 		}
+	}
+	if err := b.flushReaders(); err != nil {
+		return err
+	}
+	if err := b.flushAnnotations(); err != nil {
+		return err
 	}
 	for name, on := range b.subscribed {
 		if err := b.tx.PutSubscription(name, on); err != nil {

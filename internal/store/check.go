@@ -79,6 +79,18 @@ func (s *Store) Check(ctx context.Context, opt CheckOptions) iter.Seq2[Finding, 
 				return
 			}
 		}
+		if opt.Accounts != nil {
+			return
+		}
+		findings, err := s.checkShares(ctx, opt.Repair)
+		for _, f := range findings {
+			if !yield(f, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(Finding{}, err)
+		}
 	}
 }
 
@@ -126,20 +138,22 @@ type inspection struct {
 	damaged  bool // some chunk cannot be read: references cannot be counted
 	badTexts bool // the search index is not what it should be
 
-	account  AccountRow
-	boxes    []MailboxRow
-	counted  map[mail.MailboxID]mail.Mailbox
-	usage    mail.Usage
-	refs     map[mail.EmailID]int // counted
-	sizes    map[mail.EmailID]int64
-	emails   []EmailRow
-	blobs    map[blob.Sum]int // as stored
-	blobRefs map[blob.Sum]int // counted
+	account    AccountRow
+	boxes      []MailboxRow
+	counted    map[mail.MailboxID]mail.Mailbox
+	uids       map[mail.MailboxID]mail.UIDSet
+	badReaders []readerKey
+	usage      mail.Usage
+	refs       map[mail.EmailID]int // counted
+	sizes      map[mail.EmailID]int64
+	emails     []EmailRow
+	blobs      map[blob.Sum]int // as stored
+	blobRefs   map[blob.Sum]int // counted
 }
 
 func newInspection(id mail.AccountID) *inspection {
 	return &inspection{
-		id: id, counted: make(map[mail.MailboxID]mail.Mailbox), refs: make(map[mail.EmailID]int),
+		id: id, counted: make(map[mail.MailboxID]mail.Mailbox), uids: make(map[mail.MailboxID]mail.UIDSet), refs: make(map[mail.EmailID]int),
 		sizes: make(map[mail.EmailID]int64), blobs: make(map[blob.Sum]int), blobRefs: make(map[blob.Sum]int),
 	}
 }
@@ -178,6 +192,9 @@ func (in *inspection) read(tx ReadTx) (err error) {
 		in.find("account", repairRun, "it is said to hold %d bytes in %d messages and holds %d in %d",
 			in.account.Usage.Bytes, in.account.Usage.Messages, in.usage.Bytes, in.usage.Messages)
 	}
+	if err := in.checkReaders(tx); err != nil {
+		return err
+	}
 	if err := in.checkEmails(tx); err != nil {
 		return err
 	}
@@ -208,11 +225,60 @@ func (in *inspection) checkNames() {
 	}
 }
 
+// checkReaders reads what others have set in mailboxes of the account.
+func (in *inspection) checkReaders(tx ReadTx) error {
+	rows, err := tx.Readers()
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		there, known := in.uids[r.Mailbox]
+		if !known {
+			continue // a stray
+		}
+		place := fmt.Sprintf("flags of %s in mailbox %d", r.Reader, r.Mailbox)
+		if r.ID >= in.account.NextMailbox || in.isMailbox(r.ID) || r.ModSeq > in.account.ModSeq || r.Since > r.ModSeq {
+			in.find(place, repairRestore, "its id or its modseq was never given out")
+		}
+		seen, stray := 0, 0
+		err := tx.Chunks(r.ID, func(key mail.UID, data []byte) error {
+			_, messages, err := readChunk(key, data, nil)
+			if err != nil {
+				in.damaged = true
+				in.find(place, repairRestore, "the piece from UID %d on: %v", key, err)
+				return nil
+			}
+			seen += len(messages) - countFlag(messages, mail.Seen, 0)
+			for i := range messages {
+				if !there.Contains(messages[i].UID) {
+					stray++
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if (seen != r.Seen || stray > 0) && !in.damaged {
+			in.find(place, repairRun, "%d messages are said to be seen and %d are; %d are not in the mailbox", r.Seen, seen, stray)
+			in.badReaders = append(in.badReaders, readerKey{r.Mailbox, r.Reader})
+		}
+	}
+	return nil
+}
+
+// isMailbox tells whether a mailbox has an id.
+func (in *inspection) isMailbox(id mail.MailboxID) bool {
+	_, is := in.uids[id]
+	return is
+}
+
 // checkMailbox reads the index of a mailbox.
 func (in *inspection) checkMailbox(tx ReadTx, box MailboxRow) error {
 	place := "mailbox " + box.Name
 	var n mail.Mailbox
 	last := mail.UID(0)
+	var uids mail.UIDSet
 	err := tx.Chunks(box.ID, func(key mail.UID, data []byte) error {
 		c, messages, err := readChunk(key, data, nil)
 		if err != nil {
@@ -227,6 +293,7 @@ func (in *inspection) checkMailbox(tx ReadTx, box MailboxRow) error {
 		n.Messages, n.Unseen, n.Deleted = n.Messages+c.n, n.Unseen+c.unseen, n.Deleted+c.deleted
 		for i := range messages {
 			n.Size += messages[i].Size
+			uids.Add(messages[i].UID)
 			in.checkMessage(place, box, &messages[i])
 		}
 		return nil
@@ -237,6 +304,7 @@ func (in *inspection) checkMailbox(tx ReadTx, box MailboxRow) error {
 	in.usage.Bytes += n.Size
 	in.usage.Messages += int64(n.Messages)
 	in.counted[box.ID] = n
+	in.uids[box.ID] = uids
 	if n.Messages != box.Messages || n.Unseen != box.Unseen || n.Deleted != box.Deleted || n.Size != box.Size {
 		in.find(place, repairRun, "it is said to have %d messages (%d unseen, %d deleted, %d bytes) and has %d (%d, %d, %d)",
 			box.Messages, box.Unseen, box.Deleted, box.Size, n.Messages, n.Unseen, n.Deleted, n.Size)
@@ -426,12 +494,33 @@ func (a *Account) repair(ctx context.Context) error {
 			b.touch(e)
 		}
 		b.account.Usage = in.usage
-		return nil
+		return b.repairReaders(in)
 	}})
 	if err != nil {
 		return err
 	}
 	return a.removeOrphans(ctx)
+}
+
+// repairReaders drops what readers have set of messages that are not there, and
+// counts the rest.
+func (b *batch) repairReaders(in *inspection) error {
+	for _, key := range in.badReaders {
+		e, err := b.reader(key, Personal{})
+		if err != nil {
+			return err
+		}
+		var gone mail.UIDSet
+		for uid := range e.index.uids().All() {
+			if !in.uids[key.mailbox].Contains(uid) {
+				gone.Add(uid)
+			}
+		}
+		b.touchReader(e)
+		e.put(e.index.without(gone))
+		e.row.Seen = e.countSeen()
+	}
+	return nil
 }
 
 // repairEmails writes the references that were counted.

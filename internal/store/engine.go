@@ -28,6 +28,11 @@ type Engine interface {
 	// Accounts yields the ids of all accounts in order.
 	Accounts(ctx context.Context) iter.Seq2[mail.AccountID, error]
 
+	// ViewSite and UpdateSite are DB.View and DB.Update of what belongs to no
+	// account. An engine makes it where it is missing.
+	ViewSite(ctx context.Context, fn func(SiteTx) error) error
+	UpdateSite(ctx context.Context, fn func(SiteTx) error) error
+
 	// TempFile returns a new file in the node's spool. What a crash leaves there
 	// is removed when the engine is made. The caller closes and removes it.
 	TempFile() (*os.File, error)
@@ -78,7 +83,29 @@ type AccountRow struct {
 // MailboxRow is a mailbox without its subscription, which goes by name.
 type MailboxRow struct {
 	mail.Mailbox
-	Recent mail.UID // the first UID that no session has claimed as \Recent
+	Recent mail.UID   // the first UID that no session has claimed as \Recent
+	ACL    []ACLEntry // in order of identifier; never changed in place
+}
+
+// ReaderRow is what is kept for somebody who reads a mailbox of another's
+// account: his own flags, in chunks of their own under an id of its own.
+type ReaderRow struct {
+	ID       mail.MailboxID
+	Mailbox  mail.MailboxID
+	Reader   mail.AccountID
+	Personal Personal    // the flags that were his own when he was here last
+	Since    mail.ModSeq // when that was changed: for him every message was, then
+	ModSeq   mail.ModSeq // of the last change here
+	Seen     int         // messages that he has seen
+}
+
+// Annotation is a value that clients keep under a name at a mailbox, or with
+// Mailbox 0 at the account (RFC 5464).
+type Annotation struct {
+	Mailbox mail.MailboxID
+	Who     mail.AccountID // whose it is; empty: everybody's, or with a private name the owner's
+	Entry   string         // in lower case, "/shared/comment"
+	Value   []byte
 }
 
 // EmailRow is a message's content, which all its copies in one account share.
@@ -138,6 +165,12 @@ type ReadTx interface {
 	// BlobRefs calls fn with each large body and how many emails use it.
 	BlobRefs(fn func(sum blob.Sum, refs int) error) error
 
+	// Readers returns the rows of all readers, in order of id.
+	Readers() ([]ReaderRow, error)
+	// Annotations calls fn with each annotation of one mailbox, or 0, in order
+	// of Who and Entry.
+	Annotations(id mail.MailboxID, fn func(Annotation) error) error
+
 	// Thread returns the thread that a message-id hash belongs to, or 0.
 	Thread(hash uint64) (mail.ThreadID, error)
 	// History calls fn with the rows of a mailbox after since, in order.
@@ -147,7 +180,8 @@ type ReadTx interface {
 	// problem, in the database's words.
 	Verify(fn func(problem string) error) error
 	// Strays calls fn with each row that belongs to nothing: details and bodies
-	// without an email, chunks without a mailbox.
+	// without an email, chunks without a mailbox or reader, readers and
+	// annotations without a mailbox.
 	Strays(fn func(row string) error) error
 }
 
@@ -158,9 +192,18 @@ type Tx interface {
 	PutAccount(AccountRow) error
 	// PutMailbox writes the row of a mailbox, new or not.
 	PutMailbox(MailboxRow) error
-	// DeleteMailbox removes the row and the chunks of a mailbox.
+	// DeleteMailbox removes the row, the chunks and the annotations of a mailbox.
 	DeleteMailbox(id mail.MailboxID) error
 	PutSubscription(name string, on bool) error
+
+	// PutReader writes the row of a reader, new or not.
+	PutReader(ReaderRow) error
+	// DeleteReader removes the row and the chunks of a reader.
+	DeleteReader(id mail.MailboxID) error
+	// PutAnnotation writes an annotation, new or not; a nil value removes it.
+	PutAnnotation(Annotation) error
+	// DeletePrivate removes every annotation that is somebody's.
+	DeletePrivate(who mail.AccountID) error
 
 	// PutChunk writes a chunk, new or not; nil data removes it.
 	PutChunk(id mail.MailboxID, first mail.UID, data []byte) error
@@ -185,6 +228,22 @@ type Tx interface {
 	// TrimHistory removes the n oldest rows of the expunge history and returns
 	// the modseq of the last of them.
 	TrimHistory(n int) (mail.ModSeq, error)
+}
+
+// SiteTx reads and, in UpdateSite, writes what belongs to no account.
+type SiteTx interface {
+	// Shares calls fn with each pair of the index of shared mailboxes. It is
+	// complete from SharesComplete on.
+	Shares(fn func(identifier string, owner mail.AccountID) error) (complete bool, err error)
+	PutShare(identifier string, owner mail.AccountID, on bool) error
+	SharesComplete() error
+	// DropShares makes the index empty, and not complete.
+	DropShares() error
+
+	// SiteAnnotations calls fn with each annotation of the server, in order.
+	SiteAnnotations(fn func(entry string, value []byte) error) error
+	// PutSiteAnnotation writes an annotation; a nil value removes it.
+	PutSiteAnnotation(entry string, value []byte) error
 }
 
 // TextDB is what a DB implements that can keep a search index. What it holds

@@ -82,10 +82,24 @@ func (b *batch) add(name string, opt CreateOptions) *mailboxEdit {
 		Recent: 1, Mailbox: mail.Mailbox{
 			ID: b.account.NextMailbox, Name: name, UIDValidity: v, UIDNext: 1, HighestModSeq: b.nextModSeq(),
 		}}}
+	e.row.ACL = b.inheritedACL(name)
 	b.account.NextMailbox++
 	b.allNames()[name] = e.row.ID
 	b.touch(e)
 	return e
+}
+
+// inheritedACL returns the list of the mailbox above name (RFC 4314 §4).
+func (b *batch) inheritedACL(name string) []ACLEntry {
+	above := parents(name)
+	if len(above) == 0 {
+		return nil
+	}
+	parent, err := b.edit(b.byName(above[len(above)-1]))
+	if err != nil {
+		return nil // there is none
+	}
+	return parent.row.ACL
 }
 
 // sawUIDValidity notes a value that came from elsewhere, so that a mailbox made
@@ -195,10 +209,11 @@ func (b *batch) emptyInbox(inbox mail.MailboxID, to string) error {
 		return err
 	}
 	all := mail.UIDSet{{First: 1, Last: 1<<32 - 1}}
+	b.copyAnnotations = append(b.copyAnnotations, [2]mail.MailboxID{inbox, e.row.ID})
 	if found := from.collect(all); len(found) > 0 {
-		b.moveMessages(from, found, e)
+		_, _, err = b.moveMessages(from, found, e)
 	}
-	return nil
+	return err
 }
 
 // DeleteMailbox removes a mailbox and its messages. One that has children, and
@@ -236,7 +251,7 @@ func (a *Account) DeleteMailbox(ctx context.Context, name string) error {
 		delete(b.allNames(), name)
 		b.touch(e)
 		e.deleted = true
-		return nil
+		return b.dropReaders(id)
 	})
 }
 
@@ -336,6 +351,9 @@ func (b *batch) adopt(name string, v mail.UIDValidity, next mail.UID) (*mailboxE
 	default:
 		e.row.UIDValidity, e.row.UIDNext, e.row.Recent, e.reset = v, 1, 1, true
 		b.sawUIDValidity(v)
+		if err := b.dropReaders(id); err != nil {
+			return nil, err
+		}
 	}
 	b.touch(e)
 	e.row.UIDNext = max(e.row.UIDNext, next)

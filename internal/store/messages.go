@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"expost/internal/mail"
@@ -109,6 +110,24 @@ type FlagChange struct {
 	Keywords       mail.Keywords
 	UnchangedSince mail.ModSeq // 0: not conditional (RFC 7162 §3.1.3)
 	Conditional    bool        // UnchangedSince counts, even where it is 0
+	Keep           FlagMask    // what stays as it is, whatever the change says
+}
+
+// FlagMask is a set of flags, and perhaps every keyword.
+type FlagMask struct {
+	Flags    mail.Flags
+	Keywords bool
+}
+
+// from takes the flags of the mask from a message.
+func (k *FlagMask) from(m *mail.Message) {
+	if k == nil {
+		return
+	}
+	m.Flags &^= k.Flags
+	if k.Keywords {
+		m.Keywords = mail.Keywords{}
+	}
 }
 
 // FlagOp is how a FlagChange changes.
@@ -125,6 +144,11 @@ const (
 // those that a conditional change left alone because they were modified.
 // Messages that have the flags already are not changed.
 func (a *Account) StoreFlags(ctx context.Context, id mail.MailboxID, uids mail.UIDSet, ch FlagChange) (modified mail.UIDSet, err error) {
+	return a.storeFlags(ctx, id, uids, ch, nil)
+}
+
+// storeFlags is StoreFlags by the owner, or by somebody who has flags of his own.
+func (a *Account) storeFlags(ctx context.Context, id mail.MailboxID, uids mail.UIDSet, ch FlagChange, who *Access) (modified mail.UIDSet, err error) {
 	err = a.change(ctx, func(b *batch) error {
 		modified = nil
 		e, err := b.edit(id)
@@ -135,21 +159,31 @@ func (a *Account) StoreFlags(ctx context.Context, id mail.MailboxID, uids mail.U
 			return err
 		}
 		f := flagging{ch: ch, uids: uids, modseq: b.account.ModSeq + 1, known: make(map[mail.Keywords]mail.Keywords)}
+		if who != nil {
+			if f.own, err = b.personalReader(readerKey{id, who.who}, who.personal); err != nil {
+				return err
+			}
+		}
 		for c := range e.index.touched(uids) {
 			f.chunk(c)
 		}
 		modified = f.modified
-		if f.err != nil || len(f.edits) == 0 {
+		if f.err != nil || len(f.edits) == 0 && len(f.set) == 0 {
 			return f.err
 		}
-		b.touch(e)
-		e.row.HighestModSeq = b.nextModSeq()
-		e.row.Unseen += f.unseen
-		e.row.Deleted += f.deleted
-		if ch.Op != FlagsRemove {
-			e.addKeywords(ch.Keywords)
+		b.nextModSeq()
+		if len(f.set) > 0 {
+			b.set(f.own, f.set)
 		}
-		e.put(f.edits)
+		if ch.Op != FlagsRemove && e.addKeywords(ch.Keywords) || len(f.edits) > 0 {
+			b.touch(e)
+		}
+		if len(f.edits) > 0 {
+			e.row.HighestModSeq = b.account.ModSeq
+			e.row.Unseen += f.unseen
+			e.row.Deleted += f.deleted
+			e.put(f.edits)
+		}
 		return nil
 	})
 	return modified, err
@@ -161,7 +195,9 @@ type flagging struct {
 	uids     mail.UIDSet
 	modseq   mail.ModSeq // of those changed
 	known    map[mail.Keywords]mail.Keywords
+	own      *readerEdit // of who has flags of his own; nil: the owner
 	edits    []chunkEdit
+	set      []mail.Message // what becomes own
 	modified mail.UIDSet
 	unseen   int // by how much the counts change
 	deleted  int
@@ -171,7 +207,12 @@ type flagging struct {
 // chunk applies the change to a chunk.
 func (f *flagging) chunk(c *chunk) {
 	var changed []mail.Message
-	for i, m := range c.messages() {
+	base := c.messages()
+	seen := base // as the one who changes them sees them
+	if f.own != nil {
+		seen = f.own.chunk(c).messages()
+	}
+	for i, m := range seen {
 		if !f.uids.Contains(m.UID) {
 			continue
 		}
@@ -183,8 +224,14 @@ func (f *flagging) chunk(c *chunk) {
 		if flags == m.Flags && keywords == m.Keywords {
 			continue
 		}
+		if f.own != nil {
+			flags, keywords = f.personal(&base[i], &m, flags, keywords)
+			if flags == base[i].Flags && keywords == base[i].Keywords {
+				continue
+			}
+		}
 		if changed == nil {
-			changed = append([]mail.Message(nil), c.messages()...)
+			changed = append([]mail.Message(nil), base...)
 		}
 		changed[i].Flags, changed[i].Keywords, changed[i].ModSeq = flags, keywords, f.modseq
 	}
@@ -197,15 +244,35 @@ func (f *flagging) chunk(c *chunk) {
 	f.edits = append(f.edits, chunkEdit{c.key, n})
 }
 
+// personal notes what becomes of a reader's own flags, and returns what becomes
+// of those that are everybody's.
+func (f *flagging) personal(base, seen *mail.Message, flags mail.Flags, keywords mail.Keywords) (mail.Flags, mail.Keywords) {
+	mask := f.own.row.Personal
+	own := mail.Message{UID: base.UID, Flags: flags & mask.Flags}
+	was := mail.Message{UID: base.UID, Flags: seen.Flags & mask.Flags}
+	all := base.Flags&mask.Flags | flags&^mask.Flags
+	if mask.Keywords {
+		own.Keywords, was.Keywords, keywords = keywords, seen.Keywords, base.Keywords
+	}
+	if own != was {
+		f.set = append(f.set, own)
+	}
+	return all, keywords
+}
+
 // apply returns what the change makes of a message's flags.
 func (f *flagging) apply(m *mail.Message) (mail.Flags, mail.Keywords) {
+	flags, keywords, keep := f.ch.Flags, m.Keywords, f.ch.Keep
 	switch f.ch.Op {
 	case FlagsAdd:
-		return m.Flags | f.ch.Flags, f.keywords(m.Keywords)
+		flags = m.Flags | f.ch.Flags
 	case FlagsRemove:
-		return m.Flags &^ f.ch.Flags, f.keywords(m.Keywords)
+		flags = m.Flags &^ f.ch.Flags
 	}
-	return f.ch.Flags, f.keywords(m.Keywords)
+	if !keep.Keywords {
+		keywords = f.keywords(m.Keywords)
+	}
+	return flags&^keep.Flags | m.Flags&keep.Flags, keywords
 }
 
 // keywords returns what the change makes of a set of keywords.
@@ -256,14 +323,42 @@ func (a *Account) Expunge(ctx context.Context, id mail.MailboxID, uids mail.UIDS
 			}
 		}
 		if len(gone) > 0 {
-			b.nextModSeq()
-			for _, m := range e.remove(gone) {
-				b.refs[m.Email]--
-			}
+			return b.expunge(e, gone)
 		}
 		return nil
 	})
 	return gone, err
+}
+
+// Remove takes the messages of uids out of a mailbox, \Deleted or not.
+func (a *Account) Remove(ctx context.Context, id mail.MailboxID, uids mail.UIDSet) error {
+	return a.change(ctx, func(b *batch) error {
+		e, err := b.edit(id)
+		if err != nil {
+			return err
+		}
+		if err := e.load(); err != nil {
+			return err
+		}
+		var gone mail.UIDSet
+		for _, m := range e.collect(uids) {
+			gone.Add(m.UID)
+		}
+		if len(gone) == 0 {
+			return nil
+		}
+		return b.expunge(e, gone)
+	})
+}
+
+// expunge removes messages, and what refers to them.
+func (b *batch) expunge(e *mailboxEdit, gone mail.UIDSet) error {
+	b.nextModSeq()
+	removed, err := e.remove(gone)
+	for _, m := range removed {
+		b.refs[m.Email]--
+	}
+	return err
 }
 
 // collect returns the messages of uids that exist.
@@ -281,7 +376,7 @@ func (e *mailboxEdit) collect(uids mail.UIDSet) []mail.Message {
 
 // remove takes the messages of set out of the mailbox, under the present
 // modseq, and returns them. Chunks that become small join the one before.
-func (e *mailboxEdit) remove(set mail.UIDSet) []mail.Message {
+func (e *mailboxEdit) remove(set mail.UIDSet) ([]mail.Message, error) {
 	b := e.b
 	b.touch(e)
 	var removed []mail.Message
@@ -319,7 +414,7 @@ func (e *mailboxEdit) remove(set mail.UIDSet) []mail.Message {
 	}
 	e.put(sortedEdits(puts))
 	b.history = append(b.history, HistoryRow{ModSeq: b.account.ModSeq, Mailbox: e.row.ID, UIDs: appendUIDSet(nil, set)})
-	return removed
+	return removed, b.dropFlags(e.row.ID, set)
 }
 
 // Copied pairs source and target UIDs in order (RFC 4315 §3 COPYUID).
@@ -332,6 +427,11 @@ type Copied struct {
 // Copy copies messages within the account, all or none; mail.KindNotExist, KindQuota.
 // UIDs that have no message are passed over.
 func (a *Account) Copy(ctx context.Context, from mail.MailboxID, uids mail.UIDSet, to mail.MailboxID) (Copied, error) {
+	return a.copy(ctx, from, uids, to, nil)
+}
+
+// copy is Copy; strip takes flags from a copy that it may not have.
+func (a *Account) copy(ctx context.Context, from mail.MailboxID, uids mail.UIDSet, to mail.MailboxID, strip *FlagMask) (Copied, error) {
 	var done Copied
 	err := a.change(ctx, func(b *batch) error {
 		_, target, found, err := b.transfer(from, uids, to, true)
@@ -343,17 +443,23 @@ func (a *Account) Copy(ctx context.Context, from mail.MailboxID, uids mail.UIDSe
 			return nil
 		}
 		b.nextModSeq()
-		for _, m := range found {
+		for i, m := range found {
 			b.refs[m.Email]++
+			strip.from(&found[i])
 		}
 		done.Source, done.Target = b.copyMessages(found, target)
-		return nil
+		return b.carryFlags(from, to, done.Source, done.Target)
 	})
 	return done, err
 }
 
 // Move is Copy and removal at the source in one change. It needs no quota.
 func (a *Account) Move(ctx context.Context, from mail.MailboxID, uids mail.UIDSet, to mail.MailboxID) (Copied, error) {
+	return a.move(ctx, from, uids, to, nil)
+}
+
+// move is Move; strip takes flags from a copy that it may not have.
+func (a *Account) move(ctx context.Context, from mail.MailboxID, uids mail.UIDSet, to mail.MailboxID, strip *FlagMask) (Copied, error) {
 	var done Copied
 	err := a.change(ctx, func(b *batch) error {
 		source, target, found, err := b.transfer(from, uids, to, false)
@@ -361,10 +467,18 @@ func (a *Account) Move(ctx context.Context, from mail.MailboxID, uids mail.UIDSe
 			return err
 		}
 		done = Copied{UIDValidity: target.row.UIDValidity}
-		if len(found) > 0 {
-			done.Source, done.Target = b.moveMessages(source, found, target)
+		if len(found) == 0 {
+			return nil
 		}
-		return nil
+		copies := found
+		if strip != nil {
+			copies = slices.Clone(found)
+			for i := range copies {
+				strip.from(&copies[i])
+			}
+		}
+		done.Source, done.Target, err = b.moveMessages(source, copies, target)
+		return err
 	})
 	return done, err
 }
@@ -411,15 +525,18 @@ func (b *batch) copyMessages(found []mail.Message, target *mailboxEdit) (from, t
 }
 
 // moveMessages moves messages from one mailbox to another.
-func (b *batch) moveMessages(source *mailboxEdit, found []mail.Message, target *mailboxEdit) (from, to []mail.UID) {
+func (b *batch) moveMessages(source *mailboxEdit, found []mail.Message, target *mailboxEdit) (from, to []mail.UID, err error) {
 	b.nextModSeq()
 	from, to = b.copyMessages(found, target)
+	if err = b.carryFlags(source.row.ID, target.row.ID, from, to); err != nil {
+		return nil, nil, err
+	}
 	var set mail.UIDSet
 	for _, uid := range from {
 		set.Add(uid)
 	}
-	source.remove(set)
-	return from, to
+	_, err = source.remove(set)
+	return from, to, err
 }
 
 // BulkMessage is a message with everything given, as a migration has it.

@@ -22,6 +22,8 @@
 //	account made in the spool, not yet named    a folder in the spool             emptied at start; Create makes it again
 //	account renamed into the spool, not removed a folder in the spool             emptied at start
 //	\Recent claimed, not yet written            an older \Recent                  messages are \Recent once more
+//	index names an account that shares, the     an account too many to ask        nobody gets a right by it; Check
+//	list is not yet changed, or not any more                                      with repair tidies it
 //
 // So a reference never points to a body that is missing, and what is left over
 // is never visible.
@@ -72,7 +74,8 @@ type Store struct {
 	engine   Engine
 	opt      Options
 	codec    *blob.Codec
-	buffers  sync.Pool     // *[spoolBuffer]byte
+	buffers  sync.Pool // *[spoolBuffer]byte
+	shares   shares
 	indexing chan struct{} // holds a token of the account that is being indexed
 
 	mu       sync.Mutex
@@ -108,12 +111,14 @@ func New(engine Engine, opt Options) *Store {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	return &Store{
+	s := &Store{
 		engine: engine, opt: opt, codec: blob.NewCodec(),
 		buffers:  sync.Pool{New: func() any { return new([spoolBuffer]byte) }},
 		accounts: make(map[mail.AccountID]*Account), idle: list.New(),
 		indexing: make(chan struct{}, 1),
 	}
+	s.shares.store = s
+	return s
 }
 
 // errClosed is what a closed Store answers.
@@ -294,7 +299,10 @@ func (s *Store) Remove(ctx context.Context, id mail.AccountID) error {
 	s.mu.Unlock()
 	<-a.opened
 	a.abandon()
-	return a.removeAndLeave(ctx)
+	if err := a.removeAndLeave(ctx); err != nil {
+		return err
+	}
+	return s.shares.drop(ctx, id)
 }
 
 // removeAndLeave closes the account, and removes it before anybody can open it

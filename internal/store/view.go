@@ -13,9 +13,12 @@ import (
 // for a client that leaves one and comes back.
 const gracedMax = 2
 
-// live is a mailbox that is in memory, once for all views of it.
+// live is a mailbox that is in memory, once for all views of it; for each who
+// has flags of his own there, once more, over the one that the owner sees.
 type live struct {
 	id      mail.MailboxID
+	who     mail.AccountID           // empty: as the owner sees it
+	base    *live                    // as the owner sees it, held by every view of this one; nil: this is it
 	current atomic.Pointer[Snapshot] // nil while it is read
 	gone    atomic.Bool
 	ready   chan struct{} // closed when it is read, or err set
@@ -56,8 +59,11 @@ func (l *live) publish(a *Account, e *mailboxEdit) chan struct{} {
 
 // dropLive takes a mailbox out of memory. a.mu is held.
 func (a *Account) dropLive(l *live) {
-	if a.live[l.id] == l {
-		delete(a.live, l.id)
+	if key := (readerKey{l.id, l.who}); a.live[key] == l {
+		delete(a.live, key)
+	}
+	if l.base != nil {
+		return
 	}
 	a.graced = slices.DeleteFunc(a.graced, func(id mail.MailboxID) bool { return id == l.id })
 }
@@ -70,6 +76,7 @@ type View struct {
 	recent mail.UID
 	claims bool
 	closed bool
+	base   *View // what a view with flags of its own holds
 }
 
 // Select returns a View that stands at the mailbox's present state. Close it.
@@ -91,10 +98,10 @@ func (a *Account) view(ctx context.Context, name string, claims bool) (*View, er
 		a.mu.Unlock()
 		return nil, errNoMailbox(name)
 	}
-	l := a.live[row.ID]
+	l := a.live[readerKey{mailbox: row.ID}]
 	if l == nil {
 		l = &live{id: row.ID, ready: make(chan struct{})}
-		a.live[row.ID] = l
+		a.live[readerKey{mailbox: row.ID}] = l
 		go a.loadLive(context.WithoutCancel(ctx), l)
 	}
 	l.views++
@@ -217,14 +224,21 @@ func (v *View) Close() {
 	a, l := v.a, v.live
 	a.mu.Lock()
 	l.views--
-	if l.views == 0 && a.live[l.id] == l {
+	switch {
+	case l.views > 0 || a.live[readerKey{l.id, l.who}] != l:
+	case l.base != nil:
+		a.dropLive(l)
+	default:
 		a.graced = append(a.graced, l.id)
 		if len(a.graced) > gracedMax {
-			delete(a.live, a.graced[0])
+			delete(a.live, readerKey{mailbox: a.graced[0]})
 			a.graced = slices.Delete(a.graced, 0, 1)
 		}
 	}
 	a.mu.Unlock()
+	if v.base != nil {
+		v.base.Close()
+	}
 	a.Release()
 }
 

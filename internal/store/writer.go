@@ -215,13 +215,14 @@ func (a *Account) publish(b *batch) {
 	for id, e := range b.mailboxes {
 		ids = append(ids, id)
 		a.publishMailbox(id, e)
-		if l := a.live[id]; l != nil {
+		if l := a.live[readerKey{mailbox: id}]; l != nil {
 			stale = append(stale, l.publish(a, e))
 		}
 	}
 	if len(b.subscribed) > 0 {
 		ids = append(ids, 0)
 	}
+	stale, ids = append(stale, a.publishReaders(b)...), b.addReaders(ids)
 	for w := range a.watchers {
 		w.add(ids)
 	}
@@ -273,11 +274,11 @@ func (a *Account) abandon() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.removed = true
-	for id, l := range a.live {
+	for key, l := range a.live {
 		l.gone.Store(true)
 		if s := l.current.Load(); s != nil {
 			close(s.changed)
 		}
-		delete(a.live, id)
+		delete(a.live, key)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -34,6 +35,14 @@ type DB struct {
 	// Under Engine.mu.
 	idle   []*conn
 	closed bool
+}
+
+// String names the database in errors.
+func (db *DB) String() string {
+	if db.name == siteName {
+		return "the index of the mail store"
+	}
+	return "account " + strconv.Quote(string(db.id))
 }
 
 // conn is a connection to an account's database. All connections are equal:
@@ -82,7 +91,7 @@ func (db *DB) take() (*conn, error) {
 	e.mu.Lock()
 	if db.closed || e.closed {
 		e.mu.Unlock()
-		return nil, mail.Errorf(mail.KindUnavailable, "account %q is closed", string(db.id))
+		return nil, mail.Errorf(mail.KindUnavailable, "%s is closed", db)
 	}
 	if n := len(db.idle); n > 0 {
 		c := db.idle[n-1]
@@ -92,7 +101,7 @@ func (db *DB) take() (*conn, error) {
 	}
 	e.mu.Unlock()
 	c, err := db.open(0)
-	return c, wrap(err, "opening the database of account %q", string(db.id))
+	return c, wrap(err, "opening the database of %s", db)
 }
 
 // give takes a connection back. After an error of the disk it is closed, since
@@ -216,7 +225,7 @@ func (db *DB) view(ctx context.Context, fn func(*conn) error) (err error) {
 	if err = c.exec("BEGIN"); err == nil {
 		err = errors.Join(fn(c), c.rollback())
 	}
-	return wrap(err, "reading account %q", string(db.id))
+	return wrap(err, "reading %s", db)
 }
 
 // Update implements store.DB.
@@ -250,7 +259,7 @@ func (db *DB) update(ctx context.Context, fn func(*conn) (undo func() error, err
 	if err != nil {
 		err = errors.Join(err, c.rollback(), undo())
 	}
-	return wrap(err, "changing account %q", string(db.id))
+	return wrap(err, "changing %s", db)
 }
 
 // rollback ends the transaction, where one is open, even if interrupted.

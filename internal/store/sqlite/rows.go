@@ -49,11 +49,13 @@ func (t *tx) PutAccount(r store.AccountRow) error {
 		r.Usage.Bytes, r.Usage.Messages, int64(r.HistoryFrom), int64(r.HistoryRows))
 }
 
-const mailboxColumns = `id, name, uidvalidity, uidnext, modseq, special_use, messages, unseen, deleted, size, recent, keywords`
+const mailboxColumns = `id, name, uidvalidity, uidnext, modseq, special_use, messages, unseen, deleted, size, recent, keywords, acl`
 
 // mailboxRow reads the columns of mailboxColumns.
-func mailboxRow(s *sqlite3.Stmt) store.MailboxRow {
+func mailboxRow(s *sqlite3.Stmt) (store.MailboxRow, error) {
+	acl, err := store.UnmarshalACL(s.ColumnText(12))
 	return store.MailboxRow{
+		ACL:    acl,
 		Recent: mail.UID(s.ColumnInt64(10)),
 		Mailbox: mail.Mailbox{
 			ID: mail.MailboxID(s.ColumnInt64(0)), Name: s.ColumnText(1), UIDValidity: mail.UIDValidity(s.ColumnInt64(2)),
@@ -61,23 +63,24 @@ func mailboxRow(s *sqlite3.Stmt) store.MailboxRow {
 			SpecialUse: mail.SpecialUse(s.ColumnText(5)), Messages: s.ColumnInt(6), Unseen: s.ColumnInt(7),
 			Deleted: s.ColumnInt(8), Size: s.ColumnInt64(9), Keywords: strings.Fields(s.ColumnText(11)),
 		},
-	}
+	}, err
 }
 
 // Mailboxes implements store.ReadTx.
 func (t *tx) Mailboxes() (rows []store.MailboxRow, err error) {
 	err = t.c.query(`SELECT `+mailboxColumns+` FROM mailbox ORDER BY id`, func(s *sqlite3.Stmt) error {
-		rows = append(rows, mailboxRow(s))
-		return nil
+		row, err := mailboxRow(s)
+		rows = append(rows, row)
+		return err
 	})
 	return rows, err
 }
 
 // Mailbox implements store.ReadTx.
 func (t *tx) Mailbox(id mail.MailboxID) (row store.MailboxRow, err error) {
-	err = t.c.query(`SELECT `+mailboxColumns+` FROM mailbox WHERE id = ?`, func(s *sqlite3.Stmt) error {
-		row = mailboxRow(s)
-		return nil
+	err = t.c.query(`SELECT `+mailboxColumns+` FROM mailbox WHERE id = ?`, func(s *sqlite3.Stmt) (err error) {
+		row, err = mailboxRow(s)
+		return err
 	}, int64(id))
 	if err == nil && row.ID == 0 {
 		err = mail.Errorf(mail.KindNotExist, "the mailbox is gone")
@@ -87,9 +90,9 @@ func (t *tx) Mailbox(id mail.MailboxID) (row store.MailboxRow, err error) {
 
 // PutMailbox implements store.Tx.
 func (t *tx) PutMailbox(r store.MailboxRow) error {
-	return t.c.exec(`INSERT OR REPLACE INTO mailbox (`+mailboxColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	return t.c.exec(`INSERT OR REPLACE INTO mailbox (`+mailboxColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		int64(r.ID), r.Name, int64(r.UIDValidity), int64(r.UIDNext), int64(r.HighestModSeq), string(r.SpecialUse),
-		int64(r.Messages), int64(r.Unseen), int64(r.Deleted), r.Size, int64(r.Recent), strings.Join(r.Keywords, " "))
+		int64(r.Messages), int64(r.Unseen), int64(r.Deleted), r.Size, int64(r.Recent), strings.Join(r.Keywords, " "), store.MarshalACL(r.ACL))
 }
 
 // DeleteMailbox implements store.Tx.
@@ -97,6 +100,14 @@ func (t *tx) DeleteMailbox(id mail.MailboxID) error {
 	if err := t.c.exec(`DELETE FROM mailbox WHERE id = ?`, int64(id)); err != nil {
 		return err
 	}
+	if err := t.c.exec(`DELETE FROM annotation WHERE mailbox = ?`, int64(id)); err != nil {
+		return err
+	}
+	return t.deleteChunks(id)
+}
+
+// deleteChunks removes the chunks of a mailbox or reader.
+func (t *tx) deleteChunks(id mail.MailboxID) error {
 	return t.c.exec(`DELETE FROM chunk WHERE key BETWEEN ? AND ?`, chunkKey(id, 0), chunkKey(id, 1<<32-1))
 }
 
@@ -210,7 +221,9 @@ func runs(ids []mail.EmailID, gap mail.EmailID) [][]int {
 var strays = [...]struct{ table, column, where string }{
 	{"detail", "id", "id NOT IN (SELECT id FROM email)"},
 	{"body", "id", "id NOT IN (SELECT id FROM email)"},
-	{"chunk", "key", "key >> 32 NOT IN (SELECT id FROM mailbox)"},
+	{"reader", "id", "mailbox NOT IN (SELECT id FROM mailbox)"},
+	{"annotation", "entry", "mailbox <> 0 AND mailbox NOT IN (SELECT id FROM mailbox)"},
+	{"chunk", "key", "key >> 32 NOT IN (SELECT id FROM mailbox UNION SELECT id FROM reader)"},
 }
 
 // Strays implements store.ReadTx.

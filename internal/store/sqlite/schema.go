@@ -15,7 +15,8 @@ import (
 // first makes everything. PRAGMA user_version is the version of a database.
 //
 // A chunk's key is its mailbox's id and its own first UID, 32 bits each, so
-// that the chunks of a mailbox lie together in order of UID.
+// that the chunks of a mailbox lie together in order of UID. Those of a reader
+// have the reader's id there, which no mailbox has.
 var migrations = [...]string{`
 	CREATE TABLE account (
 		id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -61,32 +62,57 @@ var migrations = [...]string{`
 	CREATE TABLE blob (sum BLOB PRIMARY KEY, refs INTEGER NOT NULL) WITHOUT ROWID;
 	CREATE TABLE thread (hash INTEGER PRIMARY KEY, thread INTEGER NOT NULL);
 	CREATE TABLE history (modseq INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, uids BLOB NOT NULL);
+`, `
+	ALTER TABLE mailbox ADD COLUMN acl TEXT NOT NULL DEFAULT '';
+	CREATE TABLE reader (
+		id INTEGER PRIMARY KEY,
+		mailbox INTEGER NOT NULL,
+		account TEXT NOT NULL,
+		flags INTEGER NOT NULL,
+		keywords INTEGER NOT NULL,
+		since INTEGER NOT NULL,
+		modseq INTEGER NOT NULL,
+		seen INTEGER NOT NULL,
+		UNIQUE (mailbox, account)
+	);
+	CREATE TABLE annotation (
+		mailbox INTEGER NOT NULL,
+		account TEXT NOT NULL,
+		entry TEXT NOT NULL,
+		value BLOB NOT NULL,
+		PRIMARY KEY (mailbox, account, entry)
+	) WITHOUT ROWID;
 `}
 
 // upgrade brings the database up to date. One that a newer program has written
 // is refused.
 func (c *conn) upgrade() error {
+	return c.migrate(migrations[:])
+}
+
+// migrate brings a database to the version that the last of the steps makes.
+func (c *conn) migrate(steps []string) error {
 	version, err := c.number("PRAGMA user_version")
 	if err != nil {
 		return err
 	}
 	switch {
-	case version == int64(len(migrations)):
+	case version == int64(len(steps)):
 		return nil
-	case version > int64(len(migrations)):
-		return mail.Errorf(mail.KindUnavailable, "account %q was written by a newer version of the program (%d, this one knows %d)",
-			string(c.db.id), version, len(migrations))
+	case version > int64(len(steps)):
+		return mail.Errorf(mail.KindUnavailable, "%s was written by a newer version of the program (%d, this one knows %d)",
+			c.db, version, len(steps))
 	}
 	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	for _, sql := range migrations[version:] {
+	for _, sql := range steps[version:] {
 		if err := c.Exec(sql); err != nil {
 			c.rollback()
 			return err
 		}
 	}
-	if err := c.Exec("PRAGMA user_version = " + sqlite3.Quote(int64(len(migrations)))); err != nil {
+	if err := c.Exec("PRAGMA user_version = " + sqlite3.Quote(int64(len(steps)))); err != nil {
 		c.rollback()
 		return err
 	}

@@ -4,6 +4,8 @@
 //	DIR/accounts/<domain>/<local>/mail.db   (-wal, -shm while it is open)
 //	DIR/accounts/<domain>/<local>/search.db the search index; made anew where it is missing
 //	DIR/accounts/<domain>/<local>/blobs/ab/<sha256>.zst
+//	DIR/accounts/.site.db                   what belongs to no account: who shares with whom (made anew where
+//	                                        it is missing), annotations of the server
 //	DIR/accounts/.spool/                    messages on their way in, accounts being made or removed
 //	DIR/accounts/.lock                      held by the process that uses DIR
 //
@@ -49,6 +51,9 @@ type Engine struct {
 	lock *os.File
 
 	readers, writers chan struct{} // one token for each at work
+
+	site   *DB // opened when it is first used, under siteMu
+	siteMu sync.Mutex
 
 	mu     sync.Mutex
 	idle   *list.List // *conn, the last used first

@@ -26,14 +26,15 @@ func PowerCut(t *testing.T, running store.Engine, image func(dir string), open O
 	done := make(chan error, 1)
 	go func() { done <- newWork(s, acks, "cut").run(ctx, 4) }()
 	type cut struct {
-		dir   string
-		acked map[string]int
+		dir           string
+		acked, latest map[string]int // before and behind the image
 	}
 	var taken []cut
 	for range cuts {
 		acks.wait(25)
-		c := cut{t.TempDir(), acks.copy()}
+		c := cut{dir: t.TempDir(), acked: acks.copy()}
 		image(c.dir)
+		c.latest = acks.copy()
 		taken = append(taken, c)
 	}
 	cancel()
@@ -45,7 +46,7 @@ func PowerCut(t *testing.T, running store.Engine, image func(dir string), open O
 	}
 	for _, c := range taken {
 		s := store.New(open(t, c.dir), crashOptions)
-		verify(t, s, c.acked)
+		verify(t, s, c.acked, c.latest)
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
