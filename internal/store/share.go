@@ -42,7 +42,7 @@ func (x *shares) load(ctx context.Context) error {
 	}
 	x.owners = owners
 	if !complete {
-		x.store.opt.Log.Info("making the index of shared mailboxes")
+		x.store.opt.Log.Debug("making the index of shared mailboxes")
 		if err := x.remake(ctx); err != nil {
 			return err
 		}

@@ -98,6 +98,9 @@ func New(dir string, opt Options) (*Engine, error) {
 		e.lock.Close()
 		return nil, err
 	}
+	if _, err := e.openSite(); err != nil { // it is tried again when it is needed
+		e.opt.Log.Error("opening what belongs to no account", "err", err)
+	}
 	return e, nil
 }
 
