@@ -2,6 +2,7 @@ package test
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,22 @@ func TestTwoServers(t *testing.T) {
 	s.messages("ajay@linuxforu.com", 1) // the report
 	if out, err := s.swaks("smtp", "--from", "x@example.org", "--to", "anup@far.example"); err == nil || !strings.Contains(out, "<** 550") {
 		t.Errorf("a stranger's mail was relayed: %v\n%s", err, out)
+	}
+
+	story := s.run("log", "find", "--from", "ajay@linuxforu.com", "--to", "nobody@far.example")
+	for _, want := range []string{"accepted ", "login ajay@linuxforu.com", "queued ", "failed ", "550 5.1.1", "reported ", "to ajay@linuxforu.com  of its end", "TLS"} {
+		if !strings.Contains(story, want) {
+			t.Errorf("the story has no %q:\n%s", want, story)
+		}
+	}
+	if id := regexp.MustCompile(`queue ([0-9A-Z]+)`).FindStringSubmatch(story); id == nil || s.run("log", "find", "--id", id[1]) != story {
+		t.Errorf("the story by its queue id, %v, is another one than\n%s", id, story)
+	}
+	if got := s.run("log", "find", "--to", "nobody@far.example", "--until", "1h"); got != "" {
+		t.Errorf("an hour ago there was\n%s", got)
+	}
+	if got := s.run("log", "find", "--to", "biswajit@linuxforu.com", "--json"); !strings.Contains(got, `"event": "delivered"`) || !strings.Contains(got, `"event": "sent"`) {
+		t.Errorf("the story of a forward, as JSON: %s", got)
 	}
 
 	far.stop()

@@ -8,6 +8,7 @@ func (a *app) subcommands() []*cobra.Command {
 		serveCommand(a),
 		accountCommand(a),
 		queueCommand(a),
+		logCommand(a),
 		dkimCommand(a),
 		checkCommand(a),
 		galCommand(a),

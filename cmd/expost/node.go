@@ -25,6 +25,7 @@ import (
 	"expost/internal/ldapserver"
 	"expost/internal/listener"
 	"expost/internal/mail"
+	"expost/internal/maillog"
 	"expost/internal/milter"
 	"expost/internal/pop3server"
 	"expost/internal/queue"
@@ -42,6 +43,7 @@ type node struct {
 	Directory directory.Directory
 	Queue     *queue.Queue
 	Delivery  *delivery.Agent
+	MailLog   *maillog.Log // nil: off
 	Resolver  *resolver.Resolver
 	DKIM      *dkimkey.Ring
 	carrier   *queue.Remote   // to other hosts
@@ -68,6 +70,9 @@ func openNode(ctx context.Context, c config.Config, log *slog.Logger) (*node, er
 		Config: c, Store: st, Directory: dir, Gate: gate.New(0), Log: log,
 		Resolver: resolver.New(resolver.Options{Server: c.DNS.Server}), DKIM: dkimkey.Open(filepath.Join(c.Data, "dkim")),
 	}
+	if err := n.openMailLog(); err != nil {
+		return nil, errors.Join(err, st.Close(), dir.Close())
+	}
 	if err := n.openQueue(); err != nil {
 		return nil, errors.Join(err, st.Close(), dir.Close())
 	}
@@ -87,7 +92,7 @@ func (n *node) openQueue() error {
 		LocalName: c.Hostname,
 	}
 	n.Queue, err = queue.Open(queue.Config{
-		Dir: filepath.Join(c.Data, "queue"), Hostname: c.Hostname, Postmaster: mail.Address(c.SMTP.Postmaster), Routes: table, Log: n.Log,
+		Dir: filepath.Join(c.Data, "queue"), Hostname: c.Hostname, Postmaster: mail.Address(c.SMTP.Postmaster), Routes: table, Log: n.Log, MailLog: n.MailLog,
 		Carrier:  delivery.Local{Agent: func() *delivery.Agent { return n.Delivery }, Next: n.carrier},
 		Inject:   func(ctx context.Context, to mail.Address, r io.Reader) error { return n.Delivery.Inject(ctx, to, r) },
 		Lifetime: time.Duration(c.Queue.Lifetime), DelayNotice: time.Duration(c.Queue.DelayNotice),
@@ -128,7 +133,7 @@ func (n *node) isSelf(host string, addr netip.Addr) bool {
 // Close closes the queue, the store and the directory.
 func (n *node) Close() error {
 	n.hosts.Close()
-	return errors.Join(n.Queue.Close(), n.Store.Close(), n.Directory.Close())
+	return errors.Join(n.Queue.Close(), n.MailLog.Close(), n.Store.Close(), n.Directory.Close())
 }
 
 // handle carries out a command for a caller of the control socket.
@@ -153,7 +158,7 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 	smtp := func(mode smtpserver.Mode) *smtpserver.Server {
 		return smtpserver.New(smtpserver.Config{
 			Mode: mode, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth,
-			Directory: n.Directory, Delivery: n.Delivery, Filters: n.filters(mode.String()), Logger: n.Log,
+			Directory: n.Directory, Delivery: n.Delivery, Filters: n.filters(mode.String()), Logger: n.Log, MailLog: n.MailLog,
 			Limits: smtpserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 		})
 	}

@@ -35,6 +35,7 @@ type Config struct {
 	DNS       DNS       `toml:"dns"`
 	MailAuth  MailAuth  `toml:"mailauth"`
 	Milters   []Milter  `toml:"milter"`
+	MailLog   MailLog   `toml:"maillog"`
 
 	File string `toml:"-"` // where it was read from; empty: defaults only
 }
@@ -166,7 +167,7 @@ func (c *Config) parse(path string, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("finding the folder of %q: %w", path, err)
 	}
-	for _, p := range append(append(c.Queue.files(), c.Directory.files()...), &c.Data, &c.TLS.Cert, &c.TLS.Key) {
+	for _, p := range append(append(c.Queue.files(), c.Directory.files()...), &c.Data, &c.TLS.Cert, &c.TLS.Key, &c.MailLog.Folder) {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -238,6 +239,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.DNS.complete(wrong); err != nil {
+		return err
+	}
+	if err := c.MailLog.check(wrong); err != nil {
 		return err
 	}
 	for i := range c.Milters {

@@ -67,7 +67,7 @@ type arrow struct {
 var (
 	servers = []string{"internal/smtpserver", "internal/imapserver", "internal/pop3server", "internal/ldapserver", "internal/httpserver"}
 	wires   = []string{"internal/imapwire", "internal/ldapwire", "internal/ldap", "internal/ldif", "internal/schema"}
-	engines = []string{"internal/store/sqlite", "internal/directory/embedded", "internal/migrate", "internal/queue"}
+	engines = []string{"internal/store/sqlite", "internal/directory/embedded", "internal/migrate", "internal/queue", "internal/maillog"}
 )
 
 // arrows are the import rules of ARCHITECTURE.md.

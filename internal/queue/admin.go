@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"expost/internal/mail"
+	"expost/internal/maillog"
 )
 
 // Entry is a message in the queue, as people are shown it.
@@ -118,14 +119,14 @@ func (q *Queue) entry(m *message) (*Entry, error) {
 // Hold keeps messages from being sent until Release. What a session has is
 // sent all the same. It returns how many messages it changed.
 func (q *Queue) Hold(ctx context.Context, f Filter) (int, error) {
-	return q.change(ctx, f, func(db *database, m *message) error {
+	return q.change(ctx, f, maillog.Held, func(db *database, m *message) error {
 		return db.exec(`UPDATE rcpt SET state = 2 WHERE message = ? AND state IN (0, 1)`, int64(m.id))
 	})
 }
 
 // Release ends Hold: the messages are sent now.
 func (q *Queue) Release(ctx context.Context, f Filter) (int, error) {
-	return q.change(ctx, f, func(db *database, m *message) error {
+	return q.change(ctx, f, maillog.Released, func(db *database, m *message) error {
 		if err := db.exec(`UPDATE rcpt SET state = 0, at = ? WHERE message = ? AND state = 2`, q.now(), int64(m.id)); err != nil {
 			return err
 		}
@@ -135,7 +136,7 @@ func (q *Queue) Release(ctx context.Context, f Filter) (int, error) {
 
 // Retry sends waiting messages now.
 func (q *Queue) Retry(ctx context.Context, f Filter) (int, error) {
-	return q.change(ctx, f, func(db *database, m *message) error {
+	return q.change(ctx, f, "", func(db *database, m *message) error {
 		if err := db.exec(`UPDATE rcpt SET state = 0, at = ? WHERE message = ? AND state = 1`, q.now(), int64(m.id)); err != nil {
 			return err
 		}
@@ -152,7 +153,7 @@ func (q *Queue) awaken(db *database, m *message) error {
 // Drop removes messages. Nobody is told.
 func (q *Queue) Drop(ctx context.Context, f Filter) (int, error) {
 	var gone []message
-	n, err := q.change(ctx, f, func(db *database, m *message) error {
+	n, err := q.change(ctx, f, maillog.Dropped, func(db *database, m *message) error {
 		for _, sql := range []string{`DELETE FROM rcpt WHERE message = ?`, `DELETE FROM body WHERE id = ?`, `DELETE FROM message WHERE id = ?`} {
 			if err := db.exec(sql, int64(m.id)); err != nil {
 				return err
@@ -170,10 +171,11 @@ func (q *Queue) Drop(ctx context.Context, f Filter) (int, error) {
 }
 
 // change carries out fn on each message that f chooses, a transaction each
-// hundred or so.
-func (q *Queue) change(ctx context.Context, f Filter, fn func(*database, *message) error) (int, error) {
+// hundred or so, and logs it as event, where that is one.
+func (q *Queue) change(ctx context.Context, f Filter, event maillog.Event, fn func(*database, *message) error) (int, error) {
 	n := 0
 	var group []message
+	var told [][]recipient
 	flush := func() error {
 		defer q.forget(group)
 		err := q.update(ctx, func(db *database) error {
@@ -186,11 +188,19 @@ func (q *Queue) change(ctx context.Context, f Filter, fn func(*database, *messag
 		})
 		if err == nil {
 			n += len(group)
+			q.logGroup(event, group, told)
 		}
-		group = nil
+		group, told = nil, nil
 		return err
 	}
 	err := q.each(ctx, f, func(m *message) error {
+		if event != "" {
+			to, err := q.recipients(m.id)
+			if err != nil {
+				return err
+			}
+			told = append(told, to)
+		}
 		if group = append(group, *m); len(group) < page {
 			return nil
 		}
@@ -200,6 +210,16 @@ func (q *Queue) change(ctx context.Context, f Filter, fn func(*database, *messag
 		err = flush()
 	}
 	return n, err
+}
+
+// logGroup writes what was done to messages.
+func (q *Queue) logGroup(event maillog.Event, group []message, to [][]recipient) {
+	if event == "" {
+		return
+	}
+	for i := range group {
+		q.logEvent(event, &group[i], to[i], "by an administrator")
+	}
 }
 
 // forget takes messages out of memory that no session has yet, so that they

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -55,8 +54,7 @@ func (q *Queue) Enqueue(ctx context.Context, env Envelope, body io.Reader) (ID, 
 		return 0, errors.Join(fmt.Errorf("queueing message %s: %w", id, err), spool.remove())
 	}
 	q.arrived(rows)
-	q.cfg.Log.Info("queued", slog.String("queue", id.String()), slog.String("from", string(env.From)),
-		slog.Int("recipients", len(rows)), slog.Int64("size", size))
+	q.logQueued(id, &env, size)
 	return id, nil
 }
 

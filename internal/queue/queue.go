@@ -57,6 +57,7 @@ import (
 
 	"expost/internal/blob"
 	"expost/internal/mail"
+	"expost/internal/maillog"
 	"expost/internal/route"
 )
 
@@ -147,6 +148,7 @@ type Config struct {
 	Carrier    Carrier
 	Inject     Inject
 	Clock      Clock
+	MailLog    *maillog.Log // nil: the mail log's lines go to Log
 	Log        *slog.Logger
 
 	Lifetime    time.Duration // how long a message is tried: 5 days

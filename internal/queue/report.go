@@ -11,6 +11,7 @@ import (
 
 	"expost/internal/dsn"
 	"expost/internal/mail"
+	"expost/internal/maillog"
 )
 
 // Bounds of what a report brings back.
@@ -150,6 +151,9 @@ func (q *Queue) inject(ctx context.Context, m *message, to []recipient, late boo
 	back, err := returned(m, b, r.Recipients)
 	if err == nil {
 		err = q.cfg.Inject(ctx, reader, r.Reader(back))
+	}
+	if err == nil {
+		q.logReport(m, reader, late)
 	}
 	return errors.Join(err, b.close())
 }
@@ -332,6 +336,7 @@ func (q *Queue) expire(ctx context.Context, m *message, open []recipient) error 
 	if gone {
 		q.dropBody(m)
 	}
+	q.logEvent(maillog.Failed, m, open, "tried too long")
 	nudge(q.report)
 	return nil
 }

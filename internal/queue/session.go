@@ -210,6 +210,7 @@ func (q *Queue) unreachable(ctx context.Context, h *hop, j *job, cause error) {
 	h.fails++
 	fails := h.fails
 	q.mu.Unlock()
+	q.logUnreachable(h, j, cause)
 	until := q.now() + q.backoff(fails).Microseconds()
 	q.cfg.Log.Warn("next hop cannot be reached", slog.String("hop", h.name), slog.Int("tries", fails),
 		slog.Time("until", micro(until)), slog.Any("error", cause))
@@ -258,7 +259,7 @@ func (q *Queue) record(ctx context.Context, h *hop, j *job, replies []smtpclient
 	if reports {
 		nudge(q.report)
 	}
-	q.logResults(j, replies, s)
+	q.logResults(h, j, replies, s)
 }
 
 func (q *Queue) recordIn(db *database, h *hop, j *job, replies []smtpclient.Reply, s Session) (gone, reports bool, err error) {
@@ -329,26 +330,4 @@ func replyText(r smtpclient.Reply, s Session) string {
 		return r.Text
 	}
 	return r.String()
-}
-
-// logResults writes the mail log.
-func (q *Queue) logResults(j *job, replies []smtpclient.Reply, s Session) {
-	for i, r := range j.to {
-		result := "sent"
-		switch {
-		case replies[i].Permanent():
-			result = "failed"
-		case !replies[i].Delivered():
-			result = "deferred"
-		}
-		attrs := []any{
-			slog.String("queue", j.id.String()), slog.String("from", string(j.sender)), slog.String("to", string(r.address)),
-			slog.String("hop", r.hop), slog.String("reply", replies[i].String()), slog.Int64("size", j.size),
-			slog.Duration("delay", time.Duration(q.now()-j.created)*time.Microsecond),
-		}
-		if s != nil {
-			attrs = append(attrs, slog.String("remote", s.Remote()), slog.Bool("tls", s.Secure()))
-		}
-		q.cfg.Log.Info(result, attrs...)
-	}
 }

@@ -42,9 +42,11 @@ func (c *conn) mail(ctx context.Context, arg string) reply {
 		}
 	}
 	if r := c.sender(env, path); r.refused() {
+		c.logSender(env, r)
 		return r
 	}
 	if r := c.filterMail(ctx, env, params); r.refused() {
+		c.logSender(env, r)
 		return r
 	}
 	c.env = env

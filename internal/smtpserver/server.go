@@ -29,6 +29,7 @@ import (
 	"expost/internal/delivery"
 	"expost/internal/directory"
 	"expost/internal/listener"
+	"expost/internal/maillog"
 	"expost/internal/milter"
 )
 
@@ -66,6 +67,7 @@ type Config struct {
 	Directory     directory.Directory
 	Delivery      *delivery.Agent
 	Filters       *milter.Chain // content filters; nil: none
+	MailLog       *maillog.Log  // nil: the mail log's lines go to Logger
 	Logger        *slog.Logger
 }
 
