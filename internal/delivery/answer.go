@@ -27,7 +27,7 @@ func (a *Agent) answer(ctx context.Context, env *Envelope, s *Spooled, results [
 	var head map[string][]string
 	for i, r := range env.Recipients {
 		for _, acct := range r.Route.Replies {
-			if acct.Reply == "" || results[i] != nil {
+			if results[i] != nil {
 				continue
 			}
 			if head == nil {

@@ -73,6 +73,9 @@ func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled
 	}
 	if env.Submitted {
 		h.submit(env.Received.Format(dateLayout), "<"+env.ID+"@"+a.cfg.Hostname+">")
+		if env.SignedInAs != "" {
+			h.check = func(by *authors) ([]byte, error) { return a.checkAuthors(ctx, env, by) }
+		}
 	}
 	trace := env.trace(a.cfg.Hostname)
 	in, err := a.store.Spool(ctx, trace, h, 0)

@@ -26,12 +26,19 @@ type header struct {
 	submitted   bool
 	maxReceived int
 	received    int
-	hostname    string // this host's
-	passes      int    // Received fields that it has written
-	inReceived  bool   // within such a field that has not named its host yet
-	date, id    string // values of missing fields; emptied once the message has them
-	messageID   string // as found or added, for the log
-	junk        bool   // a content filter says that it is spam
+	hostname    string  // this host's
+	passes      int     // Received fields that it has written
+	inReceived  bool    // within such a field that has not named its host yet
+	date, id    string  // values of missing fields; emptied once the message has them
+	messageID   string  // as found or added, for the log
+	junk        bool    // a content filter says that it is spam
+	authors     authors // of a submitted message
+	atField     bool    // the next piece begins the field
+	capture     *[]byte // the value of the field at hand is wanted here; nil: it is not
+
+	// check returns the fields to add for what is known of the authors, or
+	// refuses the message; nil: any author will do.
+	check func(*authors) ([]byte, error)
 
 	in   []byte // read and not looked at yet
 	out  []byte // ready to be returned
@@ -41,6 +48,25 @@ type header struct {
 	mid  bool   // within a line that is longer than the buffer
 	done bool   // the header has ended
 	err  error  // of src
+}
+
+// maxAuthors bounds From and Sender, in bytes.
+const maxAuthors = 64 << 10
+
+// authors are the fields that say whom a message is from, as they stand in it.
+type authors struct {
+	from, sender         []byte // values, folded as they are
+	fromCount, sendCount int
+	tooLong              bool
+}
+
+// keep appends a piece of a field's value.
+func (a *authors) keep(to *[]byte, p []byte) {
+	if len(*to)+len(p) > maxAuthors {
+		a.tooLong = true
+		return
+	}
+	*to = append(*to, p...)
 }
 
 // newHeader returns a header; reset makes it ready for a message.
@@ -113,7 +139,9 @@ func (h *header) advance() error {
 		if h.mid && !h.skip {
 			h.buf = append(h.buf, "\r\n"...)
 		}
-		h.finish()
+		if err := h.finish(); err != nil {
+			return err
+		}
 	}
 	if h.done {
 		h.buf = append(h.buf, rest...)
@@ -132,6 +160,15 @@ func (h *header) piece(p []byte) error {
 		if err := h.begin(p); err != nil {
 			return err
 		}
+	}
+	if h.capture != nil {
+		if start && h.atField {
+			_, p, _ := bytes.Cut(p, []byte(":"))
+			h.authors.keep(h.capture, p)
+		} else {
+			h.authors.keep(h.capture, p)
+		}
+		h.atField = false
 	}
 	if h.inReceived && namesHost(p, h.hostname) {
 		h.passes++
@@ -165,10 +202,9 @@ func (h *header) begin(p []byte) error {
 	if (p[0] == ' ' || p[0] == '\t') && !first {
 		return nil // a folded line shares the fate of its field
 	}
-	h.skip, h.inReceived = false, false
+	h.skip, h.inReceived, h.capture = false, false, nil
 	if p[0] == '\n' || bytes.HasPrefix(p, []byte("\r\n")) {
-		h.finish()
-		return nil
+		return h.finish()
 	}
 	name := fieldName(p)
 	if name == nil {
@@ -176,7 +212,9 @@ func (h *header) begin(p []byte) error {
 			h.buf = append(h.buf, "X-Mailbox-Line: "...)
 			return nil
 		}
-		h.finish()
+		if err := h.finish(); err != nil {
+			return err
+		}
 		h.buf = append(h.buf, "\r\n"...)
 		return nil
 	}
@@ -196,6 +234,12 @@ func (h *header) field(name, p []byte) error {
 	case equalFold(name, "authentication-results"):
 		_, value, _ := bytes.Cut(p, []byte(":"))
 		h.skip = h.authserv != "" && mailauth.Forged(value, h.authserv)
+	case h.check != nil && equalFold(name, "from"):
+		h.authors.fromCount++
+		h.capture, h.atField = &h.authors.from, true
+	case h.check != nil && equalFold(name, "sender"):
+		h.authors.sendCount++
+		h.capture, h.atField, h.skip = &h.authors.sender, true, true
 	case equalFold(name, "bcc"), equalFold(name, "resent-bcc"):
 		h.skip = h.submitted
 	case equalFold(name[:min(len(name), 2)], "x-"):
@@ -214,10 +258,17 @@ func (h *header) field(name, p []byte) error {
 }
 
 // finish ends the header, adding what a submitted message lacks.
-func (h *header) finish() {
-	h.done, h.skip = true, false
+func (h *header) finish() error {
+	h.done, h.skip, h.capture = true, false, nil
 	if !h.submitted {
-		return
+		return nil
+	}
+	if h.check != nil {
+		fields, err := h.check(&h.authors)
+		if err != nil {
+			return err
+		}
+		h.buf = append(h.buf, fields...)
 	}
 	if h.date != "" {
 		h.buf = append(append(append(h.buf, "Date: "...), h.date...), "\r\n"...)
@@ -226,6 +277,7 @@ func (h *header) finish() {
 		h.buf = append(append(append(h.buf, "Message-ID: "...), h.id...), "\r\n"...)
 		h.messageID = h.id
 	}
+	return nil
 }
 
 // fieldName returns the name of the field that a line starts with (RFC 5322

@@ -314,11 +314,12 @@ func (r *resolution) add(ctx context.Context, acct *directory.Account, detail st
 	if !r.agent.hosts[acct.Host] {
 		return r.addHosted(acct)
 	}
-	if hasMode(acct, "reply") {
+	replies := hasMode(acct, "reply") && acct.Reply != ""
+	if replies {
 		r.route.Replies = append(r.route.Replies, acct)
 	}
 	keeps := !hasMode(acct, "nolocal", "nombox", "forwardonly")
-	if keeps || len(acct.Forward) == 0 || hasMode(acct, "noforward") {
+	if keeps || !replies && (len(acct.Forward) == 0 || hasMode(acct, "noforward")) { // mail does not vanish
 		if err := r.room(string(acct.Address)); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"expost/internal/delivery"
+	"expost/internal/directory"
 	"expost/internal/mail"
 )
 
@@ -41,7 +42,7 @@ func (c *conn) mail(ctx context.Context, arg string) reply {
 			return r
 		}
 	}
-	if r := c.sender(env, path); r.refused() {
+	if r := c.sender(ctx, env, path); r.refused() {
 		c.logSender(env, r)
 		return r
 	}
@@ -89,7 +90,7 @@ func (c *conn) mailParam(env *delivery.Envelope, p param) reply {
 }
 
 // sender puts the reverse-path into the envelope.
-func (c *conn) sender(env *delivery.Envelope, path string) reply {
+func (c *conn) sender(ctx context.Context, env *delivery.Envelope, path string) reply {
 	if path != "" {
 		from, err := parseAddress(path, env.UTF8)
 		if errors.Is(err, errNeedsUTF8) {
@@ -104,8 +105,15 @@ func (c *conn) sender(env *delivery.Envelope, path string) reply {
 		return none
 	}
 	env.SignedInAs = c.account.Address
-	if env.From != "" && !c.cfg.Delivery.Owns(c.account, env.From) {
-		return reply{code: 553, status: "5.7.1", text: "<" + path + "> is not an address of " + string(c.account.Address)}
+	if env.From == "" {
+		return none
+	}
+	right, err := c.cfg.Delivery.MaySend(ctx, c.account, env.From)
+	if err != nil {
+		return c.failure(err)
+	}
+	if right == directory.SendNot {
+		return reply{code: 553, status: "5.7.1", text: "<" + path + "> is not an address of " + string(c.account.Address) + ", nor one that it may send for"}
 	}
 	return none
 }
