@@ -21,10 +21,10 @@ import (
 // deliveryConfig returns how mail is delivered.
 func (n *node) deliveryConfig() (delivery.Config, error) {
 	c := n.Config
-	n.hosts = delivery.NewHosts(n.carrier, n.carrier.Router.Table)
+	n.hosts = delivery.NewHosts(n.moved(), n.carrier.Router.Table)
 	cfg := delivery.Config{
 		Hostname: c.Hostname, Domains: c.Domains, Separator: c.SMTP.Separator, CatchAll: "catchall", Postmaster: mail.Address(c.SMTP.Postmaster),
-		Aliases: c.SMTP.AliasDomains, Remote: n.Queue, MailHosts: n.hosts, Scratch: filepath.Join(c.Data, "scratch"),
+		Aliases: c.SMTP.AliasDomains, Remote: n.Queue, Gate: n.Gate, MailHosts: n.hosts, Scratch: filepath.Join(c.Data, "scratch"),
 		DMARC: delivery.DMARCPolicy(c.MailAuth.DMARC), SPF: delivery.SPFPolicy(c.MailAuth.SPF),
 	}
 	if err := os.MkdirAll(cfg.Scratch, 0o700); err != nil {
@@ -54,6 +54,11 @@ func (n *node) deliveryConfig() (delivery.Config, error) {
 		cfg.SRS = srs.New(c.Domains[0], key)
 	}
 	return cfg, nil
+}
+
+// moved is the way to other hosts for mail whose account may live here by then.
+func (n *node) moved() *delivery.Moved {
+	return &delivery.Moved{Carrier: n.carrier, Agent: func() *delivery.Agent { return n.Delivery }, Gate: n.Gate}
 }
 
 // secret returns what a file holds, which is made at the first start.

@@ -93,7 +93,7 @@ func (n *node) openQueue() error {
 	}
 	n.Queue, err = queue.Open(queue.Config{
 		Dir: filepath.Join(c.Data, "queue"), Hostname: c.Hostname, Postmaster: mail.Address(c.SMTP.Postmaster), Routes: table, Log: n.Log, MailLog: n.MailLog,
-		Carrier:  delivery.Local{Agent: func() *delivery.Agent { return n.Delivery }, Next: n.carrier},
+		Carrier:  delivery.Local{Agent: func() *delivery.Agent { return n.Delivery }, Next: n.moved()},
 		Inject:   func(ctx context.Context, to mail.Address, r io.Reader) error { return n.Delivery.Inject(ctx, to, r) },
 		Lifetime: time.Duration(c.Queue.Lifetime), DelayNotice: time.Duration(c.Queue.DelayNotice),
 		Sessions: c.Queue.Sessions, PerHop: c.Queue.SessionsPerHost,

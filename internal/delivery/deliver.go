@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"expost/internal/directory"
 	"expost/internal/mail"
 	"expost/internal/queue"
 	"expost/internal/store"
@@ -210,6 +211,11 @@ func (a *Agent) deliverOne(ctx context.Context, t *Target, in *store.Incoming, j
 	if err := checkSize(t.Account, in.Size()); err != nil {
 		return err
 	}
+	leave, err := a.enter(ctx, t.Account)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	box, err := a.open(ctx, t.Account)
 	if err != nil {
 		return err
@@ -226,6 +232,23 @@ func (a *Agent) deliverOne(ctx context.Context, t *Target, in *store.Incoming, j
 		return full(t.Account)
 	}
 	return fmt.Errorf("delivering to %q of %q: %w", m.Name, t.Account.ID, err)
+}
+
+// enter goes into an account for a delivery, and makes sure that it still lives
+// here.
+func (a *Agent) enter(ctx context.Context, acct *directory.Account) (leave func(), err error) {
+	if a.cfg.Gate == nil {
+		return func() {}, nil
+	}
+	_, leave, err = a.cfg.Gate.Enter(ctx, acct.ID)
+	if err != nil {
+		return nil, err
+	}
+	if now, err := a.directory.Resolve(ctx, acct.Address); err == nil && !a.hosts[now.Host] {
+		leave()
+		return nil, mail.Errorf(mail.KindTemporary, "the mailbox has just moved to another host, try again")
+	}
+	return leave, nil
 }
 
 // noteSkipped logs the forwards of a recipient that lead nowhere yet.

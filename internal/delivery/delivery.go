@@ -49,6 +49,7 @@ import (
 
 	"expost/internal/directory"
 	"expost/internal/dkimkey"
+	"expost/internal/gate"
 	"expost/internal/mail"
 	"expost/internal/mailauth"
 	"expost/internal/moderation"
@@ -71,6 +72,7 @@ type Config struct {
 	Concurrency int               // mailboxes one message is written to at once; 0: 16
 	MaxReceived int               // Received fields a message may have; 0: 50
 	Remote      Remote            // takes mail that must leave this host; nil: none does
+	Gate        *gate.Gate        // holds deliveries to accounts that are being moved; nil: none are
 	MailHosts   *Hosts            // takes mail for mailboxes on other hosts at once; nil: it goes through Remote
 	Scratch     string            // folder of messages under examination; empty: the system's
 
