@@ -24,7 +24,7 @@ func openDirectory(ctx context.Context, c config.Config, log *slog.Logger) (dire
 		return openExternal(c, log)
 	}
 	opt := embedded.Options{
-		Dir: filepath.Join(c.Data, "directory"), Domains: c.Domains, Logger: log,
+		Dir: filepath.Join(c.Data, "directory"), Domains: c.Domains, Passwords: passwords(c), Logger: log,
 	}
 	var err error
 	if opt.Suffix, err = ldap.ParseDN(c.Directory.Suffix); err != nil {

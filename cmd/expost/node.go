@@ -155,22 +155,33 @@ type service struct {
 func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 	c := n.Config
 	auth := listener.PlaintextAuth(c.TLS.PlaintextAuth)
+	if err := askForCertificates(c, tlsConfig); err != nil {
+		return nil, err
+	}
+	door, err := n.door(tlsConfig)
+	if err != nil {
+		return nil, err
+	}
 	smtp := func(mode smtpserver.Mode) *smtpserver.Server {
 		return smtpserver.New(smtpserver.Config{
-			Mode: mode, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth,
+			Login: door,
+			Mode:  mode, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth,
 			Directory: n.Directory, Delivery: n.Delivery, Filters: n.filters(mode.String()), Logger: n.Log, MailLog: n.MailLog,
 			Limits: smtpserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 		})
 	}
 	imap := imapserver.New(imapserver.Config{
+		Login: door,
 		Store: n.Store, Directory: n.Directory, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth, Version: versionText(), Logger: n.Log,
 		Limits: imapserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost, Messages: int64(c.Limits.MessagesPerCommand)},
 	})
 	pop3 := pop3server.New(pop3server.Config{
+		Login: door,
 		Store: n.Store, Directory: n.Directory, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth, Logger: n.Log,
 		Limits: pop3server.Limits{Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 	})
 	ldap := ldapserver.New(ldapserver.Config{
+		Login:     door,
 		Directory: n.Directory, Schema: schemaOf(n.Directory), TLSConfig: tlsConfig, PlaintextAuth: ldapserver.PlaintextAuth(auth), AllowV2: c.Directory.AllowV2, Version: versionText(), Logger: n.Log,
 		Limits: ldapserver.Limits{Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 	})

@@ -30,6 +30,7 @@ type Config struct {
 	SMTP      SMTP      `toml:"smtp"`
 	Queue     Queue     `toml:"queue"`
 	Store     Store     `toml:"store"`
+	Login     Login     `toml:"login"`
 	Limits    Limits    `toml:"limits"`
 	Log       Log       `toml:"log"`
 	DNS       DNS       `toml:"dns"`
@@ -120,6 +121,7 @@ func Default(hostname string) Config {
 		SMTP:      SMTP{MaxMessage: 100 << 20, Separator: "+"},
 		Queue:     Queue{Lifetime: Duration(5 * 24 * time.Hour), DelayNotice: Duration(4 * time.Hour), Sessions: 200, SessionsPerHost: 20},
 		Store:     Store{OpenAccounts: 256},
+		Login:     defaultLogin(),
 		Limits:    Limits{Connections: 20000, ConnectionsPerHost: 100},
 		Log:       Log{Level: "info", Format: "text"},
 		MailAuth:  DefaultMailAuth(),
@@ -167,7 +169,7 @@ func (c *Config) parse(path string, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("finding the folder of %q: %w", path, err)
 	}
-	for _, p := range append(append(c.Queue.files(), c.Directory.files()...), &c.Data, &c.TLS.Cert, &c.TLS.Key, &c.MailLog.Folder) {
+	for _, p := range append(append(c.Queue.files(), c.Directory.files()...), &c.Login.ClientCA, &c.Data, &c.TLS.Cert, &c.TLS.Key, &c.MailLog.Folder) {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -236,6 +238,9 @@ func (c *Config) check() error {
 		return wrong("smtp.max-message, store.open-accounts, limits", "must be above zero")
 	}
 	if err := c.Queue.check(wrong); err != nil {
+		return err
+	}
+	if err := c.Login.check(wrong); err != nil {
 		return err
 	}
 	if err := c.DNS.complete(wrong); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"expost/internal/ldap"
 	"expost/internal/mail"
+	"expost/internal/password"
 )
 
 // Rename is a modify DN request (RFC 4511 §4.9).
@@ -27,8 +28,19 @@ type Renamer interface {
 // PasswordHasher is a Directory that stores hashes of passwords and makes them
 // itself. To one that does not implement it, a password is given as it is.
 type PasswordHasher interface {
-	// HashPassword returns the value of userPassword for a password.
-	HashPassword(ctx context.Context, password []byte) (string, error)
+	// HashPassword returns the values of userPassword for a password.
+	HashPassword(ctx context.Context, password []byte) ([]string, error)
+}
+
+// KeyKeeper is a Directory that keeps the keys of SCRAM (RFC 5802) beside the
+// passwords, and takes over passwords that were found right elsewhere.
+type KeyKeeper interface {
+	// Keys returns the account of a login name and its keys. mail.KindNotExist
+	// where there is no such account, it has no keys, or its status refuses logins.
+	Keys(ctx context.Context, login string) (*Account, password.Scram, error)
+
+	// Learn stores the password of an entry, unless it is stored already.
+	Learn(ctx context.Context, dn ldap.DN, password []byte) error
 }
 
 // Local is this node itself, which may do everything.
@@ -93,11 +105,11 @@ func (n *NewAccount) attributes(ctx context.Context, d Directory) ([]ldap.Attrib
 		list = append(list, ldap.NewAttribute("mailboxType", "shared"))
 	}
 	if n.Password != nil {
-		value, err := passwordValue(ctx, d, n.Password)
+		values, err := passwordValues(ctx, d, n.Password)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, ldap.NewAttribute("userPassword", value))
+		list = append(list, ldap.NewAttribute("userPassword", values...))
 	}
 	change := AccountChange{Aliases: &n.Aliases, Forward: &n.Forward, Host: &n.Host, Quota: &n.Quota}
 	for _, c := range change.changes() {
@@ -193,11 +205,11 @@ type AccountChange struct {
 func ChangeAccount(ctx context.Context, d Directory, dn ldap.DN, change AccountChange) error {
 	changes := change.changes()
 	if change.Password != nil {
-		value, err := passwordValue(ctx, d, change.Password)
+		values, err := passwordValues(ctx, d, change.Password)
 		if err != nil {
 			return mailError(err)
 		}
-		changes = append(changes, ldap.Change{Op: ldap.ChangeReplace, Attribute: ldap.NewAttribute("userPassword", value)})
+		changes = append(changes, ldap.Change{Op: ldap.ChangeReplace, Attribute: ldap.NewAttribute("userPassword", values...)})
 	}
 	if len(changes) == 0 {
 		return nil
@@ -263,16 +275,16 @@ func RemoveAccount(ctx context.Context, d Directory, dn ldap.DN) error {
 	return forgetDelegate(ctx, d, dn)
 }
 
-// passwordValue returns the value of userPassword for a password.
-func passwordValue(ctx context.Context, d Directory, password []byte) (string, error) {
+// passwordValues returns the values of userPassword for a password.
+func passwordValues(ctx context.Context, d Directory, password []byte) ([]string, error) {
 	if h, ok := d.(PasswordHasher); ok {
-		value, err := h.HashPassword(ctx, password)
+		values, err := h.HashPassword(ctx, password)
 		if err != nil {
-			return "", mail.WrapError(mail.KindInvalid, err, "the password cannot be used")
+			return nil, mail.WrapError(mail.KindInvalid, err, "the password cannot be used")
 		}
-		return value, nil
+		return values, nil
 	}
-	return string(password), nil
+	return []string{string(password)}, nil
 }
 
 // mailError gives an error of the tree the Kind that commands know.

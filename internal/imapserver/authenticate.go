@@ -3,18 +3,23 @@ package imapserver
 import (
 	"context"
 	"encoding/base64"
-	"strings"
+
+	"expost/internal/listener"
+	"expost/internal/login"
+	"expost/internal/mail"
+	"expost/internal/sasl"
 )
 
 // authenticateCommand is AUTHENTICATE (RFC 9051 §6.2.2) with SASL-IR (RFC 4959).
 func authenticateCommand() command {
+	caps := []capability{{name: "SASL-IR", in: notAuthenticated}}
+	for _, name := range []string{sasl.External, sasl.ScramSHA256Plus, sasl.ScramSHA256, sasl.Plain, sasl.Login} {
+		caps = append(caps, capability{name: "AUTH=" + name, in: notAuthenticated, when: func(c *conn) bool {
+			return c.srv.cfg.Login.Offers(c.client(), name)
+		}})
+	}
 	return command{
-		name: "AUTHENTICATE", in: notAuthenticated,
-		caps: []capability{
-			{name: "SASL-IR", in: notAuthenticated},
-			{name: "AUTH=PLAIN", in: notAuthenticated, when: (*conn).plaintextOK},
-			{name: "AUTH=LOGIN", in: notAuthenticated, when: (*conn).plaintextOK},
-		},
+		name: "AUTHENTICATE", in: notAuthenticated, caps: caps,
 		run: func(ctx context.Context, c *conn) (reply, error) {
 			c.dec.SP()
 			mechanism := c.dec.Keyword()
@@ -25,75 +30,100 @@ func authenticateCommand() command {
 			if err := c.dec.Err(); err != nil {
 				return reply{}, err
 			}
-			switch mechanism {
-			case "PLAIN":
-				return c.authPlain(ctx, initial, given)
-			case "LOGIN":
-				return c.authLogin(ctx, initial, given)
-			}
-			return reply{}, no("CANNOT", "unknown authentication mechanism")
+			return c.authenticate(ctx, mechanism, initial, given)
 		},
 	}
 }
 
-// authPlain is PLAIN (RFC 4616).
-func (c *conn) authPlain(ctx context.Context, initial string, given bool) (reply, error) {
-	message, err := c.sasl("", initial, given)
-	if err != nil {
-		return reply{}, err
+// client describes the connection to the door.
+func (c *conn) client() login.Client {
+	return login.Client{
+		Protocol: "imap", Addr: listener.AddrOf(c.raw.RemoteAddr()), TLS: listener.TLSState(c.uncompressed()), Plaintext: c.plaintextOK(),
 	}
-	authorize, rest, ok1 := strings.Cut(message, "\x00")
-	login, password, ok2 := strings.Cut(rest, "\x00")
-	if !ok1 || !ok2 || login == "" {
-		return reply{}, bad("the PLAIN message is malformed")
-	}
-	if authorize != "" && authorize != login {
-		return reply{}, no("AUTHORIZATIONFAILED", "logging in for somebody else is not allowed")
-	}
-	return c.login(ctx, login, password)
 }
 
-// authLogin is LOGIN, which old Outlooks use (draft-murchison-sasl-login).
-func (c *conn) authLogin(ctx context.Context, initial string, given bool) (reply, error) {
-	login, err := c.sasl("VXNlcm5hbWU6", initial, given)
+// authenticate carries out a SASL exchange.
+func (c *conn) authenticate(ctx context.Context, mechanism, initial string, given bool) (reply, error) {
+	x, err := c.srv.cfg.Login.Start(ctx, c.client(), mechanism)
 	if err != nil {
-		return reply{}, err
+		if !c.plaintextOK() && c.srv.cfg.Login.Knows(mechanism) {
+			return reply{}, errPrivacy()
+		}
+		return reply{}, no("CANNOT", "unknown authentication mechanism")
 	}
-	password, err := c.sasl("UGFzc3dvcmQ6", "", false)
-	if err != nil {
-		return reply{}, err
+	defer func() { x.Entry.Leave() }() // unless it becomes the session's
+	var response []byte
+	if given {
+		if response, err = decodeSASL(initial); err != nil {
+			return reply{}, err
+		}
 	}
-	return c.login(ctx, login, password)
+	for {
+		challenge, done, err := x.Next(response)
+		if err != nil {
+			return reply{}, c.loginFailed(err)
+		}
+		if done && challenge == nil {
+			e := x.Entry
+			x.Entry = nil
+			return c.enter(ctx, e)
+		}
+		if response, err = c.challenge(challenge); err != nil {
+			return reply{}, err
+		}
+		if done { // the challenge was additional data, and the answer says that it has come
+			e := x.Entry
+			x.Entry = nil
+			return c.enter(ctx, e)
+		}
+	}
 }
 
-// sasl returns the client's next message: the initial response where it was
-// given, else what it answers to a challenge (in base64 already).
-func (c *conn) sasl(challenge, initial string, given bool) (string, error) {
-	coded := initial
-	if !given {
-		if !c.plaintextOK() {
-			return "", no("PRIVACYREQUIRED", "a password may not be sent in clear text here; use TLS")
-		}
-		c.out.Line("+ ", challenge)
-		if err := c.out.Flush(); err != nil {
-			return "", err
-		}
-		if err := c.dec.Next(c.in); err != nil {
-			return "", err
-		}
-		if coded = c.dec.Rest(); c.dec.Err() != nil {
-			return "", c.dec.Err()
-		}
+// challenge sends a challenge and returns the client's answer.
+func (c *conn) challenge(text []byte) ([]byte, error) {
+	c.out.Line("+ ", base64.StdEncoding.EncodeToString(text))
+	if err := c.out.Flush(); err != nil {
+		return nil, err
 	}
+	if err := c.dec.Next(c.in); err != nil {
+		return nil, err
+	}
+	coded := c.dec.Rest()
+	if c.dec.Err() != nil {
+		return nil, c.dec.Err()
+	}
+	return decodeSASL(coded)
+}
+
+// decodeSASL reads a client's message; "=" is an empty one.
+func decodeSASL(coded string) ([]byte, error) {
 	switch coded {
 	case "*":
-		return "", bad("authentication was cancelled")
+		return nil, bad("authentication was cancelled")
 	case "=":
-		return "", nil
+		return []byte{}, nil
 	}
-	raw, err := base64.StdEncoding.DecodeString(coded)
+	raw, err := base64.StdEncoding.AppendDecode([]byte{}, []byte(coded))
 	if err != nil {
-		return "", bad("the answer is not base64")
+		return nil, bad("the answer is not base64")
 	}
-	return string(raw), nil
+	return raw, nil
+}
+
+// errPrivacy refuses to take a password in clear text.
+func errPrivacy() error {
+	return no("PRIVACYREQUIRED", "a password may not be sent in clear text here; use TLS")
+}
+
+// loginFailed is the answer to a login that was not let in.
+func (c *conn) loginFailed(err error) error {
+	switch mail.KindOf(err) {
+	case mail.KindAuth:
+		return c.countLogin()
+	case mail.KindInvalid:
+		return bad(mail.PublicText(err))
+	case mail.KindPermission:
+		return no("AUTHORIZATIONFAILED", mail.PublicText(err))
+	}
+	return err
 }

@@ -58,9 +58,11 @@ type conn struct {
 	idle     bool     // an IDLE is under way
 	telling  *telling // of changes, while the loop waits; nil: nobody tells
 	notify   *notification
+	leave    func() // gives the account's admission back; nil: nobody is logged in
 
 	errors, logins int
-	stopping       atomic.Bool // the server shuts down
+	stopping       atomic.Bool // the session is to end: the server shuts down, or
+	frozen         atomic.Bool // the account is being moved
 }
 
 // selection is a selected mailbox.
@@ -104,6 +106,10 @@ func (c *conn) close() {
 		c.account.Release()
 		c.account = nil
 	}
+	if c.leave != nil {
+		c.leave()
+		c.leave = nil
+	}
 	c.releaseInput()
 	c.out.b = c.out.b[:0]
 	c.out.release()
@@ -118,7 +124,10 @@ func (c *conn) Stop() {
 // Run greets and serves commands until the connection ends (listener.Session).
 func (c *conn) Run(ctx context.Context) {
 	defer c.close()
-	if c.setReadDeadline(c.srv.cfg.Limits.LoginTime) != nil { // a TLS handshake may come first
+	if c.setReadDeadline(c.srv.cfg.Limits.LoginTime) != nil {
+		return
+	}
+	if tc, ok := c.nc.(*tls.Conn); ok && tc.HandshakeContext(ctx) != nil {
 		return
 	}
 	c.out.take()
@@ -142,6 +151,8 @@ func (c *conn) Run(ctx context.Context) {
 func (c *conn) goodbye(err error) {
 	c.out.take()
 	switch {
+	case c.frozen.Load():
+		c.out.Line("* BYE [UNAVAILABLE] the mailbox is being moved, connect again")
 	case c.stopping.Load():
 		c.out.Line("* BYE [UNAVAILABLE] server shutting down")
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -378,12 +389,16 @@ func (c *conn) utf8() bool { return c.has(utf8Names | rev2) }
 
 // secure tells whether nobody else can read along.
 func (c *conn) secure() bool {
-	under := c.nc
-	if z, ok := under.(*compressedConn); ok {
-		under = z.Conn
-	}
-	_, isTLS := under.(*tls.Conn)
+	_, isTLS := c.uncompressed().(*tls.Conn)
 	return isTLS
+}
+
+// uncompressed returns what COMPRESS works on.
+func (c *conn) uncompressed() net.Conn {
+	if z, ok := c.nc.(*compressedConn); ok {
+		return z.Conn
+	}
+	return c.nc
 }
 
 // plaintextOK tells whether a password may be sent now.

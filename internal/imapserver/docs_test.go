@@ -1,14 +1,23 @@
 package imapserver_test
 
 import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"expost/internal/directory"
 	"expost/internal/imapserver"
+	"expost/internal/ldap"
 	"expost/internal/listener"
+	"expost/internal/login"
+	"expost/internal/mail"
+	"expost/internal/password"
 )
 
 // toldCapabilities returns the capabilities that clients hear of, with and without TLS,
@@ -33,8 +42,39 @@ func toldCapabilities(t *testing.T) map[string]bool {
 			hear(p.must("CAPABILITY")[0])
 		}
 	}
+	mine := testTLS(t).Certificates
+	known := x509.NewCertPool()
+	cert, err := x509.ParseCertificate(mine[0].Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	known.AddCert(cert)
+	s := newSite(t, func(c *imapserver.Config) {
+		c.TLSConfig = testTLS(t)
+		c.TLSConfig.ClientAuth, c.TLSConfig.ClientCAs = tls.RequireAndVerifyClientCert, known
+		c.Login = login.New(login.Config{Directory: keeper{people()}})
+	})
+	p := s.dial(t)
+	p.line()
+	p.must("STARTTLS")
+	secured := tls.Client(p.nc, &tls.Config{InsecureSkipVerify: true, Certificates: mine})
+	p.nc, p.r = secured, bufio.NewReader(secured)
+	hear(p.must("CAPABILITY")[0])
 	return told
 }
+
+// keeper is a directory with the keys of SCRAM.
+type keeper struct{ logins }
+
+func (keeper) Lookup(context.Context, string) (*directory.Account, error) {
+	return nil, mail.Errorf(mail.KindNotExist, "none")
+}
+
+func (keeper) Keys(context.Context, string) (*directory.Account, password.Scram, error) {
+	return nil, password.Scram{}, mail.Errorf(mail.KindNotExist, "none")
+}
+
+func (keeper) Learn(context.Context, ldap.DN, []byte) error { return nil }
 
 // The table of docs/imap.md says what the server says.
 func TestDocs(t *testing.T) {
@@ -44,9 +84,13 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var tests strings.Builder
-	sources, err := filepath.Glob("*_test.go")
-	if err != nil {
-		t.Fatal(err)
+	var sources []string
+	for _, dir := range []string{"*_test.go", "../../test/*_test.go"} {
+		list, err := filepath.Glob(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, list...)
 	}
 	for _, file := range sources {
 		source, err := os.ReadFile(file)

@@ -2,9 +2,12 @@ package imapserver
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"expost/internal/directory"
+	"expost/internal/gate"
+	"expost/internal/login"
 	"expost/internal/mail"
 )
 
@@ -29,28 +32,46 @@ func loginCommand() command {
 // login checks a name and a password and opens the account.
 func (c *conn) login(ctx context.Context, name, password string) (reply, error) {
 	if !c.plaintextOK() {
-		return reply{}, no("PRIVACYREQUIRED", "a password may not be sent in clear text here; use TLS")
+		return reply{}, errPrivacy()
 	}
-	owner, err := c.srv.cfg.Directory.Login(ctx, name, password)
-	if mail.KindOf(err) == mail.KindAuth && err != nil {
-		return reply{}, c.countLogin(name)
-	}
+	e, err := c.srv.cfg.Login.Password(ctx, c.client(), name, password)
 	if err != nil {
+		return reply{}, c.loginFailed(err)
+	}
+	return c.enter(ctx, e)
+}
+
+// enter opens the account of somebody who was let in.
+func (c *conn) enter(ctx context.Context, e *login.Entry) (reply, error) {
+	if !c.srv.servedHere(e.Account.Host) {
+		e.Leave()
+		return reply{}, no("UNAVAILABLE", "the mailbox is on "+e.Account.Host)
+	}
+	if err := c.open(ctx, e.Account); err != nil {
+		e.Leave()
 		return reply{}, err
 	}
-	if !c.srv.servedHere(owner.Host) {
-		return reply{}, no("UNAVAILABLE", "the mailbox is on "+owner.Host)
-	}
-	if err := c.open(ctx, owner); err != nil {
-		return reply{}, err
-	}
+	c.stay(e)
 	return ok(c.capabilityCode(), "logged in"), nil
 }
 
+// stay keeps an entry until the session ends; a frozen account ends it.
+func (c *conn) stay(e *login.Entry) {
+	forget := context.AfterFunc(e.Inside, func() {
+		if errors.Is(context.Cause(e.Inside), gate.ErrFrozen) {
+			c.frozen.Store(true)
+			c.Stop()
+		}
+	})
+	c.leave = func() {
+		forget()
+		e.Leave()
+	}
+}
+
 // countLogin refuses a login, and ends a connection that guesses.
-func (c *conn) countLogin(name string) error {
+func (c *conn) countLogin() error {
 	c.logins++
-	c.log.Info("login failed", slog.String("login", name), slog.String("remote", c.nc.RemoteAddr().String()))
 	if c.logins < c.srv.cfg.Limits.Logins {
 		return no("AUTHENTICATIONFAILED", "login or password is wrong")
 	}

@@ -19,6 +19,7 @@ import (
 
 	"expost/internal/directory"
 	"expost/internal/listener"
+	"expost/internal/login"
 	"expost/internal/store"
 )
 
@@ -33,6 +34,7 @@ type Authenticator interface {
 type Config struct {
 	Store         *store.Store
 	Directory     Authenticator
+	Login         *login.Door // who is let in; nil: whom Directory knows
 	Hostname      string      // in the greeting, and what mailHost must be empty or equal to
 	TLSConfig     *tls.Config // for STARTTLS; nil: none. A TLS listener needs no more than itself.
 	PlaintextAuth listener.PlaintextAuth
@@ -56,6 +58,9 @@ func New(cfg Config) *Server {
 	cfg.Limits = cfg.Limits.withDefaults()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Login == nil {
+		cfg.Login = login.New(login.Config{Directory: cfg.Directory, TLS: cfg.TLSConfig, Log: cfg.Logger})
 	}
 	l := cfg.Limits
 	return &Server{

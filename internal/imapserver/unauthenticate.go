@@ -17,6 +17,8 @@ func unauthenticateCommand() command {
 			c.deselect()
 			c.endNotify()
 			c.account.Release()
+			c.leave()
+			c.leave = nil
 			c.account, c.owner, c.features = nil, "", 0
 			c.state, c.started, c.log = notAuthenticated, time.Now(), c.srv.log
 			c.dec.SetLimits(beforeLogin())

@@ -4,6 +4,7 @@
 package ldap
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -203,6 +204,15 @@ type Error struct {
 
 // Error returns the text with the code.
 func (e *Error) Error() string { return fmt.Sprintf("%s (LDAP result %d)", e.Text, int(e.Code)) }
+
+// CodeOf returns the result code of the first *Error in err's chain, and Other
+// where there is none.
+func CodeOf(err error) ResultCode {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return Other
+}
 
 // Errorf returns an *Error with a formatted text.
 func Errorf(code ResultCode, format string, args ...any) *Error {

@@ -15,25 +15,30 @@ import (
 	"expost/internal/directory"
 	"expost/internal/ldap"
 	"expost/internal/ldapwire"
+	"expost/internal/listener"
+	"expost/internal/login"
 	"expost/internal/mail"
+	"expost/internal/sasl"
 )
 
-// The SASL mechanisms.
-const (
-	saslPlain    = "PLAIN"    // RFC 4616
-	saslExternal = "EXTERNAL" // RFC 4422 appendix A: by the certificate of TLS
-)
-
-// mechanisms returns the SASL mechanisms that this connection may use.
+// mechanisms returns the SASL mechanisms that this connection may use. LOGIN is
+// not one of LDAP's. EXTERNAL is offered for any certificate that TLS finds
+// good, since here its subject may be the DN of an entry.
 func (c *conn) mechanisms() []string {
-	var list []string
-	if c.passwordsAllowed() {
-		list = append(list, saslPlain)
-	}
+	list := slices.DeleteFunc(c.srv.cfg.Login.Mechanisms(c.client()), func(m string) bool { return m == sasl.Login || m == sasl.External })
 	if c.certificate() != nil {
-		list = append(list, saslExternal)
+		list = append(list, sasl.External)
 	}
 	return list
+}
+
+// client describes the connection to the door.
+func (c *conn) client() login.Client {
+	client := login.Client{Protocol: "ldap", Addr: c.remote, Plaintext: c.passwordsAllowed()}
+	if c.secure {
+		client.TLS = listener.TLSState(c.nc)
+	}
+	return client
 }
 
 // certificate returns the client's certificate if the listener's TLS has asked
@@ -54,35 +59,44 @@ func (c *conn) certificate() *x509.Certificate {
 // from here on, unless it succeeds.
 func (c *conn) bind(ctx context.Context, r *ldapwire.BindRequest) ldapwire.Op {
 	c.who = directory.Identity{}
-	who, err := c.authenticate(ctx, r)
-	if err != nil {
+	who, data, err := c.authenticate(ctx, r)
+	switch {
+	case err != nil && ldap.CodeOf(err) == ldap.SASLBindInProgress:
+	case err != nil:
 		c.log.Info("bind refused", slog.String("remote", c.remote.String()), slog.String("name", r.Name), slog.Any("error", err))
-	} else {
+	default:
 		c.who = who
 	}
 	c.in.SetLimit(c.messageLimit())
-	return response(ldapwire.TagBindResponse, c.result(ctx, err))
+	return &ldapwire.BindResponse{Result: c.result(ctx, err), Credentials: data}
 }
 
-// authenticate returns who a bind request makes of the client.
-func (c *conn) authenticate(ctx context.Context, r *ldapwire.BindRequest) (directory.Identity, error) {
+// authenticate returns who a bind request makes of the client, and what a SASL
+// mechanism says to it.
+func (c *conn) authenticate(ctx context.Context, r *ldapwire.BindRequest) (who directory.Identity, data []byte, err error) {
+	exchange := c.exchange
+	c.exchange = nil
 	switch {
 	case r.Version == 2 && !c.srv.cfg.AllowV2:
-		return directory.Identity{}, ldap.Errorf(ldap.ProtocolError, "historical protocol version requested, use LDAPv3 instead")
+		return who, nil, ldap.Errorf(ldap.ProtocolError, "historical protocol version requested, use LDAPv3 instead")
 	case r.Version != 2 && r.Version != 3:
-		return directory.Identity{}, ldap.Errorf(ldap.ProtocolError, "requested protocol version not supported")
+		return who, nil, ldap.Errorf(ldap.ProtocolError, "requested protocol version not supported")
+	case r.Auth == ldapwire.AuthSASL && strings.EqualFold(r.Mechanism, sasl.External):
+		who, err = c.bindExternal(ctx, r)
+		return who, nil, err
 	case r.Auth == ldapwire.AuthSASL:
-		return c.bindSASL(ctx, r)
+		return c.bindSASL(ctx, r, exchange)
 	case r.Auth != ldapwire.AuthSimple:
-		return directory.Identity{}, ldap.Errorf(ldap.AuthMethodNotSupported, "unknown authentication method")
+		return who, nil, ldap.Errorf(ldap.AuthMethodNotSupported, "unknown authentication method")
 	case len(r.Password) > 0 && r.Name != "":
-		return c.checkPassword(ctx, r.Name, r.Password)
+		who, err = c.checkPassword(ctx, r.Name, r.Password)
+		return who, nil, err
 	case r.Name != "": // RFC 4513 §5.1.2
-		return directory.Identity{}, ldap.Errorf(ldap.UnwillingToPerform, "unauthenticated bind (DN with no password) disallowed")
+		return who, nil, ldap.Errorf(ldap.UnwillingToPerform, "unauthenticated bind (DN with no password) disallowed")
 	case len(r.Password) > 0:
-		return directory.Identity{}, ldap.Errorf(ldap.InvalidCredentials, "")
+		return who, nil, ldap.Errorf(ldap.InvalidCredentials, "")
 	}
-	return directory.Identity{}, nil // anonymous, RFC 4513 §5.1.1
+	return who, nil, nil // anonymous, RFC 4513 §5.1.1
 }
 
 // passwordsAllowed tells whether a password may come over this connection.
@@ -100,32 +114,102 @@ func (c *conn) passwordsAllowed() bool {
 // box for all, of a login: a mail address, a uid, Outlook's DOMAIN\user.
 func (c *conn) checkPassword(ctx context.Context, name string, password []byte) (directory.Identity, error) {
 	if !c.passwordsAllowed() {
-		return directory.Identity{}, ldap.Errorf(ldap.ConfidentialityRequired, "confidentiality required: passwords need TLS here")
+		return directory.Identity{}, errConfidentiality()
 	}
 	if strings.Contains(name, "=") {
 		dn, err := ldap.ParseDN(name)
 		if err != nil {
 			return directory.Identity{}, ldap.Errorf(ldap.InvalidDNSyntax, "invalid DN")
 		}
-		return c.srv.cfg.Directory.Bind(ctx, dn, password)
+		return c.srv.cfg.Login.Bind(ctx, c.client(), dn, password, c.srv.cfg.Directory.Bind)
 	}
-	login := name[strings.LastIndexByte(name, '\\')+1:]
-	account, err := c.srv.cfg.Directory.Login(ctx, login, string(password))
+	e, err := c.srv.cfg.Login.Password(ctx, c.client(), name[strings.LastIndexByte(name, '\\')+1:], string(password))
 	if err != nil {
 		return directory.Identity{}, err
 	}
-	return directory.Identity{DN: account.DN}, nil
+	e.Leave()
+	return directory.Identity{DN: e.Account.DN}, nil
 }
 
-// bindSASL is a bind with a SASL mechanism (RFC 4513 §5.2).
-func (c *conn) bindSASL(ctx context.Context, r *ldapwire.BindRequest) (directory.Identity, error) {
-	switch strings.ToUpper(r.Mechanism) {
-	case saslPlain:
-		return c.bindPlain(ctx, r)
-	case saslExternal:
-		return c.bindExternal(ctx, r)
+// exchange is a SASL exchange that takes several bind requests.
+type exchange struct {
+	mechanism string
+	*login.Exchange
+}
+
+// bindSASL is one step of a bind with a SASL mechanism (RFC 4513 §5.2). under
+// is the exchange under way; a request of another mechanism ends it and begins
+// anew (RFC 4513 §5.2.1.2).
+func (c *conn) bindSASL(ctx context.Context, r *ldapwire.BindRequest, under *exchange) (who directory.Identity, data []byte, err error) {
+	mechanism := strings.ToUpper(r.Mechanism)
+	if under == nil || under.mechanism != mechanism {
+		if !slices.Contains(c.mechanisms(), mechanism) {
+			if !c.passwordsAllowed() && c.srv.cfg.Login.Knows(mechanism) {
+				return who, nil, errConfidentiality()
+			}
+			return who, nil, ldap.Errorf(ldap.AuthMethodNotSupported, "no such SASL mechanism: %.32q", r.Mechanism)
+		}
+		x, err := c.srv.cfg.Login.Start(ctx, c.client(), mechanism)
+		if err != nil {
+			return who, nil, ldap.Errorf(ldap.AuthMethodNotSupported, "%s", mail.PublicText(err))
+		}
+		under = &exchange{mechanism, x}
 	}
-	return directory.Identity{}, ldap.Errorf(ldap.AuthMethodNotSupported, "no such SASL mechanism: %.32q", r.Mechanism)
+	if parts := bytes.Split(r.Credentials, []byte{0}); mechanism == sasl.Plain && len(parts) == 3 && bytes.HasPrefix(parts[1], []byte("dn:")) {
+		who, err = c.bindPlainDN(ctx, string(parts[0]), string(parts[1]), parts[2])
+		return who, nil, err
+	}
+	response := r.Credentials
+	if mechanism == sasl.Plain {
+		response = plainLogin(response)
+	}
+	data, done, err := under.Next(response)
+	switch {
+	case err != nil:
+		return who, nil, bindError(err)
+	case !done:
+		c.exchange = under
+		return who, data, ldap.Errorf(ldap.SASLBindInProgress, "")
+	}
+	who = directory.Identity{DN: under.Entry.Account.DN}
+	under.Entry.Leave()
+	return who, data, nil
+}
+
+// bindPlainDN is PLAIN with "dn:" and a DN for a login (RFC 4513 §5.2.1.8).
+func (c *conn) bindPlainDN(ctx context.Context, authzid, login string, password []byte) (directory.Identity, error) {
+	switch {
+	case len(password) == 0:
+		return directory.Identity{}, ldap.Errorf(ldap.InvalidCredentials, "malformed PLAIN credentials")
+	case authzid != "" && authzid != login:
+		return directory.Identity{}, ldap.Errorf(ldap.InappropriateAuth, "nobody may act for another here")
+	}
+	return c.checkPassword(ctx, strings.TrimPrefix(login, "dn:"), password)
+}
+
+// plainLogin leaves out the "u:" that some programs put before a login.
+func plainLogin(message []byte) []byte {
+	parts := bytes.Split(message, []byte{0})
+	if len(parts) == 3 {
+		parts[1] = bytes.TrimPrefix(parts[1], []byte("u:"))
+	}
+	return append([]byte{}, bytes.Join(parts, []byte{0})...) // never nil: it is the whole message
+}
+
+// bindError gives an error of the door a result code.
+func bindError(err error) error {
+	switch mail.KindOf(err) {
+	case mail.KindInvalid:
+		return ldap.Errorf(ldap.InvalidCredentials, "%s", mail.PublicText(err))
+	case mail.KindPermission:
+		return ldap.Errorf(ldap.InappropriateAuth, "%s", mail.PublicText(err))
+	}
+	return err
+}
+
+// errConfidentiality refuses a password in clear text.
+func errConfidentiality() error {
+	return ldap.Errorf(ldap.ConfidentialityRequired, "confidentiality required: passwords need TLS here")
 }
 
 // bindExternal makes the client who its certificate names: the entry with the
@@ -173,17 +257,4 @@ func subjectOf(cert *x509.Certificate) ldap.DN {
 		dn = append(dn, rdn)
 	}
 	return dn
-}
-
-// bindPlain is a bind with a login and a password.
-func (c *conn) bindPlain(ctx context.Context, r *ldapwire.BindRequest) (directory.Identity, error) {
-	parts := bytes.Split(r.Credentials, []byte{0})
-	if len(parts) != 3 || len(parts[1]) == 0 || len(parts[2]) == 0 {
-		return directory.Identity{}, ldap.Errorf(ldap.InvalidCredentials, "malformed PLAIN credentials")
-	}
-	authzid, login := string(parts[0]), strings.TrimPrefix(string(parts[1]), "dn:")
-	if authzid != "" && authzid != "dn:"+login && authzid != "u:"+login && authzid != login {
-		return directory.Identity{}, ldap.Errorf(ldap.InappropriateAuth, "nobody may act for another here")
-	}
-	return c.checkPassword(ctx, strings.TrimPrefix(login, "u:"), parts[2])
 }

@@ -38,6 +38,7 @@ type conn struct {
 	out      *output       // shared
 	secure   bool
 	who      directory.Identity
+	exchange *exchange // a SASL bind under way; nil: none
 
 	slots    chan struct{} // one for each operation under way
 	under    sync.WaitGroup

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"expost/internal/directory"
+	"expost/internal/login"
 	"expost/internal/schema"
 )
 
@@ -35,6 +36,7 @@ const (
 // Config of a server.
 type Config struct {
 	Directory     directory.Directory
+	Login         *login.Door    // who is let in by SASL or by a login name; nil: whom Directory knows
 	Schema        *schema.Schema // what cn=Subschema shows; nil: schema.Builtin
 	TLSConfig     *tls.Config    // for StartTLS; nil: none. A TLS listener needs no more than itself.
 	PlaintextAuth PlaintextAuth
@@ -60,6 +62,9 @@ func New(cfg Config) *Server {
 	cfg.Limits = cfg.Limits.withDefaults()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Login == nil {
+		cfg.Login = login.New(login.Config{Directory: cfg.Directory, TLS: cfg.TLSConfig, Log: cfg.Logger})
 	}
 	if cfg.Schema == nil {
 		cfg.Schema = schema.Builtin()

@@ -50,6 +50,13 @@ func (*scripted) Login(_ context.Context, login, password string) (*directory.Ac
 	return &directory.Account{DN: ldap.DN{{{Type: "uid", Value: "ajay"}}}}, nil
 }
 
+func (*scripted) Lookup(_ context.Context, login string) (*directory.Account, error) {
+	if login != "ajay" && login != "ajay@linuxforu.com" {
+		return nil, mail.Errorf(mail.KindNotExist, "there is no account %q", login)
+	}
+	return &directory.Account{DN: ldap.DN{{{Type: "uid", Value: "ajay"}}}}, nil
+}
+
 func (*scripted) Add(context.Context, directory.Identity, *ldap.Entry) error {
 	return errors.New("the disk is on fire")
 }
@@ -63,7 +70,6 @@ func (*scripted) Delete(context.Context, directory.Identity, ldap.DN) error {
 }
 
 func (*scripted) Resolve(context.Context, mail.Address) (*directory.Account, error) { return nil, nil }
-func (*scripted) Lookup(context.Context, string) (*directory.Account, error)        { return nil, nil }
 func (*scripted) Accounts(context.Context) iter.Seq2[*directory.Account, error]     { return nil }
 func (*scripted) Close() error                                                      { return nil }
 

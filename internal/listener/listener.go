@@ -5,6 +5,7 @@ package listener
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -252,6 +253,15 @@ func AddrOf(a net.Addr) netip.Addr {
 		return netip.Addr{}
 	}
 	return tcp.AddrPort().Addr().Unmap().WithZone("")
+}
+
+// TLSState returns the state of a TLS connection; nil for any other.
+func TLSState(conn net.Conn) *tls.ConnectionState {
+	tc, ok := conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	return new(tc.ConnectionState())
 }
 
 // PlaintextAuth says where a password may come in clear text.

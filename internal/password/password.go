@@ -2,7 +2,9 @@
 // "{SCHEME}hash"). New ones are argon2id. Those of older directories, {SSHA}
 // {SHA} {SMD5} {MD5} {CRYPT} and the SHA-2 kinds, are verified so that nobody
 // needs a new password, and reported by NeedsRehash so that the caller can
-// replace them at the next login.
+// replace them at the next login. Beside the hash stand the keys of SCRAM
+// (RFC 5802), which let a client prove that it knows the password without sending
+// it; see Scram.
 package password
 
 import (
@@ -21,13 +23,14 @@ import (
 
 // Options sets a Verifier up. The zero value is a good one.
 type Options struct {
-	Memory     uint32 // KiB of memory one argon2id computation takes; 0: 19 MiB
-	Time       uint32 // its passes; 0: 2
-	Concurrent int    // computations at once, which bounds the memory; 0: 4
-	CacheSize  int    // verified passwords remembered; 0: 10,000; below 0: none
-	CacheTTL   time.Duration
-	AllowPlain bool // accept values that are the password itself
-	Now        func() time.Time
+	Memory          uint32 // KiB of memory one argon2id computation takes; 0: 19 MiB
+	Time            uint32 // its passes; 0: 2
+	Concurrent      int    // computations at once, which bounds the memory; 0: 4
+	CacheSize       int    // verified passwords remembered; 0: 10,000; below 0: none
+	CacheTTL        time.Duration
+	AllowPlain      bool // accept values that are the password itself
+	ScramIterations int  // of the SCRAM keys made; 0: 65,536; below 0: none are made
+	Now             func() time.Time
 }
 
 // Verifier makes and checks password values. It is safe for concurrent use.
@@ -57,6 +60,9 @@ func New(opt Options) *Verifier {
 	}
 	if opt.CacheTTL == 0 {
 		opt.CacheTTL = 5 * time.Minute
+	}
+	if opt.ScramIterations == 0 {
+		opt.ScramIterations = 65_536
 	}
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -139,7 +145,7 @@ func (v *Verifier) NeedsRehash(stored []byte) bool {
 // a password that starts with a brace.
 func Clear(stored []byte) (password []byte, ok bool) {
 	switch scheme, rest := splitScheme(string(stored)); scheme {
-	case "argon2", "ssha", "sha", "smd5", "md5", "ssha256", "sha256", "ssha512", "sha512", "crypt":
+	case "argon2", "ssha", "sha", "smd5", "md5", "ssha256", "sha256", "ssha512", "sha512", "crypt", scramSHA256, scramSHA1:
 		return nil, false
 	case "cleartext", "plain":
 		return []byte(rest), true

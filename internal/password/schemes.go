@@ -28,6 +28,8 @@ func verifyOther(scheme, rest string, password []byte, allowPlain bool) bool {
 		return verifyDigest(sha512.New(), scheme == "ssha512", rest, password)
 	case "crypt":
 		return verifyCrypt(rest, password)
+	case scramSHA256, scramSHA1:
+		return verifyScram(scheme, rest, password)
 	case "cleartext", "plain", "":
 		return allowPlain && rest != "" && subtle.ConstantTimeCompare([]byte(rest), password) == 1
 	}

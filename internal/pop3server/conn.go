@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"expost/internal/listener"
+	"expost/internal/login"
 	"expost/internal/mail"
 )
 
@@ -42,6 +43,8 @@ type conn struct {
 	state    state
 	user     string
 	drop     *maildrop
+	entry    *login.Entry // of who is logged in; nil: nobody
+	frozen   func() bool  // stops watching whether the account freezes
 	utf8     bool
 	errors   int
 	logins   int
@@ -150,6 +153,13 @@ func (c *conn) Stop() {
 func (c *conn) Run(ctx context.Context) {
 	c.ctx = ctx
 	defer c.leave()
+	if tc, ok := c.nc.(*tls.Conn); ok {
+		_ = tc.SetDeadline(time.Now().Add(c.srv.cfg.Limits.LoginTime))
+		if err := tc.HandshakeContext(ctx); err != nil {
+			c.log.Debug("TLS handshake", "err", err)
+			return
+		}
+	}
 	c.say(ok("%s POP3 server ready", c.srv.cfg.Hostname))
 	for !c.quit {
 		line, err := c.readLine()
@@ -296,5 +306,7 @@ func (c *conn) leave() {
 		c.drop.close()
 		c.srv.unlock(c.drop.account.ID())
 		c.drop = nil
+		c.frozen()
+		c.entry.Leave()
 	}
 }

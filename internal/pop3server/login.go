@@ -1,12 +1,17 @@
 package pop3server
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
+	"expost/internal/gate"
+	"expost/internal/listener"
+	"expost/internal/login"
 	"expost/internal/mail"
 )
 
@@ -18,7 +23,10 @@ func (c *conn) capa(string) (*reply, error) {
 			caps = append(caps, "STLS")
 		}
 		if c.passwordOK() {
-			caps = append(caps, "USER", "SASL PLAIN LOGIN")
+			caps = append(caps, "USER")
+		}
+		if list := c.srv.cfg.Login.Mechanisms(c.client()); len(list) > 0 {
+			caps = append(caps, "SASL "+strings.Join(list, " "))
 		}
 	}
 	c.say(ok("capabilities follow"))
@@ -78,90 +86,134 @@ func (c *conn) pass(arg string) (*reply, error) {
 	return c.login(login, arg)
 }
 
-// auth is AUTH (RFC 5034) with PLAIN (RFC 4616) and LOGIN.
+// client describes the connection to the door.
+func (c *conn) client() login.Client {
+	return login.Client{Protocol: "pop3", Addr: listener.AddrOf(c.nc.RemoteAddr()), TLS: listener.TLSState(c.nc), Plaintext: c.passwordOK()}
+}
+
+// auth is AUTH (RFC 5034) with the mechanisms of package sasl. Without an
+// argument it lists them, as clients of before RFC 5034 expect.
 func (c *conn) auth(arg string) (*reply, error) {
-	if !c.passwordOK() {
-		return new(refused("", "a password may not be sent in clear text here; use STLS")), nil
+	if arg == "" {
+		c.say(ok("mechanisms follow"))
+		_, err := io.WriteString(c, strings.Join(append(c.srv.cfg.Login.Mechanisms(c.client()), "."), "\r\n")+"\r\n")
+		return nil, err
 	}
 	mechanism, initial, given := strings.Cut(arg, " ")
-	switch strings.ToUpper(mechanism) {
-	case "PLAIN":
-		text, rep, err := c.sasl("", initial, given)
-		if rep != nil || err != nil {
-			return rep, err
-		}
-		parts := strings.Split(text, "\x00")
-		if len(parts) != 3 || parts[1] == "" || parts[0] != "" && parts[0] != parts[1] {
-			return new(refused("AUTH", "the PLAIN message is malformed")), nil
-		}
-		return c.login(parts[1], parts[2])
-	case "LOGIN":
-		login, rep, err := c.sasl("VXNlcm5hbWU6", initial, given)
-		if rep != nil || err != nil {
-			return rep, err
-		}
-		password, rep, err := c.sasl("UGFzc3dvcmQ6", "", false)
-		if rep != nil || err != nil {
-			return rep, err
-		}
-		return c.login(login, password)
+	x, err := c.srv.cfg.Login.Start(c.ctx, c.client(), mechanism)
+	switch {
+	case err != nil && !c.passwordOK() && c.srv.cfg.Login.Knows(mechanism):
+		return new(refused("", "a password may not be sent in clear text here; use STLS")), nil
+	case err != nil:
+		return new(refused("", "unknown authentication mechanism")), nil
 	}
-	return new(refused("", "unknown authentication mechanism")), nil
+	defer func() { x.Entry.Leave() }() // unless it becomes the session's
+	var response []byte
+	if given {
+		var rep *reply
+		if response, rep = decodeSASL(initial); rep != nil {
+			return rep, nil
+		}
+	}
+	for {
+		challenge, done, err := x.Next(response)
+		if err != nil {
+			return c.loginFailed(err)
+		}
+		if !done || challenge != nil {
+			var rep *reply
+			if response, rep, err = c.challenge(challenge); rep != nil || err != nil {
+				return rep, err
+			}
+		}
+		if done {
+			e := x.Entry
+			x.Entry = nil
+			return c.enter(e)
+		}
+	}
 }
 
-// sasl returns the client's next message, decoded.
-func (c *conn) sasl(challenge, initial string, given bool) (string, *reply, error) {
-	coded := initial
-	if !given {
-		if _, err := c.w.WriteString("+ " + challenge + "\r\n"); err != nil {
-			return "", nil, err
-		}
-		line, err := c.readLine()
-		if err != nil {
-			return "", nil, err
-		}
-		coded = line
+// challenge sends a challenge and returns the client's answer.
+func (c *conn) challenge(text []byte) ([]byte, *reply, error) {
+	if _, err := c.w.WriteString("+ " + base64.StdEncoding.EncodeToString(text) + "\r\n"); err != nil {
+		return nil, nil, err
 	}
-	if coded == "*" {
-		return "", new(refused("AUTH", "cancelled")), nil
+	line, err := c.readLine()
+	if err != nil {
+		return nil, nil, err
 	}
-	if coded == "=" {
+	response, rep := decodeSASL(line)
+	return response, rep, nil
+}
+
+// decodeSASL reads a client's message; "=" is an empty one.
+func decodeSASL(coded string) ([]byte, *reply) {
+	switch coded {
+	case "*":
+		return nil, new(refused("AUTH", "cancelled"))
+	case "=":
 		coded = ""
 	}
-	b, err := base64.StdEncoding.DecodeString(coded)
+	b, err := base64.StdEncoding.AppendDecode([]byte{}, []byte(coded))
 	if err != nil {
-		return "", new(refused("AUTH", "the message is not base64")), nil
+		return nil, new(refused("AUTH", "the message is not base64"))
 	}
-	return string(b), nil, nil
+	return b, nil
 }
 
-// login checks the password and opens the maildrop.
-func (c *conn) login(login, password string) (*reply, error) {
-	acct, err := c.srv.cfg.Directory.Login(c.ctx, login, password)
-	if err == nil && !c.srv.servedHere(acct.Host) {
-		return new(refused("SYS/PERM", "this mailbox is on %s", acct.Host)), nil
-	}
+// login checks a name and a password.
+func (c *conn) login(name, password string) (*reply, error) {
+	e, err := c.srv.cfg.Login.Password(c.ctx, c.client(), name, password)
 	if err != nil {
-		c.log.Info("login refused", "login", login, "err", err)
-		if c.logins++; mail.KindOf(err) == mail.KindAuth && c.logins >= c.srv.cfg.Limits.Logins {
-			c.say(failure(err))
-			c.quit = true
-			return nil, nil
-		}
-		return new(failure(err)), nil
+		return c.loginFailed(err)
+	}
+	return c.enter(e)
+}
+
+// loginFailed answers a login that was not let in.
+func (c *conn) loginFailed(err error) (*reply, error) {
+	rep := failure(err)
+	if k := mail.KindOf(err); k == mail.KindInvalid || k == mail.KindPermission {
+		rep.code = "AUTH"
+	}
+	if mail.KindOf(err) != mail.KindAuth {
+		return &rep, nil
+	}
+	if c.logins++; c.logins >= c.srv.cfg.Limits.Logins {
+		c.say(rep)
+		c.quit = true
+		return nil, nil
+	}
+	return &rep, nil
+}
+
+// enter opens the maildrop of somebody who was let in.
+func (c *conn) enter(e *login.Entry) (*reply, error) {
+	acct := e.Account
+	refuse := func(rep reply) (*reply, error) {
+		e.Leave()
+		return &rep, nil
+	}
+	if !c.srv.servedHere(acct.Host) {
+		return refuse(refused("SYS/PERM", "this mailbox is on %s", acct.Host))
 	}
 	if !c.srv.lock(acct.ID) {
-		return new(refused("IN-USE", "another POP3 session has this mailbox")), nil
+		return refuse(refused("IN-USE", "another POP3 session has this mailbox"))
 	}
 	drop, err := openMaildrop(c.ctx, c.srv.cfg.Store, acct.ID)
 	if err != nil {
 		c.srv.unlock(acct.ID)
 		c.log.Error("opening the mailbox", "account", acct.ID, "err", err)
-		return new(failure(err)), nil
+		return refuse(failure(err))
 	}
-	c.drop, c.state = drop, transaction
+	c.drop, c.state, c.entry = drop, transaction, e
+	c.frozen = context.AfterFunc(e.Inside, func() {
+		if errors.Is(context.Cause(e.Inside), gate.ErrFrozen) {
+			c.Stop()
+		}
+	})
 	c.trust()
-	c.log.Info("login", "account", acct.ID, "tls", c.secure())
 	count, size := drop.total()
 	return new(ok("%d messages (%d bytes)", count, size)), nil
 }

@@ -3,11 +3,11 @@ package smtpserver
 import (
 	"context"
 	"encoding/base64"
-	"log/slog"
+	"errors"
 	"strings"
 
-	"github.com/emersion/go-sasl"
-
+	"expost/internal/gate"
+	"expost/internal/login"
 	"expost/internal/mail"
 )
 
@@ -16,7 +16,12 @@ func (c *conn) passwordsAllowed() bool {
 	return c.cfg.PlaintextAuth.Allows(c.remote, c.tls != nil)
 }
 
-// auth is AUTH (RFC 4954) with PLAIN (RFC 4616) and LOGIN.
+// who describes the connection to the door.
+func (c *conn) who() login.Client {
+	return login.Client{Protocol: "submission", Addr: c.remote, TLS: c.tls, Plaintext: c.passwordsAllowed()}
+}
+
+// auth is AUTH (RFC 4954) with the mechanisms of package sasl.
 func (c *conn) auth(ctx context.Context, arg string) reply {
 	switch {
 	case c.cfg.Mode != Submission:
@@ -27,46 +32,22 @@ func (c *conn) auth(ctx context.Context, arg string) reply {
 		return reply{code: 503, status: "5.5.1", text: "you are logged in already"}
 	case c.env != nil:
 		return reply{code: 503, status: "5.5.1", text: "not within a mail transaction"}
-	case !c.passwordsAllowed():
-		return reply{code: 538, status: "5.7.11", text: "passwords need TLS here"}
 	}
 	name, initial, _ := strings.Cut(arg, " ")
 	c.method = strings.ToUpper(name)
-	mech := c.mechanism(ctx, c.method)
-	if mech == nil {
-		return reply{code: 504, status: "5.5.4", text: "the mechanisms are PLAIN and LOGIN"}
+	x, err := c.cfg.Login.Start(ctx, c.who(), name)
+	switch {
+	case err != nil && !c.passwordsAllowed():
+		return reply{code: 538, status: "5.7.11", text: "passwords need TLS here"}
+	case err != nil:
+		return reply{code: 504, status: "5.5.4", text: mail.PublicText(err)}
 	}
-	return c.converse(mech, initial)
-}
-
-// mechanism returns the server side of a SASL mechanism, nil for one that is not offered.
-func (c *conn) mechanism(ctx context.Context, name string) sasl.Server {
-	login := func(user, password string) error {
-		acct, err := c.cfg.Directory.Login(ctx, user, password)
-		if err != nil {
-			c.log.Info("login refused", slog.String("login", user), slog.Any("error", err))
-			return err
-		}
-		c.account = acct
-		c.trust()
-		return nil
-	}
-	switch name {
-	case sasl.Plain:
-		return sasl.NewPlainServer(func(identity, user, password string) error {
-			if identity != "" && identity != user {
-				return mail.Errorf(mail.KindAuth, "nobody may act for another here")
-			}
-			return login(user, password)
-		})
-	case sasl.Login:
-		return &loginServer{authenticate: login}
-	}
-	return nil
+	defer func() { x.Entry.Leave() }() // unless it becomes the session's
+	return c.converse(x, initial)
 }
 
 // converse exchanges challenges and responses until the mechanism is done.
-func (c *conn) converse(mech sasl.Server, initial string) reply {
+func (c *conn) converse(x *login.Exchange, initial string) reply {
 	var response []byte
 	var err error
 	switch initial {
@@ -74,17 +55,17 @@ func (c *conn) converse(mech sasl.Server, initial string) reply {
 	case "=":
 		response = []byte{}
 	default:
-		if response, err = base64.StdEncoding.DecodeString(initial); err != nil {
+		if response, err = base64.StdEncoding.AppendDecode([]byte{}, []byte(initial)); err != nil {
 			return reply{code: 501, status: "5.5.2", text: "that is not base64"}
 		}
 	}
 	for {
-		challenge, done, err := mech.Next(response)
+		challenge, done, err := x.Next(response)
 		if err != nil {
 			return c.loginFailed(err)
 		}
-		if done {
-			return reply{code: 235, status: "2.7.0", text: "logged in"}
+		if done && challenge == nil {
+			return c.enter(x)
 		}
 		c.write(reply{code: 334, text: base64.StdEncoding.EncodeToString(challenge)})
 		c.wire.expectCommand()
@@ -100,37 +81,39 @@ func (c *conn) converse(mech sasl.Server, initial string) reply {
 		if response, err = base64.StdEncoding.AppendDecode([]byte{}, line); err != nil {
 			return reply{code: 501, status: "5.5.2", text: "that is not base64"}
 		}
+		if done { // the challenge was additional data, and the answer says that it has come
+			return c.enter(x)
+		}
 	}
+}
+
+// enter begins the session of somebody who was let in.
+func (c *conn) enter(x *login.Exchange) reply {
+	e := x.Entry
+	c.entry, c.account, x.Entry = e, e.Account, nil
+	context.AfterFunc(e.Inside, func() {
+		if errors.Is(context.Cause(e.Inside), gate.ErrFrozen) {
+			c.Stop()
+		}
+	})
+	c.trust()
+	return reply{code: 235, status: "2.7.0", text: "logged in"}
 }
 
 // loginFailed is the reply to a login that did not succeed.
 func (c *conn) loginFailed(err error) reply {
 	switch mail.KindOf(err) {
 	case mail.KindTemporary, mail.KindUnavailable:
-		return reply{code: 454, status: "4.7.0", text: "logins cannot be checked now, try again later"}
+		return reply{code: 454, status: "4.7.0", text: mail.PublicText(err)}
+	case mail.KindInvalid:
+		return reply{code: 501, status: "5.5.2", text: mail.PublicText(err)}
 	}
 	r := reply{code: 535, status: "5.7.8", text: "wrong login or password"}
+	if mail.KindOf(err) == mail.KindPermission {
+		r.text = mail.PublicText(err)
+	}
 	if c.logins++; c.logins >= c.cfg.Limits.Logins {
 		return r.closing()
 	}
 	return r
-}
-
-// loginServer is the server side of LOGIN (draft-murchison-sasl-login). The
-// prompts are the ones that Outlook wants to see.
-type loginServer struct {
-	authenticate func(user, password string) error
-	user         *string
-}
-
-// Next takes the user name, then the password.
-func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err error) {
-	switch {
-	case response == nil:
-		return []byte("Username:"), false, nil
-	case l.user == nil:
-		l.user = new(string(response))
-		return []byte("Password:"), false, nil
-	}
-	return nil, true, l.authenticate(*l.user, string(response))
 }

@@ -14,6 +14,7 @@ import (
 	"expost/internal/delivery"
 	"expost/internal/directory"
 	"expost/internal/listener"
+	"expost/internal/login"
 	"expost/internal/milter"
 )
 
@@ -32,6 +33,7 @@ type conn struct {
 	esmtp   bool
 	tls     *tls.ConnectionState // nil: clear text
 	account *directory.Account   // who is logged in
+	entry   *login.Entry         // and how; nil: nobody
 	env     *delivery.Envelope   // nil: no transaction
 	method  string               // of the login
 	name    string               // the client's, by its address; empty: not known
@@ -83,6 +85,7 @@ func (c *conn) Stop() { c.wire.interrupt() }
 // not stop a delivery half way.
 func (c *conn) Run(ctx context.Context) {
 	defer c.wire.release(c.shared)
+	defer func() { c.entry.Leave() }()
 	defer c.closeFilters()
 	defer func() {
 		if p := recover(); p != nil {

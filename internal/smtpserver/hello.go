@@ -2,6 +2,7 @@ package smtpserver
 
 import (
 	"strconv"
+	"strings"
 
 	"expost/internal/delivery"
 )
@@ -38,8 +39,13 @@ func (c *conn) extensions() []string {
 	if c.cfg.TLSConfig != nil && c.tls == nil {
 		l = append(l, "STARTTLS")
 	}
-	if c.cfg.Mode == Submission && c.account == nil && c.passwordsAllowed() {
-		l = append(l, "AUTH PLAIN LOGIN", "AUTH=PLAIN LOGIN") // the second is for Outlook Express 4
+	if c.cfg.Mode == Submission && c.account == nil {
+		if list := c.cfg.Login.Mechanisms(c.who()); len(list) > 0 {
+			l = append(l, "AUTH "+strings.Join(list, " "))
+		}
+		if c.passwordsAllowed() {
+			l = append(l, "AUTH=PLAIN LOGIN") // for Outlook Express 4
+		}
 	}
 	return l
 }

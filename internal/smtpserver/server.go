@@ -29,6 +29,7 @@ import (
 	"expost/internal/delivery"
 	"expost/internal/directory"
 	"expost/internal/listener"
+	"expost/internal/login"
 	"expost/internal/maillog"
 	"expost/internal/milter"
 )
@@ -65,6 +66,7 @@ type Config struct {
 	BareNewline   BareNewline
 	Limits        Limits
 	Directory     directory.Directory
+	Login         *login.Door // who is let in; nil: whom Directory knows
 	Delivery      *delivery.Agent
 	Filters       *milter.Chain // content filters; nil: none
 	MailLog       *maillog.Log  // nil: the mail log's lines go to Logger
@@ -81,6 +83,9 @@ type Server struct {
 // New returns a Server.
 func New(cfg Config) *Server {
 	cfg.Limits = cfg.Limits.withDefaults()
+	if cfg.Login == nil {
+		cfg.Login = login.New(login.Config{Directory: cfg.Directory, TLS: cfg.TLSConfig, Log: cfg.Logger})
+	}
 	l := cfg.Limits
 	return &Server{
 		cfg:     cfg,

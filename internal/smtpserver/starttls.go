@@ -25,6 +25,7 @@ func (c *conn) startTLS(arg string) reply {
 		return none.closing()
 	}
 	c.tls = state
-	c.helo, c.esmtp, c.env, c.account = "", false, nil, nil // RFC 3207 §4.2
+	c.entry.Leave()
+	c.helo, c.esmtp, c.env, c.account, c.entry = "", false, nil, nil, nil // RFC 3207 §4.2
 	return none
 }

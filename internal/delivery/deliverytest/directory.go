@@ -53,6 +53,11 @@ func (d *Directory) Resolve(_ context.Context, addr mail.Address) (*directory.Ac
 	return nil, mail.Errorf(mail.KindNotExist, "nobody has the address %s", addr)
 }
 
+// Lookup returns the account of an address.
+func (d *Directory) Lookup(ctx context.Context, login string) (*directory.Account, error) {
+	return d.Resolve(ctx, mail.Address(login))
+}
+
 // Login returns the account of an address where the password is Password.
 func (d *Directory) Login(ctx context.Context, login, password string) (*directory.Account, error) {
 	a, err := d.Resolve(ctx, mail.Address(login))

@@ -246,6 +246,7 @@ func (d *Directory) modify(b *batch, who directory.Identity, n *node, list []lda
 		return err
 	}
 	e := b.entry(n, b.suffixDN)
+	passwords := b.userPassword(n)
 	var touched []string
 	for _, c := range list {
 		desc, err := applyChange(e, c, d.schema)
@@ -261,6 +262,9 @@ func (d *Directory) modify(b *batch, who directory.Identity, n *node, list []lda
 		if _, _, err := d.schema.CheckAttribute(a, true); err != nil {
 			return err
 		}
+	}
+	if slices.Contains(touched, "userPassword") {
+		dropStaleKeys(e, passwords)
 	}
 	if err := d.checkModified(e, n, b); err != nil {
 		return err

@@ -86,6 +86,7 @@ var (
 	_ directory.Directory      = (*Directory)(nil)
 	_ directory.Renamer        = (*Directory)(nil)
 	_ directory.PasswordHasher = (*Directory)(nil)
+	_ directory.KeyKeeper      = (*Directory)(nil)
 	_ directory.Viewer         = (*Directory)(nil)
 	_ directory.Updater        = (*Directory)(nil)
 )

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"iter"
+	"slices"
 	"strings"
 
 	"expost/internal/directory"
@@ -51,8 +52,18 @@ func mayLogin(s *snapshot, n *node, suffix ldap.DN) bool {
 	return !ok || acc.Status == directory.StatusActive
 }
 
-// passwords returns the values of userPassword.
+// passwords returns the values of userPassword that a password is compared
+// with: not the keys of SCRAM, unless they are all there is.
 func (s *snapshot) passwords(n *node) [][]byte {
+	all := s.userPassword(n)
+	if plain := password.WithoutScram(all); len(plain) > 0 {
+		return plain
+	}
+	return all
+}
+
+// userPassword returns the values of userPassword.
+func (s *snapshot) userPassword(n *node) [][]byte {
 	var list [][]byte
 	if desc, ok := s.dict.byName["userPassword"]; ok {
 		n.values(desc, func(v []byte) bool {
@@ -89,10 +100,11 @@ type rehash struct {
 	password []byte
 }
 
-// scheduleRehash hands a password to the rehasher, unless that has enough to
-// do: there will be another login.
+// scheduleRehash hands a password to the rehasher where its stored form is of an
+// older scheme or it has no keys of SCRAM, unless the rehasher has enough to do:
+// there will be another login.
 func (d *Directory) scheduleRehash(n *node, old, pw []byte) {
-	if n == nil || !d.opt.Passwords.NeedsRehash(old) {
+	if n == nil || !d.opt.Passwords.NeedsRehash(old) && (!d.opt.Passwords.MakesScram() || d.hasKeys(n)) {
 		return
 	}
 	select {
@@ -116,9 +128,14 @@ func (d *Directory) rehashPasswords(ctx context.Context) {
 	}
 }
 
+// hasKeys tells whether an entry has the keys of SCRAM.
+func (d *Directory) hasKeys(n *node) bool {
+	return slices.ContainsFunc(d.snap.Load().userPassword(n), password.IsScram)
+}
+
 // rehash replaces a stored password if it is still the one that was verified.
 func (d *Directory) rehash(ctx context.Context, r rehash) error {
-	value, err := d.opt.Passwords.Hash(ctx, r.password)
+	values, err := d.passwordValues(ctx, r.password)
 	if err != nil {
 		return err
 	}
@@ -132,18 +149,52 @@ func (d *Directory) rehash(ctx context.Context, r rehash) error {
 		if a == nil {
 			return nil
 		}
-		replaced := false
-		for i, v := range a.Values {
-			if bytes.Equal(v, r.old) {
-				a.Values[i] = []byte(value)
-				replaced = true
-			}
+		i := slices.IndexFunc(a.Values, func(v []byte) bool { return bytes.Equal(v, r.old) })
+		if i < 0 {
+			return nil
 		}
-		if replaced {
-			b.put(n, n.parent, e)
-		}
+		others := password.WithoutScram(slices.Delete(a.Values, i, i+1))
+		a.Values = append(others, values...)
+		b.put(n, n.parent, e)
 		return nil
 	})
+}
+
+// passwordValues returns what is stored for a password: its hash, and the keys
+// of SCRAM where they are wanted.
+func (d *Directory) passwordValues(ctx context.Context, pw []byte) ([][]byte, error) {
+	hashed, err := d.opt.Passwords.Hash(ctx, pw)
+	if err != nil {
+		return nil, err
+	}
+	values := [][]byte{[]byte(hashed)}
+	if d.opt.Passwords.MakesScram() {
+		keys, err := d.opt.Passwords.Scram(pw)
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, []byte(keys.Value()))
+	}
+	return values, nil
+}
+
+// dropStaleKeys removes the SCRAM keys that a change of the passwords left
+// behind: those of before, where the other values are not those of before.
+func dropStaleKeys(e *ldap.Entry, before [][]byte) {
+	a := e.Attribute("userPassword")
+	if a == nil {
+		return
+	}
+	same := func(v, w []byte) bool { return bytes.Equal(v, w) }
+	if slices.EqualFunc(password.WithoutScram(before), password.WithoutScram(a.Values), same) {
+		return
+	}
+	a.Values = slices.DeleteFunc(a.Values, func(v []byte) bool {
+		return password.IsScram(v) && slices.ContainsFunc(before, func(old []byte) bool { return bytes.Equal(old, v) })
+	})
+	if len(a.Values) == 0 {
+		e.Attributes = slices.DeleteFunc(e.Attributes, func(a ldap.Attribute) bool { return a.Desc == "userPassword" })
+	}
 }
 
 // hashPasswords replaces the clear-text values of userPassword.
@@ -152,18 +203,18 @@ func (d *Directory) hashPasswords(ctx context.Context, attributes []ldap.Attribu
 		if t := d.schema.Attribute(a.Desc); t == nil || t.Name() != "userPassword" {
 			continue
 		}
-		values := make([][]byte, len(a.Values))
-		for j, v := range a.Values {
-			values[j] = v
+		values := make([][]byte, 0, len(a.Values)+1)
+		for _, v := range a.Values {
 			clearText, ok := password.Clear(v)
 			if !ok {
+				values = append(values, v)
 				continue
 			}
-			hashed, err := d.opt.Passwords.Hash(ctx, clearText)
+			hashed, err := d.passwordValues(ctx, clearText)
 			if err != nil {
 				return ldap.Errorf(ldap.ConstraintViolation, "userPassword: %v", err)
 			}
-			values[j] = []byte(hashed)
+			values = append(values, hashed...)
 		}
 		attributes[i].Values = values
 	}
@@ -171,8 +222,50 @@ func (d *Directory) hashPasswords(ctx context.Context, attributes []ldap.Attribu
 }
 
 // HashPassword implements directory.PasswordHasher.
-func (d *Directory) HashPassword(ctx context.Context, pw []byte) (string, error) {
-	return d.opt.Passwords.Hash(ctx, pw)
+func (d *Directory) HashPassword(ctx context.Context, pw []byte) ([]string, error) {
+	values, err := d.passwordValues(ctx, pw)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, v := range values {
+		list = append(list, string(v))
+	}
+	return list, nil
+}
+
+// Keys implements directory.KeyKeeper.
+func (d *Directory) Keys(_ context.Context, login string) (*directory.Account, password.Scram, error) {
+	s := d.snap.Load()
+	n, acc := d.accountOfLogin(s, login)
+	if n != nil && acc.Status == directory.StatusActive {
+		for _, v := range s.userPassword(n) {
+			if keys, ok := password.ParseScram(v); ok {
+				return acc, keys, nil
+			}
+		}
+	}
+	return nil, password.Scram{}, mail.Errorf(mail.KindNotExist, "there are no keys for the login %q", login)
+}
+
+// Learn implements directory.KeyKeeper.
+func (d *Directory) Learn(ctx context.Context, dn ldap.DN, pw []byte) error {
+	s := d.snap.Load()
+	n, _ := s.find(dn, d.suffix)
+	if n == nil {
+		return ldap.Errorf(ldap.NoSuchObject, "%q does not exist", dn)
+	}
+	for _, stored := range s.passwords(n) {
+		if ok, err := d.opt.Passwords.Verify(ctx, stored, pw); ok || err != nil {
+			return err
+		}
+	}
+	values, err := d.passwordValues(ctx, pw)
+	if err != nil {
+		return err
+	}
+	change := ldap.Change{Op: ldap.ChangeReplace, Attribute: ldap.Attribute{Desc: "userPassword", Values: values}}
+	return d.Modify(ctx, directory.Local(), dn, []ldap.Change{change})
 }
 
 // errLogin is all that a failed login tells.

@@ -215,11 +215,11 @@ func (d *Directory) Rename(ctx context.Context, who directory.Identity, r direct
 }
 
 // HashPassword implements directory.PasswordHasher.
-func (d *Directory) HashPassword(_ context.Context, password []byte) (string, error) {
+func (d *Directory) HashPassword(_ context.Context, password []byte) ([]string, error) {
 	if d.opt.Kind == ActiveDirectory {
-		return "", mail.Errorf(mail.KindPermission, "passwords are set at Active Directory itself")
+		return nil, mail.Errorf(mail.KindPermission, "passwords are set at Active Directory itself")
 	}
-	return hashed(password), nil
+	return []string{hashed(password)}, nil
 }
 
 // Bind implements directory.Directory: the server checks the password.
