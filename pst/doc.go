@@ -1,4 +1,4 @@
-// Package pst reads the files of Outlook and of Exchange's exports: personal
+// Package pst reads and writes the files of Outlook and of Exchange's exports: personal
 // folders (PST), offline folders (OST) and personal address books (PAB), ANSI
 // and Unicode, with pages of 512 bytes and of 4 KiB ([MS-PST]; for the latter,
 // which Microsoft has not published, what the files themselves show).
@@ -22,6 +22,10 @@
 // by the parents that the node tree records. Where a root of the trees is lost,
 // Open scans the file for what was in it; File.Recover does so on demand,
 // and finds deleted items too.
+//
+// Writer writes Unicode PST files of any size as Outlook does: space.go gives
+// out room, writeblock.go, writeheap.go and writetable.go are the layers below,
+// writefolder.go and writeitem.go take what package mapi describes.
 //
 // Passwords protect nothing in these files and are not asked for.
 package pst
