@@ -167,7 +167,7 @@ func TestWriterAndPeers(t *testing.T) {
 	needs(t, "pffexport")
 	better := map[string]string{
 		"HiraokaHyperTools__nonUnicodeCP932.pst": "pffexport takes the sample's Shift-JIS for Windows-1252; ours is Unicode",
-		"aspose-email__Test_part1.pst": "pffexport cannot read 12 contacts of the sample, and can read them in what the writer makes of it",
+		"aspose-email__Test_part1.pst":           "pffexport cannot read 12 contacts of the sample, and can read them in what the writer makes of it",
 	}
 	for _, path := range fixtures(t) {
 		name := filepath.Base(path)
