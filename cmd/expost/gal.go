@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,9 @@ administrator's help, and in every other form that it is found in:
   OAB    the offline address book: udetails.oab of Outlook's folder or the .lzx
          file that Exchange publishes; browse.oab of older ones, with rdndex.oab,
          anrdex.oab and details.oab beside it
+  PST    a personal address book (.pab), or the contacts of a PST or OST
+  LDAP   a directory itself, named by its URL: Active Directory with Exchange,
+         Exchange 5.5, OpenLDAP
 
 Format, language, delimiter and code page are found by content. What a file has
 wrong is repaired where that is safe; each repair, and each thing that could not
@@ -43,6 +47,7 @@ type galInput struct {
 	from, codepage, delimiter string
 	columns                   []string
 	quiet                     bool
+	server                    ldapLogin
 	app                       *app
 	issues                    []gal.Issue
 	counts                    [3]int // by severity
@@ -51,11 +56,12 @@ type galInput struct {
 // flags puts the flags on a command.
 func (in *galInput) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&in.from, "from", "auto", "`format` of the files: auto, csv, ldif, vcard, oab")
+	f.StringVar(&in.from, "from", "auto", "`format` of the files: auto, csv, ldif, vcard, oab, pst")
 	f.StringVar(&in.codepage, "codepage", "", "code `page` of the files, such as 1252 or shift_jis; found by content")
 	f.StringVar(&in.delimiter, "delimiter", "", "`delimiter` of a CSV: comma, semicolon, tab or a character; found by content")
 	f.StringSliceVar(&in.columns, "columns", nil, "`names` of a CSV's columns where its first row has none: fullName,email,workPhone,- (- skips one)")
 	f.BoolVar(&in.quiet, "quiet", false, "report warnings and errors only")
+	in.server.flags(f, "")
 }
 
 // options returns the flags as options for a file.
@@ -91,10 +97,23 @@ func (in *galInput) report(i gal.Issue) {
 // maxRecipients bounds a list that is merged in memory: some 2 GB of it.
 const maxRecipients = 2_000_000
 
-// read reads all files and merges what is in them.
-func (in *galInput) read(files []string) ([]*gal.Recipient, error) {
+// read reads all files and directories and merges what is in them.
+func (in *galInput) read(ctx context.Context, files []string) ([]*gal.Recipient, error) {
 	var list []*gal.Recipient
+	take := func(r *gal.Recipient) error {
+		if len(list) == maxRecipients {
+			return fmt.Errorf("more than %d entries: split the list and do one part after the other", maxRecipients)
+		}
+		list = append(list, r)
+		return nil
+	}
 	for _, name := range files {
+		if isLDAP(name) {
+			if err := in.readServer(ctx, name, take); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		o, err := in.options(filepath.Base(name))
 		if err != nil {
 			return nil, err
@@ -106,13 +125,7 @@ func (in *galInput) read(files []string) ([]*gal.Recipient, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading address list: %w", err)
 		}
-		src, err := gal.Read(f, o, func(r *gal.Recipient) error {
-			if len(list) == maxRecipients {
-				return fmt.Errorf("more than %d entries: split the file and do one part after the other", maxRecipients)
-			}
-			list = append(list, r)
-			return nil
-		})
+		src, err := gal.Read(f, o, take)
 		f.Close() // read to its end, or failed
 		if err != nil {
 			return nil, err

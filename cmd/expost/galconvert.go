@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -14,6 +15,7 @@ import (
 type galConvert struct {
 	*galInput
 	to, base, out, program string
+	target                 ldapLogin
 	containers, extended   bool
 }
 
@@ -21,7 +23,7 @@ type galConvert struct {
 func galConvertCommand(a *app) *cobra.Command {
 	c := &galConvert{galInput: &galInput{app: a}}
 	cmd := &cobra.Command{
-		Use:   "convert FILE...",
+		Use:   "convert FILE|URL...",
 		Short: "Convert an address list, without touching the directory",
 		Long: `Convert reads address lists and writes one: LDIF that any LDAP server takes
 (schemas core, cosine and inetorgperson), CSV, or vCard. Several files become
@@ -34,18 +36,24 @@ a directory takes. What has no attribute of its own goes to the description,
 with --expost to the attributes of Expost's own classes. --containers writes the
 entries of --base too, so that the file loads into an empty server.
 
+With --to ldap://HOST or ldaps://HOST the entries go to that server at once: what
+it has not is added, of the rest what differs is changed.
+
 The report goes to standard error, the result to --out or standard output.`,
 		Example: `  expost gal convert gal.csv --base ou=addressbook,dc=linuxforu,dc=com --out gal.ldif
   expost gal convert netscape.ldif --base ou=addressbook,dc=linuxforu,dc=com --containers |
       ldapadd -x -c -H ldap://ldap.linuxforu.com -D cn=manager,dc=linuxforu,dc=com -W
+  expost gal convert gal.csv --to ldaps://ldap.linuxforu.com --base ou=addressbook,dc=linuxforu,dc=com \
+      --to-bind-dn cn=manager,dc=linuxforu,dc=com --to-bind-password-file pw
   expost gal convert contacts.vcf --to csv --program outlook --out contacts.csv
   expost gal convert liste.csv --codepage 1250 --delimiter semicolon --to vcard`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return c.run(args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
 	c.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&c.to, "to", "ldif", "`format` to write: ldif, csv, vcard")
+	f.StringVar(&c.to, "to", "ldif", "`format` to write: ldif, csv, vcard, or the URL of an LDAP server")
+	c.target.flags(f, "to-")
 	f.StringVar(&c.base, "base", "", "`DN` of the container that people go to (default ou=addressbook below the configured suffix)")
 	f.StringVar(&c.out, "out", "", "`file` to write, instead of standard output")
 	f.StringVar(&c.program, "program", "wab", "`program` that a CSV is for: wab (Outlook Express), outlook, mozilla")
@@ -55,14 +63,17 @@ The report goes to standard error, the result to --out or standard output.`,
 }
 
 // run carries out a conversion.
-func (c *galConvert) run(files []string) error {
+func (c *galConvert) run(ctx context.Context, files []string) error {
 	base, err := c.app.galBase(c.base)
 	if err != nil {
 		return err
 	}
-	list, err := c.read(files)
+	list, err := c.read(ctx, files)
 	if err != nil {
 		return err
+	}
+	if isLDAP(c.to) {
+		return c.writeServer(ctx, list, base)
 	}
 	if err := c.app.writeFile(c.out, func(w io.Writer) error {
 		return c.write(w, list, gal.TreeOptions{

@@ -43,11 +43,13 @@ type galStep struct {
 func galImportCommand(a *app) *cobra.Command {
 	in := &galImport{galInput: &galInput{app: a}}
 	cmd := &cobra.Command{
-		Use:         "import FILE...",
+		Use:         "import FILE|URL...",
 		Short:       "Bring an address list into the directory",
 		Annotations: map[string]string{needsNode: "yes"},
 		Long: `Import reads address lists as convert does and brings them into the directory,
-where LDAP clients find everybody at once.
+where LDAP clients find everybody at once. With --accounts, mailboxes read from
+Active Directory keep their quota, size limit, forwarding, delegates and who may
+send as them.
 
 Who is in the directory already, by an address or else by name, gets only what
 differs; what the directory knows beyond the list stays. Running the command
@@ -72,6 +74,8 @@ disabled unless --force says so.
 		Example: `  expost gal import gal.csv --dry-run
   expost gal import gal.csv --accounts --passwords passwords.csv
   expost gal import recipients.csv --source exchange --disable-gone
+  expost gal import ldaps://dc.linuxforu.com --bind-dn 'LINUXFORU\reader' --bind-password-file pw \
+      --source ad --accounts --disable-gone
   expost gal import recipients.csv contacts.ldif --base ou=addressbook,dc=linuxforu,dc=com`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return in.run(cmd.Context(), a, args) },
@@ -108,11 +112,11 @@ func (in *galImport) run(ctx context.Context, a *app, files []string) error {
 	if err != nil {
 		return err
 	}
-	list, err := in.read(files)
+	list, err := in.read(ctx, files)
 	if err != nil {
 		return err
 	}
-	entries := gal.Entries(list, gal.TreeOptions{Base: base, Containers: true, Extended: true, Report: in.report})
+	entries := gal.Entries(list, gal.TreeOptions{Base: base, Containers: true, Extended: true, Mailboxes: in.accounts, Report: in.report})
 	in.total, in.spoken = len(entries), time.Now()
 	opts := gal.ImportOptions{DryRun: in.dryRun, Source: in.source, Gone: in.disableGone, Force: in.force, Step: in.step}
 	if in.accounts {

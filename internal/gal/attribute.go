@@ -63,13 +63,13 @@ var attributeFields = sync.OnceValue(func() map[string]Field {
 var ignoredAttributes = sync.OnceValue(func() map[string]bool {
 	return setOf("objectclass obj-class objectcategory modifytimestamp createtimestamp creatorsname modifiersname entryuuid entrycsn entrydn subschemasubentry",
 		"structuralobjectclass hassubordinates xmozillausehtmlmail mozillausehtmlmail xmozillauseconferenceserver mozillaconferenceserver whenchanged whencreated",
-		"usnchanged usncreated instancetype objectguid objectsid name distinguishedname dn cn-name samaccounttype codepage countrycode useraccountcontrol",
+		"usnchanged usncreated instancetype objectguid name distinguishedname dn cn-name samaccounttype codepage countrycode useraccountcontrol",
 		"badpwdcount badpasswordtime lastlogon lastlogoff lastlogontimestamp logoncount pwdlastset primarygroupid accountexpires admincount dscorepropagationdata",
 		"memberof showinaddressbook msexchalobjectversion msexchpoliciesincluded msexchpoliciesexcluded msexchmailboxguid msexchmailboxsecuritydescriptor",
 		"msexchuseraccountcontrol msexchadcglobalnames replicationsignature replicatedobjectversion userprincipalname msexchrecipientdisplaytype msexchversion",
-		"homemdb homemta mdbusedefaults mdbstoragequota mdboverquotalimit mdboverhardquotalimit delivcontlength protocolsettings grouptype changetype",
-		"msexchrequireauthtosendto reporttooriginator reporttoowner oofreplytooriginator hidedlmembership managedby directreports reports",
-		"userpassword unicodepwd lmpwdhistory ntpwdhistory rdn textencodedoraddress isdeleted legacyexchangeadditional deliverandredirect",
+		"homemdb homemta mdbstoragequota mdboverquotalimit protocolsettings grouptype changetype ntsecuritydescriptor",
+		"reporttooriginator reporttoowner oofreplytooriginator hidedlmembership directreports reports",
+		"userpassword unicodepwd lmpwdhistory ntpwdhistory rdn textencodedoraddress isdeleted legacyexchangeadditional",
 		"internetencoding mapirecipient msexchmobilemailboxflags msexchomaadminwirelessenable garbagecollperiod systemflags displaynameprintable")
 })
 
@@ -95,6 +95,8 @@ type attributes struct {
 	proxies []attribute
 	target  attribute
 	details int64 // msExchRecipientTypeDetails
+
+	storeQuota bool // the limits of the mailbox store hold, not those of the entry
 }
 
 // recipient makes a recipient of the attributes of an entry. It is nil for
@@ -115,6 +117,12 @@ func (rd *reader) recipient(dn string, line int, list []attribute) *Recipient {
 		a.r.Add(Birthday, strings.Trim(fmt.Sprintf("%s-%02s-%02s", a.born[0], a.born[1], a.born[2]), "-"), line)
 	}
 	a.preferDisplayName()
+	if a.storeQuota {
+		a.r.remove(QuotaBytes)
+	}
+	if a.details == 4 || a.details == 34359738368 {
+		a.r.Add(SharedBox, "true", line)
+	}
 	return a.finish()
 }
 
@@ -211,10 +219,10 @@ func (a *attributes) special(v attribute) bool {
 		if len(v.data) > 2 && v.data[0] == 0x30 {
 			a.r.Certificates = append(a.r.Certificates, v.data)
 		}
-	case "altrecipient":
-		a.r.Add(Forward, nameOfDN(text), v.line)
+	case "objectsid":
+		a.r.SID = sidText(v.data)
 	default:
-		return false
+		return a.link(v) || a.setting(v)
 	}
 	return true
 }

@@ -14,6 +14,7 @@ import (
 type TreeOptions struct {
 	Base       ldap.DN  // the container they go to
 	Containers bool     // make the entries of Base too
+	Mailboxes  bool     // with what an account takes over of a mailbox: quota, forwarding, delegates
 	Extended   bool     // use Expost's classes (expostPerson, expostGroup, mozillaOrgPerson); else only what any LDAP server has
 	Report     Reporter // nil: nobody listens
 }
@@ -85,7 +86,7 @@ func (t *tree) walk(list []*Recipient, yield func(*ldap.Entry) bool) {
 
 // refers tells whether a recipient names others.
 func (r *Recipient) refers() bool {
-	return len(r.Members) > 0 || r.Get(ManagerName) != "" || r.Get(AssistantName) != ""
+	return len(r.Members) > 0 || len(r.Links) > 0 || r.Get(ManagerName) != "" || r.Get(AssistantName) != ""
 }
 
 // dn returns the name that a recipient was given.
@@ -280,6 +281,7 @@ func (t *tree) person(r *Recipient) *ldap.Entry {
 	b.related(ManagerName, "manager", "Manager")
 	b.related(AssistantName, "secretary", "Assistant")
 	b.kind()
+	b.mailboxSettings()
 	if r.Photo != nil && !b.put("jpegPhoto", r.Photo) {
 		b.issue(0, Warning, "jpegPhoto", "the picture is not a JPEG", "left out")
 	}
@@ -338,7 +340,7 @@ func (b *builder) copyFields() {
 	for _, v := range b.r.Values {
 		switch v.Field {
 		case FullName, FirstName, LastName, Email, Department, ManagerName, AssistantName, WorkAddress, WorkStreet, HomeAddress, HomeStreet, HomeCity,
-			HomeState, HomePostalCode, HomeCountry, HomePOBox, HomeURL, Language, DisabledAcc, label: // placed by others
+			HomeState, HomePostalCode, HomeCountry, HomePOBox, HomeURL, Language, DisabledAcc, label, QuotaBytes, MaxMessage, KeepsCopy, MembersOnly, SharedBox: // placed by others
 		default:
 			b.copyField(v)
 		}
@@ -517,7 +519,7 @@ func (b *builder) kind() {
 	if b.opts.Extended && details[r.Kind] != "" {
 		b.putOurs("msExchRecipientTypeDetails", details[r.Kind])
 	}
-	if r.Get(DisabledAcc) != "" {
+	if r.Get(DisabledAcc) != "" && !b.opts.Mailboxes {
 		b.issue(0, Info, "", fmt.Sprintf("the login of %q is disabled in Active Directory", r.Name()), "an entry of an address list says nothing of it")
 	}
 	switch {

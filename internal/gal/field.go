@@ -72,6 +72,13 @@ const (
 	Employee    Field = "employeeType"
 	DisabledAcc Field = "disabled" // "true": the account may not log in
 
+	// Settings of mailboxes and groups.
+	QuotaBytes  Field = "quota"
+	MaxMessage  Field = "maxMessage"  // bytes
+	KeepsCopy   Field = "keepsCopy"   // "true": of what is forwarded
+	MembersOnly Field = "membersOnly" // "true": only who is logged in may write to it
+	SharedBox   Field = "shared"      // "true": a mailbox that nobody logs in to
+
 	label Field = "label" // a column that is known and holds nothing of use
 )
 

@@ -159,7 +159,7 @@ func TestBadInput(t *testing.T) {
 		{"no names", "Pager,Company\n1,2\n", "list:1: no column of names and none of addresses among 2 columns"},
 		{"binary", "\x01\x02\x03\x00\x00\x00\x00\x07,\x00\n", "list: this is not text (9 control characters among the first 11 bytes)"},
 		{"xlsx", "PK\x03\x04....", "list: this is a ZIP archive or an Excel workbook (.xlsx)"},
-		{"pst", "!BDN....", "list: this is an Outlook data file"},
+		{"pst", "!BDN....", "list: an Outlook data file cannot be read from a pipe"},
 		{"json", `{"a": 1}`, "list: this is JSON, XML or HTML"},
 		{"vcard without anybody", "BEGIN:VCARD\nVERSION:3.0\nEND:VCARD\n", "list: nobody is in this file"},
 	} {

@@ -1,6 +1,7 @@
 // Package gal reads and writes address lists: the CSV files of Outlook
 // Express, Outlook, Mozilla and Exchange, the LDIF of Netscape and Active
-// Directory, vCards. Whatever the format, an entry becomes a Recipient; lists
+// Directory, vCards, offline and personal address books, and directory servers
+// themselves. Whatever the format, an entry becomes a Recipient; lists
 // of them are merged, turned into entries of the directory, compared with what
 // is there, and written out again. What a file has wrong is repaired where
 // that is safe, and reported with its line in every case; nothing is dropped
@@ -70,7 +71,9 @@ type Recipient struct {
 	DN      string // its name in the source, if it has one there
 	Values  []Value
 	Members []Member // Group
-	Hidden  bool     // not to be shown in the address list
+	Links   []Link
+	SID     string // of Windows, "S-1-5-…"; empty: none
+	Hidden  bool   // not to be shown in the address list
 
 	Photo        []byte   // JPEG
 	Certificates [][]byte // DER

@@ -27,6 +27,9 @@ func newIndex(list []*Recipient) index {
 		if r.DN != "" {
 			once(x.byDN, dnKey(r.DN), r)
 		}
+		if r.SID != "" {
+			once(x.byDN, dnKey("sid:"+r.SID), r)
+		}
 		for _, k := range keysOf(r) {
 			x.byMail[k] = r
 		}
@@ -175,7 +178,7 @@ func (t *tree) group(g *Recipient, members map[*Recipient][]*Recipient) *ldap.En
 	ours := map[Field]string{Email: "mail", UID: "mailNickname", Proxy: "proxyAddresses", LegacyDN: "legacyExchangeDN"}
 	for _, v := range g.Values {
 		switch {
-		case v.Field == FullName || v.Field == LastName || v.Field == DisabledAcc:
+		case v.Field == FullName || v.Field == LastName || v.Field == DisabledAcc || slices.Contains(settings(), v.Field):
 		case v.Field == Notes:
 			b.describe("", v.Text)
 		case t.opts.Extended && ours[v.Field] != "" && b.putOurs(ours[v.Field], v.Text):
@@ -189,6 +192,7 @@ func (t *tree) group(g *Recipient, members map[*Recipient][]*Recipient) *ldap.En
 	if g.Hidden && t.opts.Extended {
 		b.putOurs("msExchHideFromAddressLists", "TRUE")
 	}
+	b.groupSettings()
 	return b.finish()
 }
 

@@ -87,7 +87,7 @@ type importer struct {
 // differ; what the directory knows beyond the list stays. Running it again
 // changes nothing. An entry that the directory refuses does not stop the rest.
 func Import(ctx context.Context, dir directory.Directory, entries []*ldap.Entry, opts ImportOptions) (Summary, error) {
-	im := &importer{dir: dir, opts: opts, schema: schema.Builtin(), renamed: map[string]ldap.DN{}, taken: map[string]bool{}, uids: map[string]bool{}}
+	im := newImporter(dir, opts)
 	if im.opts.Step == nil {
 		im.opts.Step = func(*Step) {}
 	}
@@ -109,6 +109,11 @@ func Import(ctx context.Context, dir directory.Directory, entries []*ldap.Entry,
 		}
 	}
 	return im.sum, im.run(ctx)
+}
+
+// newImporter returns an importer that has nothing to do yet.
+func newImporter(dir directory.Directory, opts ImportOptions) *importer {
+	return &importer{dir: dir, opts: opts, schema: schema.Builtin(), renamed: map[string]ldap.DN{}, taken: map[string]bool{}, uids: map[string]bool{}}
 }
 
 // parallel is how many people are written at a time: a password is slow to
@@ -291,6 +296,9 @@ func (im *importer) plan(ctx context.Context, s *Step) error {
 			return err
 		}
 	}
+	if !hasClass(e, directory.ClassAccount) {
+		e = withoutMailbox(e)
+	}
 	switch {
 	case s.Before == nil:
 		s.Action, s.Entry = ActionAdd, e
@@ -323,7 +331,7 @@ func kindOfEntry(e *ldap.Entry) string {
 func (im *importer) relink(s *Step) *ldap.Entry {
 	e := &ldap.Entry{DN: s.DN, Attributes: slices.Clone(s.Entry.Attributes)}
 	for i, a := range e.Attributes {
-		if !slices.Contains([]string{"member", "manager", "secretary"}, a.Desc) {
+		if !slices.Contains([]string{"member", "manager", "secretary", "publicDelegates", "mailSendAs", "authOrig", "dLMemSubmitPerms", "managedBy"}, a.Desc) {
 			continue
 		}
 		vals := make([][]byte, len(a.Values))

@@ -104,6 +104,10 @@ func (m *merger) merge(to, from *Recipient) {
 		}
 	}
 	to.Members = append(to.Members, from.Members...)
+	to.Links = append(to.Links, from.Links...)
+	if to.SID == "" {
+		to.SID = from.SID
+	}
 	to.Certificates = append(to.Certificates, from.Certificates...)
 	to.Hidden = to.Hidden && from.Hidden
 	if to.Photo == nil {

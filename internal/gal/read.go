@@ -19,11 +19,13 @@ type Format string
 // The formats. FormatCSV stands for every CSV that has a header row of names;
 // which program wrote it is told by the names.
 const (
-	FormatAuto  Format = "auto"
-	FormatCSV   Format = "csv"
-	FormatLDIF  Format = "ldif"
-	FormatVCard Format = "vcard"
-	FormatOAB   Format = "oab" // offline address book
+	FormatAuto   Format = "auto"
+	FormatCSV    Format = "csv"
+	FormatLDIF   Format = "ldif"
+	FormatVCard  Format = "vcard"
+	FormatOAB    Format = "oab"  // offline address book
+	FormatPST    Format = "pst"  // PAB, and contacts of a PST or OST
+	FormatServer Format = "ldap" // a directory server
 )
 
 // Options say how a list is read. The zero value finds everything out.
@@ -58,6 +60,10 @@ func (s Source) String() string {
 		b.WriteString(" of vCard")
 	case FormatOAB:
 		b.WriteString(" of an offline address book")
+	case FormatPST:
+		b.WriteString(" of " + s.Program)
+	case FormatServer:
+		b.WriteString(" of " + s.Program)
 	default:
 		fmt.Fprintf(&b, " of CSV (%s", programName(s.Program))
 		if s.Language != "" && s.Language != "en" {
@@ -103,8 +109,13 @@ func Read(r io.Reader, opts Options, yield func(*Recipient) error) (Source, erro
 	}
 	rd := &reader{opts: opts, yield: yield}
 	raw := bufio.NewReader(r)
-	if start, _ := raw.Peek(12); opts.Format == FormatOAB || isOAB(start) && (opts.Format == FormatAuto || opts.Format == "") {
+	auto := opts.Format == FormatAuto || opts.Format == ""
+	switch start, _ := raw.Peek(12); {
+	case opts.Format == FormatOAB || auto && isOAB(start):
 		err := rd.end(rd.readOAB(raw))
+		return rd.src, err
+	case opts.Format == FormatPST || auto && isPST(start):
+		err := rd.end(rd.readPST())
 		return rd.src, err
 	}
 	br, name := codepage.NewUnicodeReader(raw)
@@ -130,7 +141,7 @@ func Read(r io.Reader, opts Options, yield func(*Recipient) error) (Source, erro
 	case FormatCSV:
 		err = rd.readCSV(br, sample)
 	default:
-		err = fmt.Errorf("format %q is not known: auto, csv, ldif, vcard and oab are", opts.Format)
+		err = fmt.Errorf("format %q is not known: auto, csv, ldif, vcard, oab and pst are", opts.Format)
 	}
 	return rd.src, rd.end(err)
 }
@@ -246,7 +257,6 @@ func refuse(sample []byte) error {
 	for _, k := range []struct{ magic, what string }{
 		{"PK\x03\x04", "this is a ZIP archive or an Excel workbook (.xlsx), not text: in Excel save it as \"CSV UTF-8\""},
 		{"\xD0\xCF\x11\xE0", "this is an Office document of the old kind (.xls, .msg), not text: in Excel save it as CSV"},
-		{"!BDN", "this is an Outlook data file (PST, OST or PAB), not an address list in text: export it from Outlook as CSV"},
 		{"\x9C\xCB\xCB\x8D", "this is a Windows Address Book (.wab), not text: export it from Outlook Express with File > Export > Address Book as CSV"},
 		{"%PDF", "this is a PDF document, not an address list"},
 		{"\x1F\x8B", "this is a gzip archive: unpack it first"},
