@@ -10,6 +10,7 @@ func (a *app) subcommands() []*cobra.Command {
 		queueCommand(a),
 		logCommand(a),
 		dkimCommand(a),
+		moderationCommand(a),
 		checkCommand(a),
 		galCommand(a),
 		migrateCommand(a),

@@ -31,9 +31,10 @@ func (n *node) deliveryConfig() (delivery.Config, error) {
 		return cfg, fmt.Errorf("making the folder of messages under examination: %w", err)
 	}
 	var err error
-	if cfg.Moderation, err = moderation.Open(filepath.Join(c.Data, "moderation")); err != nil {
+	if n.Moderation, err = moderation.Open(filepath.Join(c.Data, "moderation")); err != nil {
 		return cfg, err
 	}
+	cfg.Moderation = n.Moderation
 	if cfg.Vacation, err = vacation.Open(filepath.Join(c.Data, "vacation")); err != nil {
 		return cfg, err
 	}

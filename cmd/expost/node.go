@@ -27,6 +27,7 @@ import (
 	"expost/internal/mail"
 	"expost/internal/maillog"
 	"expost/internal/milter"
+	"expost/internal/moderation"
 	"expost/internal/pop3server"
 	"expost/internal/queue"
 	"expost/internal/resolver"
@@ -38,18 +39,19 @@ import (
 
 // node is an open data folder: the store, the directory and the queue.
 type node struct {
-	Config    config.Config
-	Store     *store.Store
-	Directory directory.Directory
-	Queue     *queue.Queue
-	Delivery  *delivery.Agent
-	MailLog   *maillog.Log // nil: off
-	Resolver  *resolver.Resolver
-	DKIM      *dkimkey.Ring
-	carrier   *queue.Remote   // to other hosts
-	hosts     *delivery.Hosts // of mailboxes elsewhere
-	Gate      *gate.Gate      // who is in which account; moves freeze them
-	Log       *slog.Logger
+	Config     config.Config
+	Store      *store.Store
+	Directory  directory.Directory
+	Queue      *queue.Queue
+	Delivery   *delivery.Agent
+	MailLog    *maillog.Log // nil: off
+	Resolver   *resolver.Resolver
+	DKIM       *dkimkey.Ring
+	Moderation *moderation.Store
+	carrier    *queue.Remote   // to other hosts
+	hosts      *delivery.Hosts // of mailboxes elsewhere
+	Gate       *gate.Gate      // who is in which account; moves freeze them
+	Log        *slog.Logger
 }
 
 // openNode opens the data folder, making it at the first start.
