@@ -18,7 +18,7 @@ func appendCommand() command {
 // appending is an APPEND under way.
 type appending struct {
 	c    *conn
-	box  mail.Mailbox
+	to   place
 	msgs []store.BulkMessage
 }
 
@@ -31,11 +31,11 @@ func appendMessages(ctx context.Context, c *conn) (reply, error) {
 	if err := c.dec.Err(); err != nil {
 		return reply{}, err
 	}
-	box, err := c.account.Mailbox(ctx, name)
+	to, err := c.lookUp(ctx, name, mail.RightInsert)
 	if err != nil {
 		return reply{}, orTryCreate(err)
 	}
-	a := &appending{c: c, box: box}
+	a := &appending{c: c, to: to}
 	defer a.drop()
 	for {
 		if int64(len(a.msgs)) >= c.srv.cfg.Limits.Messages {
@@ -151,20 +151,15 @@ func (a *appending) overQuota(ctx context.Context, total, count int64) error {
 		total += m.Incoming.Size()
 		count++
 	}
-	return a.c.overQuota(ctx, mail.Usage{Bytes: total, Messages: count})
-}
-
-// overQuota refuses what does not fit the account's quota.
-func (c *conn) overQuota(ctx context.Context, more mail.Usage) error {
-	quota, err := c.account.Quota(ctx)
+	quota, err := a.to.account.Quota(ctx)
 	if err != nil || quota == (mail.Quota{}) {
 		return err
 	}
-	usage, err := c.account.Usage(ctx)
+	usage, err := a.to.account.Usage(ctx)
 	if err != nil {
 		return err
 	}
-	if quota.Bytes > 0 && usage.Bytes+more.Bytes > quota.Bytes || quota.Messages > 0 && usage.Messages+more.Messages > quota.Messages {
+	if quota.Bytes > 0 && usage.Bytes+total > quota.Bytes || quota.Messages > 0 && usage.Messages+count > quota.Messages {
 		return no("OVERQUOTA", "the mailbox is full")
 	}
 	return nil
@@ -172,18 +167,18 @@ func (c *conn) overQuota(ctx context.Context, more mail.Usage) error {
 
 // commit puts what was read into the mailbox and answers with APPENDUID.
 func (a *appending) commit(ctx context.Context) (reply, error) {
-	var done []store.Appended
-	var err error
-	if len(a.msgs) == 1 {
-		m := &a.msgs[0]
-		done = make([]store.Appended, 1)
-		done[0], err = a.c.account.Append(ctx, a.box.ID, m.Incoming, store.AppendOptions{Flags: m.Flags, Keywords: m.Keywords, InternalDate: m.InternalDate})
-	} else {
-		err = a.c.during(func() (err error) {
-			done, err = a.c.account.Bulk(ctx, a.box.ID, a.msgs)
-			return err
-		})
+	strip := lacking(a.to.rights)
+	for i := range a.msgs {
+		m := &a.msgs[i]
+		if m.Flags &^= strip.Flags; strip.Keywords {
+			m.Keywords = mail.Keywords{}
+		}
 	}
+	var done []store.Appended
+	err := a.c.during(func() (err error) {
+		done, err = a.to.account.Append(ctx, a.to.box.ID, a.msgs)
+		return err
+	})
 	if err != nil {
 		return reply{}, orTryCreate(err)
 	}

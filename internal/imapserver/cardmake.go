@@ -72,7 +72,7 @@ func inWords(words string, field int, needle string) bool {
 
 // readHeader fills in the header of a card, which is at e.
 func (k *card) readHeader(ctx context.Context, c *conn, id mail.EmailID, e extent) error {
-	body, err := c.account.Body(ctx, id)
+	body, err := c.sel.account.Body(ctx, id)
 	if err != nil {
 		return err
 	}

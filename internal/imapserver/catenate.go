@@ -110,7 +110,7 @@ func (k *catenation) openURL(text string) error {
 	if !ok {
 		return missing
 	}
-	email, err := k.c.emailOf(k.ctx, &u)
+	account, email, err := k.c.emailOf(k.ctx, &u)
 	if err != nil && mail.KindOf(err) != mail.KindNotExist {
 		return err
 	}
@@ -118,7 +118,7 @@ func (k *catenation) openURL(text string) error {
 		return missing
 	}
 	found := extent{}
-	err = k.c.account.Details(k.ctx, []mail.EmailID{email}, func(_ int, m *message.Message) error {
+	err = account.Details(k.ctx, []mail.EmailID{email}, func(_ int, m *message.Message) error {
 		if ok = m != nil; ok {
 			found, ok = locate(m, &u.Section)
 		}
@@ -130,7 +130,7 @@ func (k *catenation) openURL(text string) error {
 	if !ok {
 		return missing
 	}
-	if k.body, err = k.c.account.Body(k.ctx, email); err != nil {
+	if k.body, err = account.Body(k.ctx, email); err != nil {
 		return err
 	}
 	return k.openSection(found, &u)
@@ -152,18 +152,25 @@ func (k *catenation) openSection(e extent, u *imapwire.MessageURL) error {
 	return nil
 }
 
-// emailOf returns the message that a URL names; mail.KindNotExist where there
-// is none.
-func (c *conn) emailOf(ctx context.Context, u *imapwire.MessageURL) (mail.EmailID, error) {
-	view, err := c.account.Examine(ctx, u.Mailbox)
+// emailOf returns the message that a URL names, and in whose account;
+// mail.KindNotExist where there is none.
+func (c *conn) emailOf(ctx context.Context, u *imapwire.MessageURL) (*store.Access, mail.EmailID, error) {
+	p, err := c.lookUp(ctx, u.Mailbox, mail.RightRead)
+	if mail.KindOf(err) == mail.KindPermission && err != nil {
+		err = errMissing(u.Mailbox)
+	}
 	if err != nil {
-		return 0, err
+		return nil, 0, err
+	}
+	view, err := p.view(ctx, true)
+	if err != nil {
+		return nil, 0, err
 	}
 	defer view.Close()
 	snap := view.Snapshot()
 	seq, found := snap.Seq(u.UID)
 	if !found || u.UIDValidity != 0 && u.UIDValidity != snap.Mailbox().UIDValidity {
-		return 0, mail.Errorf(mail.KindNotExist, "there is no such message")
+		return nil, 0, mail.Errorf(mail.KindNotExist, "there is no such message")
 	}
-	return snap.At(seq).Email, nil
+	return p.account, snap.At(seq).Email, nil
 }

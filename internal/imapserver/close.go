@@ -1,6 +1,10 @@
 package imapserver
 
-import "context"
+import (
+	"context"
+
+	"expost/internal/mail"
+)
 
 // closeCommand is CLOSE (RFC 9051 §6.4.1).
 func closeCommand() command {
@@ -8,8 +12,9 @@ func closeCommand() command {
 		if c.dec.End(); c.dec.Err() != nil {
 			return reply{}, c.dec.Err()
 		}
-		if !c.sel.readOnly && c.sel.view.Latest().Mailbox().Deleted > 0 {
-			if _, err := c.account.Expunge(ctx, c.sel.id, nil); err != nil {
+		mayExpunge := !c.sel.readOnly && c.rights().Has(mail.RightExpunge) // else nothing is (RFC 4314 §4)
+		if mayExpunge && c.sel.view.Latest().Mailbox().Deleted > 0 {
+			if _, err := c.sel.account.Expunge(ctx, c.sel.id, nil); err != nil {
 				return reply{}, err
 			}
 		}

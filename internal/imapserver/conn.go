@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"expost/internal/directory"
 	"expost/internal/imapwire"
 	"expost/internal/listener"
 	"expost/internal/mail"
@@ -51,9 +52,13 @@ type conn struct {
 
 	state    state
 	features feature
-	account  *store.Account
-	owner    string // the account's address, for the log
-	limit    int64  // bytes of an APPEND
+	account  *store.Access // the user's own
+	user     *directory.Account
+	who      store.Principal // the user, as of whoAt
+	whoAt    time.Time
+	borrowed []*store.Account // of others, until the command ends
+	owner    string           // the account's address, for the log
+	limit    int64            // bytes of an APPEND
 	sel      *selection
 	idle     bool     // an IDLE is under way
 	telling  *telling // of changes, while the loop waits; nil: nobody tells
@@ -67,6 +72,9 @@ type conn struct {
 
 // selection is a selected mailbox.
 type selection struct {
+	account  *store.Access // of its owner
+	prefix   string        // what stands before its name in the client's names
+	rights   mail.Rights   // that the client was told of
 	view     *store.View
 	id       mail.MailboxID
 	readOnly bool
@@ -101,6 +109,7 @@ func (c *conn) Refuse(why listener.Refusal) {
 // close gives everything back.
 func (c *conn) close() {
 	c.deselect()
+	c.giveBack()
 	c.endNotify()
 	if c.account != nil {
 		c.account.Release()
@@ -360,6 +369,7 @@ func (c *conn) dispatch(ctx context.Context) (reply, error) {
 	if cmd.takesNumbers && c.has(uidOnly) {
 		return reply{}, uidRequired(name + " takes sequence numbers")
 	}
+	defer c.giveBack()
 	rep, err := cmd.run(ctx, c)
 	if c.sel != nil && c.out.err == nil {
 		if gone := c.catchUp(ctx, !cmd.keepsNumbers); gone != nil {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"expost/internal/imapwire"
+	"expost/internal/mail"
 	"expost/internal/store"
 )
 
@@ -28,7 +29,7 @@ func (c *conn) copy(ctx context.Context, uids bool) (reply, error) {
 	}
 	var done store.Copied
 	err = c.during(func() (err error) {
-		done, err = c.account.Copy(ctx, c.sel.id, uidsOf(c.sel.view.Snapshot(), t.spans), t.to)
+		done, err = c.copyTo(ctx, uidsOf(c.sel.view.Snapshot(), t.spans), &t.to)
 		return err
 	})
 	if err != nil {
@@ -38,6 +39,16 @@ func (c *conn) copy(ctx context.Context, uids bool) (reply, error) {
 		return reply{}, allGone()
 	}
 	return ok(copyUID(done), "copied"), nil
+}
+
+// copyTo copies messages of the selected mailbox, with the flags that the client
+// may set there.
+func (c *conn) copyTo(ctx context.Context, uids mail.UIDSet, to *place) (store.Copied, error) {
+	strip := lacking(to.rights)
+	if to.account.ID() == c.sel.account.ID() {
+		return c.sel.account.Copy(ctx, c.sel.id, uids, to.box.ID, strip)
+	}
+	return c.sel.account.CopyTo(ctx, c.sel.view, uids, to.account, to.box.ID, strip)
 }
 
 // copyUID returns the response code of what was copied.

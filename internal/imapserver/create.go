@@ -28,12 +28,52 @@ func createCommand() command {
 				return reply{}, no("USEATTR", unknown)
 			}
 			// A delimiter at the end says that children will follow (RFC 9051 §6.3.4).
-			box, err := c.account.CreateMailbox(ctx, strings.TrimSuffix(name, mail.Delimiter), opt)
+			name = strings.TrimSuffix(name, mail.Delimiter)
+			p, err := c.mayCreate(ctx, name)
+			if err != nil {
+				return reply{}, err
+			}
+			if !p.own() && opt.SpecialUse != mail.UseNone {
+				return reply{}, no("USEATTR", "a mailbox of another's account has no special use")
+			}
+			opt.LikeInbox = !p.own()
+			box, err := p.account.CreateMailbox(ctx, p.name, opt)
 			if err != nil {
 				return reply{}, err
 			}
 			return ok("MAILBOXID ("+box.ID.String()+")", "mailbox created"), nil
 		},
+	}
+}
+
+// mayCreate returns where a mailbox is to be made, for which the client needs a
+// right in the nearest one above (RFC 4314 §4). What is at the top of another's
+// account stands below its INBOX in that.
+func (c *conn) mayCreate(ctx context.Context, name string) (place, error) {
+	p, err := c.locate(ctx, name)
+	if mail.KindOf(err) == mail.KindNotExist && err != nil {
+		return place{}, no("NOPERM", "mailboxes of others are made by those who have the right to, in accounts that are there")
+	}
+	if err != nil || p.own() {
+		return p, err
+	}
+	for above := p.name; ; {
+		if at := strings.LastIndex(above, mail.Delimiter); at > 0 {
+			above = above[:at]
+		} else {
+			above = mail.Inbox
+		}
+		box, err := p.account.Mailbox(ctx, above)
+		if err != nil && mail.KindOf(err) == mail.KindNotExist {
+			continue
+		}
+		if err != nil {
+			return place{}, err
+		}
+		if p.rights = p.account.Rights(box.ID); !p.rights.Has(mail.RightCreate) {
+			return place{}, no("NOPERM", "you do not have the right to make mailboxes there")
+		}
+		return p, nil
 	}
 }
 

@@ -18,8 +18,12 @@ func deleteCommand() command {
 			if c.dec.End(); c.dec.Err() != nil {
 				return reply{}, c.dec.Err()
 			}
-			if err := c.account.DeleteMailbox(ctx, name); err != nil {
-				return reply{}, c.orHasChildren(ctx, name, err)
+			p, err := c.lookUp(ctx, name, mail.RightDeleteMailbox)
+			if err != nil {
+				return reply{}, err
+			}
+			if err := p.account.DeleteMailbox(ctx, p.name); err != nil {
+				return reply{}, orHasChildren(ctx, &p, err)
 			}
 			if c.sel != nil && c.sel.view.Gone() {
 				c.out.Line("* OK [CLOSED] the selected mailbox is the deleted one")
@@ -32,12 +36,12 @@ func deleteCommand() command {
 
 // orHasChildren says HASCHILDREN (RFC 9051 §7.1) where a mailbox cannot be
 // deleted for that reason.
-func (c *conn) orHasChildren(ctx context.Context, name string, err error) error {
+func orHasChildren(ctx context.Context, p *place, err error) error {
 	if mail.KindOf(err) != mail.KindInvalid {
 		return err
 	}
-	boxes, listErr := c.account.Mailboxes(ctx)
-	if listErr != nil || !slices.ContainsFunc(boxes, func(b mail.Mailbox) bool { return strings.HasPrefix(b.Name, name+mail.Delimiter) }) {
+	boxes, listErr := p.account.Mailboxes(ctx)
+	if listErr != nil || !slices.ContainsFunc(boxes, func(b mail.Mailbox) bool { return strings.HasPrefix(b.Name, p.name+mail.Delimiter) }) {
 		return err
 	}
 	return no("HASCHILDREN", mail.PublicText(err))

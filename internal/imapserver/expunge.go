@@ -25,7 +25,7 @@ func uidExpungeCommand() command {
 		if c.dec.End(); c.dec.Err() != nil {
 			return reply{}, c.dec.Err()
 		}
-		if err := c.writable(); err != nil {
+		if err := c.needs(mail.RightExpunge); err != nil {
 			return reply{}, err
 		}
 		spans, err := c.resolve(set, true)
@@ -64,11 +64,11 @@ func (c *conn) deleted(spans []span) []span {
 // expunge removes messages and tells it at once, so that HIGHESTMODSEQ can be
 // told behind it (RFC 7162 §3.2.7).
 func (c *conn) expunge(ctx context.Context, uids mail.UIDSet) (reply, error) {
-	if err := c.writable(); err != nil {
+	if err := c.needs(mail.RightExpunge); err != nil {
 		return reply{}, err
 	}
 	err := c.during(func() error {
-		_, err := c.account.Expunge(ctx, c.sel.id, uids)
+		_, err := c.sel.account.Expunge(ctx, c.sel.id, uids)
 		return err
 	})
 	if err != nil {
@@ -82,12 +82,4 @@ func (c *conn) expunge(ctx context.Context, uids mail.UIDSet) (reply, error) {
 		code = "HIGHESTMODSEQ " + strconv.FormatUint(uint64(c.sel.view.Snapshot().Mailbox().HighestModSeq), 10)
 	}
 	return ok(code, "expunged"), nil
-}
-
-// writable refuses changes of a mailbox selected with EXAMINE.
-func (c *conn) writable() error {
-	if c.sel.readOnly {
-		return no("READ-ONLY", "the mailbox was selected with EXAMINE")
-	}
-	return nil
 }

@@ -116,10 +116,11 @@ func (c *conn) newFetching(cmd *imapwire.FetchCommand, uids bool) *fetching {
 		items = append(items, imapwire.FetchItem{Kind: imapwire.FetchModSeq})
 	}
 	f := &fetching{c: c, items: items, flags: has(imapwire.FetchFlags), modSeq: cmd.Changed || has(imapwire.FetchModSeq), utf8: c.utf8()}
+	maySee := !c.sel.readOnly && c.rights().Has(mail.RightSeen)
 	for _, it := range items {
 		f.structure = f.structure || needsStructure(&it)
 		f.body = f.body || it.Kind >= imapwire.FetchSection
-		f.seen = f.seen || it.SetsSeen() && !c.sel.readOnly
+		f.seen = f.seen || it.SetsSeen() && maySee
 	}
 	f.want = f.cardParts()
 	return f
@@ -139,7 +140,7 @@ func needsStructure(it *imapwire.FetchItem) bool {
 
 // tellVanished writes VANISHED (EARLIER) for UID FETCH (RFC 7162 §3.2.6).
 func (c *conn) tellVanished(ctx context.Context, cmd *imapwire.FetchCommand) error {
-	gone, err := c.account.Vanished(ctx, c.sel.id, cmd.ChangedSince)
+	gone, err := c.sel.account.Vanished(ctx, c.sel.id, cmd.ChangedSince)
 	if err != nil {
 		return err
 	}
@@ -232,7 +233,7 @@ func (f *fetching) markSeen(ctx context.Context) error {
 	if len(unseen) == 0 {
 		return nil
 	}
-	if _, err := f.c.account.StoreFlags(ctx, f.c.sel.id, unseen, store.FlagChange{Op: store.FlagsAdd, Flags: mail.Seen}); err != nil {
+	if _, err := f.c.sel.account.StoreFlags(ctx, f.c.sel.id, unseen, store.FlagChange{Op: store.FlagsAdd, Flags: mail.Seen}); err != nil {
 		return err
 	}
 	if err := f.c.syncExcept(false, func(m *mail.Message) bool { return unseen.Contains(m.UID) }); err != nil {
@@ -268,7 +269,7 @@ func (f *fetching) answer(ctx context.Context) error {
 	for done := 0; done < len(f.batch); {
 		var parsed []*message.Message // bodies are read when the structures are
 		first := done
-		err := f.c.account.Details(ctx, f.emails[done:], func(i int, m *message.Message) error {
+		err := f.c.sel.account.Details(ctx, f.emails[done:], func(i int, m *message.Message) error {
 			done = first + i + 1
 			if f.body {
 				parsed = append(parsed, m)
@@ -320,7 +321,7 @@ func (f *fetching) readAndRespond(ctx context.Context, b *fetched, m *message.Me
 		f.unknown = true
 		return nil
 	}
-	body, err := f.c.account.Body(ctx, b.m.Email)
+	body, err := f.c.sel.account.Body(ctx, b.m.Email)
 	if err != nil && mail.KindOf(err) == mail.KindNotExist {
 		f.gone = true
 		return nil

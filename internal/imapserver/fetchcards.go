@@ -49,7 +49,7 @@ func (f *fetching) answerFromCards(ctx context.Context) error {
 	}
 	headers := make([]extent, len(lacking))
 	var buf []byte
-	err := f.c.account.Details(ctx, f.emails, func(i int, m *message.Message) error {
+	err := f.c.sel.account.Details(ctx, f.emails, func(i int, m *message.Message) error {
 		if m == nil {
 			lacking[i].gone = true
 			return nil

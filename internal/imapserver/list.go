@@ -50,7 +50,7 @@ func listCommand() command {
 // node is a name that LIST or LSUB may show.
 type node struct {
 	name       string
-	box        *mail.Mailbox // nil: no such mailbox
+	at         *place // nil: no such mailbox
 	subscribed bool
 	children   bool // there are mailboxes below
 	below      bool // there are subscribed names below
@@ -59,7 +59,7 @@ type node struct {
 // mailboxTree returns the mailboxes and the subscribed names, in order, with
 // missing parents.
 func (c *conn) mailboxTree(ctx context.Context) ([]node, error) {
-	boxes, err := c.account.Mailboxes(ctx)
+	boxes, err := c.places(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (c *conn) mailboxTree(ctx context.Context) ([]node, error) {
 		return &tree[i]
 	}
 	for i := range boxes {
-		add(boxes[i].Name).box = &boxes[i]
+		add(boxes[i].box.Name).at = &boxes[i]
 	}
 	for _, n := range names {
 		add(n).subscribed = true
@@ -93,11 +93,11 @@ func (c *conn) mailboxTree(ctx context.Context) ([]node, error) {
 			}
 			name = name[:at]
 			parent := add(name)
-			parent.children = parent.children || n.box != nil
+			parent.children = parent.children || n.at != nil
 			parent.below = parent.below || n.subscribed
 		}
 	}
-	if len(tree) > len(boxes) {
+	if len(tree) > len(boxes) || len(boxes) > 0 && !boxes[len(boxes)-1].own() {
 		slices.SortStableFunc(tree, compareNodes)
 	}
 	return tree, nil
@@ -118,9 +118,9 @@ func compareNodes(a, b node) int {
 // take it only for what is below (RFC 5258 §3.5 CHILDINFO).
 func (n *node) selected(s imapwire.ListSelect) (yes, childInfo bool) {
 	if !s.Subscribed && !s.SpecialUse {
-		return n.box != nil || n.children, false
+		return n.at != nil || n.children, false
 	}
-	yes = (!s.Subscribed || n.subscribed) && (!s.SpecialUse || n.box != nil && n.box.SpecialUse != mail.UseNone)
+	yes = (!s.Subscribed || n.subscribed) && (!s.SpecialUse || n.at != nil && n.at.box.SpecialUse != mail.UseNone)
 	childInfo = s.RecursiveMatch && s.Subscribed && n.below
 	return yes || childInfo, childInfo
 }
@@ -140,8 +140,8 @@ func (c *conn) listNode(ctx context.Context, n *node, cmd *imapwire.ListCommand)
 		c.out.Text(` (CHILDINFO ("SUBSCRIBED"))`)
 	}
 	c.out.Line()
-	if cmd.Return.Status != 0 && n.box != nil {
-		return c.writeStatus(ctx, n.box, cmd.Return.Status)
+	if cmd.Return.Status != 0 && n.at != nil && n.at.rights.Has(mail.RightRead) {
+		return c.writeStatus(ctx, n.at, cmd.Return.Status)
 	}
 	return nil
 }
@@ -153,10 +153,10 @@ func (n *node) attributes(cmd *imapwire.ListCommand) string {
 	if n.children {
 		attrs = `\HasChildren`
 	}
-	if n.box == nil {
+	if n.at == nil {
 		attrs = `\NonExistent \Noselect ` + attrs
-	} else if n.box.SpecialUse != mail.UseNone {
-		attrs += ` \` + string(n.box.SpecialUse)
+	} else if n.at.box.SpecialUse != mail.UseNone {
+		attrs += ` \` + string(n.at.box.SpecialUse)
 	}
 	if n.subscribed && (cmd.Return.Subscribed || cmd.Select.Subscribed) {
 		attrs += ` \Subscribed`

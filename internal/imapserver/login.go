@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"expost/internal/directory"
 	"expost/internal/gate"
 	"expost/internal/login"
 	"expost/internal/mail"
+	"expost/internal/store"
 )
 
 // loginCommand is LOGIN (RFC 9051 §6.2.3).
@@ -101,7 +103,9 @@ func (c *conn) open(ctx context.Context, owner *directory.Account) error {
 			return err
 		}
 	}
-	c.account, c.owner, c.state = acct, string(owner.Address), authenticated
+	c.user, c.whoAt = owner, time.Time{}
+	c.who = store.Principal{ID: owner.ID, Identifiers: []string{owner.Address.Key()}}
+	c.account, c.owner, c.state = acct.Access(c.who, store.PersonalNone), string(owner.Address), authenticated
 	c.limit = c.srv.cfg.Limits.MessageSize
 	if owner.MaxMessage > 0 && owner.MaxMessage < c.limit {
 		c.limit = owner.MaxMessage

@@ -22,16 +22,16 @@ func (c *conn) move(ctx context.Context, uids bool) (reply, error) {
 	if err != nil || t == nil {
 		return ok("", "nothing to move"), err
 	}
-	if err := c.writable(); err != nil {
+	if err := c.needs(mail.RightDeleteMessages | mail.RightExpunge); err != nil {
 		return reply{}, err
 	}
-	if t.to == c.sel.id {
+	if t.to.box.ID == c.sel.id && t.to.account.ID() == c.sel.account.ID() {
 		return reply{}, no("CANNOT", "the messages are in that mailbox already")
 	}
 	spans, lowest := c.clip(t.spans)
 	var done store.Copied
 	err = c.during(func() (err error) {
-		done, err = c.account.Move(ctx, c.sel.id, uidsOf(c.sel.view.Snapshot(), spans), t.to)
+		done, err = c.moveTo(ctx, uidsOf(c.sel.view.Snapshot(), spans), &t.to)
 		return err
 	})
 	if err != nil {
@@ -47,7 +47,24 @@ func (c *conn) move(ctx context.Context, uids bool) (reply, error) {
 // transfer is what COPY and MOVE are asked.
 type transfer struct {
 	spans []span
-	to    mail.MailboxID
+	to    place
+}
+
+// moveTo moves messages of the selected mailbox. Those that go to another
+// account are copied first, so that each is in one of the two at any time.
+func (c *conn) moveTo(ctx context.Context, uids mail.UIDSet, to *place) (store.Copied, error) {
+	if to.account.ID() == c.sel.account.ID() {
+		return c.sel.account.Move(ctx, c.sel.id, uids, to.box.ID, lacking(to.rights))
+	}
+	done, err := c.copyTo(ctx, uids, to)
+	if err != nil || len(done.Source) == 0 {
+		return done, err
+	}
+	var moved mail.UIDSet
+	for _, uid := range done.Source {
+		moved.Add(uid)
+	}
+	return done, c.sel.account.Remove(ctx, c.sel.id, moved)
 }
 
 // readTransfer reads the arguments of COPY or MOVE; nil where there is nothing
@@ -67,12 +84,12 @@ func (c *conn) readTransfer(ctx context.Context, uids bool) (*transfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	to, err := c.account.Mailbox(ctx, name)
+	to, err := c.lookUp(ctx, name, mail.RightInsert)
 	if err != nil {
 		return nil, orTryCreate(err)
 	}
 	if len(spans) == 0 {
 		return nil, nil
 	}
-	return &transfer{spans, to.ID}, nil
+	return &transfer{spans, to}, nil
 }

@@ -60,15 +60,16 @@ func (c *conn) multiSearch(ctx context.Context, cmd *imapwire.MultiSearchCommand
 }
 
 // searchMailbox searches one mailbox and answers where there is something.
-func (c *conn) searchMailbox(ctx context.Context, box *mail.Mailbox, cmd *imapwire.SearchCommand) error {
-	if c.sel == nil || c.sel.id != box.ID {
-		view, err := c.account.Examine(ctx, box.Name)
+func (c *conn) searchMailbox(ctx context.Context, p *place, cmd *imapwire.SearchCommand) error {
+	box := &p.box
+	if !c.hasSelected(p) {
+		view, err := p.view(ctx, true)
 		if err != nil {
 			return err
 		}
 		defer view.Close()
 		defer func(selected *selection) { c.sel = selected }(c.sel)
-		c.sel = c.newSelection(view, true)
+		c.sel = c.newSelection(p, view, true)
 	}
 	hits, lowest, err := c.runSearch(ctx, &cmd.Key, false)
 	if c.tellPart(lowest); err != nil || len(hits) == 0 {
@@ -85,10 +86,15 @@ func (c *conn) searchMailbox(ctx context.Context, box *mail.Mailbox, cmd *imapwi
 	return c.out.err
 }
 
+// hasSelected tells whether a mailbox is the selected one.
+func (c *conn) hasSelected(p *place) bool {
+	return c.sel != nil && c.sel.id == p.box.ID && c.sel.account.ID() == p.account.ID()
+}
+
 // filterMailboxes returns the mailboxes that one of the filters names, each
 // once. Names that do not exist are left out (RFC 7377 §2.2).
-func (c *conn) filterMailboxes(ctx context.Context, filters []imapwire.MailboxFilter) ([]mail.Mailbox, error) {
-	boxes, err := c.account.Mailboxes(ctx)
+func (c *conn) filterMailboxes(ctx context.Context, filters []imapwire.MailboxFilter) ([]place, error) {
+	boxes, err := c.places(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -96,17 +102,18 @@ func (c *conn) filterMailboxes(ctx context.Context, filters []imapwire.MailboxFi
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(boxes, func(box mail.Mailbox) bool {
-		return !slices.ContainsFunc(filters, func(f imapwire.MailboxFilter) bool {
+	return slices.DeleteFunc(boxes, func(p place) bool {
+		box := &p.box
+		return !p.rights.Has(mail.RightRead) || !slices.ContainsFunc(filters, func(f imapwire.MailboxFilter) bool {
 			switch f.Kind {
 			case imapwire.FilterSelected:
-				return box.ID == c.sel.id
+				return c.hasSelected(&p)
 			case imapwire.FilterInboxes:
 				return box.Name == mail.Inbox
 			case imapwire.FilterSubscribed:
 				return slices.Contains(subscribed, box.Name)
 			case imapwire.FilterPersonal:
-				return true
+				return p.own()
 			}
 			return slices.ContainsFunc(f.Names, func(name string) bool { return isWithin(box.Name, name, f.Kind) })
 		})

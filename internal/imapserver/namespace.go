@@ -10,7 +10,11 @@ func namespaceCommand() command {
 			if c.dec.End(); c.dec.Err() != nil {
 				return reply{}, c.dec.Err()
 			}
-			c.out.Line(`* NAMESPACE (("" "/")) NIL NIL`)
+			if c.srv.cfg.People == nil {
+				c.out.Line(`* NAMESPACE (("" "/")) NIL NIL`)
+			} else {
+				c.out.Line(`* NAMESPACE (("" "/")) (("` + otherUsers + `/" "/")) (("` + sharedBoxes + `/" "/"))`)
+			}
 			return ok("", "done"), nil
 		},
 	}

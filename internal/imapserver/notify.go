@@ -113,10 +113,10 @@ func (c *conn) lookAround(ctx context.Context, tell bool) error {
 		box := &boxes[i]
 		n.known[box.ID] = knownOf(box)
 		events := n.events(box.Name, box.Subscribed)
-		if !tell || events&imapwire.EventMessageNew == 0 || c.sel != nil && c.sel.id == box.ID {
+		if !tell || events&imapwire.EventMessageNew == 0 || c.sel != nil && c.sel.prefix == "" && c.sel.id == box.ID {
 			continue
 		}
-		if err := c.writeStatus(ctx, box, c.statusItems(events)); err != nil {
+		if err := c.writeStatus(ctx, c.ownPlace(box), c.statusItems(events)); err != nil {
 			return err
 		}
 	}
@@ -226,16 +226,16 @@ func (c *conn) tellBox(ctx context.Context, box *mail.Mailbox, old known, was bo
 		c.tellName(box.Name, box.Subscribed || old.subscribed, imapwire.EventSubscriptionChange, attributes, "")
 	}
 	events := c.notify.events(box.Name, box.Subscribed)
-	if events&imapwire.EventMessageNew == 0 || c.sel != nil && c.sel.id == box.ID {
+	if events&imapwire.EventMessageNew == 0 || c.sel != nil && c.sel.prefix == "" && c.sel.id == box.ID {
 		return c.out.err
 	}
 	now := knownOf(box)
 	grown := now.next != old.next || now.messages != old.messages || now.validity != old.validity
 	switch {
 	case was && grown, !was && now.messages > 0:
-		return c.writeStatus(ctx, box, c.statusItems(events))
+		return c.writeStatus(ctx, c.ownPlace(box), c.statusItems(events))
 	case was && now.modSeq != old.modSeq && now.name == old.name && now.subscribed == old.subscribed && events&imapwire.EventFlagChange != 0:
-		return c.writeStatus(ctx, box, imapwire.StatusUIDValidity|imapwire.StatusUnseen|imapwire.StatusHighestModSeq)
+		return c.writeStatus(ctx, c.ownPlace(box), imapwire.StatusUIDValidity|imapwire.StatusUnseen|imapwire.StatusHighestModSeq)
 	}
 	return c.out.err
 }

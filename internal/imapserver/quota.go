@@ -82,11 +82,11 @@ func (c *conn) writeQuota(ctx context.Context) error {
 
 // deletedStorage returns the bytes of the messages of a mailbox that are
 // \Deleted (RFC 9208 §4.1.4).
-func (c *conn) deletedStorage(ctx context.Context, box *mail.Mailbox) (int64, error) {
-	if box.Deleted == 0 {
+func deletedStorage(ctx context.Context, p *place) (int64, error) {
+	if p.box.Deleted == 0 {
 		return 0, nil
 	}
-	view, err := c.account.Examine(ctx, box.Name)
+	view, err := p.view(ctx, true)
 	if err != nil {
 		return 0, err
 	}

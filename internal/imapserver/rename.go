@@ -1,6 +1,10 @@
 package imapserver
 
-import "context"
+import (
+	"context"
+
+	"expost/internal/mail"
+)
 
 // renameCommand is RENAME (RFC 9051 §6.3.6).
 func renameCommand() command {
@@ -14,7 +18,18 @@ func renameCommand() command {
 			if c.dec.End(); c.dec.Err() != nil {
 				return reply{}, c.dec.Err()
 			}
-			if err := c.account.RenameMailbox(ctx, from, to); err != nil {
+			p, err := c.lookUp(ctx, from, mail.RightDeleteMailbox)
+			if err != nil {
+				return reply{}, err
+			}
+			target, err := c.mayCreate(ctx, to)
+			if err != nil {
+				return reply{}, err
+			}
+			if target.account.ID() != p.account.ID() {
+				return reply{}, no("CANNOT", "a mailbox cannot be renamed into another account; copy its messages")
+			}
+			if err := p.account.RenameMailbox(ctx, p.name, target.name); err != nil {
 				return reply{}, err
 			}
 			return ok("", "mailbox renamed"), nil

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"expost/internal/mail"
-	"expost/internal/store"
 )
 
 // replaceCommand is REPLACE (RFC 8508 §3.1).
@@ -32,7 +31,7 @@ func (c *conn) replace(ctx context.Context, uids bool) (reply, error) {
 	if err := c.dec.Err(); err != nil {
 		return reply{}, err
 	}
-	if err := c.writable(); err != nil {
+	if err := c.needs(mail.RightDeleteMessages | mail.RightExpunge); err != nil {
 		return reply{}, err
 	}
 	spans, err := c.resolve(set, uids)
@@ -46,11 +45,11 @@ func (c *conn) replace(ctx context.Context, uids bool) (reply, error) {
 	if _, there := c.sel.view.Latest().Seq(old); !there {
 		return reply{}, allGone()
 	}
-	box, err := c.account.Mailbox(ctx, name)
+	to, err := c.lookUp(ctx, name, mail.RightInsert)
 	if err != nil {
 		return reply{}, orTryCreate(err)
 	}
-	a := &appending{c: c, box: box}
+	a := &appending{c: c, to: to}
 	defer a.drop()
 	if err := a.message(ctx); err != nil {
 		return reply{}, err
@@ -69,10 +68,7 @@ func (c *conn) replace(ctx context.Context, uids bool) (reply, error) {
 // remove takes a message away for good.
 func (c *conn) remove(ctx context.Context, uid mail.UID) error {
 	set := mail.UIDSet{{First: uid, Last: uid}}
-	if _, err := c.account.StoreFlags(ctx, c.sel.id, set, store.FlagChange{Op: store.FlagsAdd, Flags: mail.Deleted}); err != nil {
-		return err
-	}
-	if _, err := c.account.Expunge(ctx, c.sel.id, set); err != nil {
+	if err := c.sel.account.Remove(ctx, c.sel.id, set); err != nil {
 		return err
 	}
 	return c.sync(true)

@@ -71,7 +71,7 @@ func (s *searching) askTexts(ctx context.Context, within []span) (err error) {
 			open = append(open, m.Email)
 		}
 	}
-	s.texts, err = s.c.account.SearchTexts(ctx, open, s.needles)
+	s.texts, err = s.c.sel.account.SearchTexts(ctx, open, s.needles)
 	return err
 }
 
@@ -159,7 +159,7 @@ func (s *searching) readStructures(ctx context.Context) error {
 			s.emails, s.read = append(s.emails, s.batch[i].m.Email), append(s.read, i)
 		}
 	}
-	return s.c.account.Details(ctx, s.emails, func(i int, m *message.Message) error {
+	return s.c.sel.account.Details(ctx, s.emails, func(i int, m *message.Message) error {
 		c := &s.batch[s.read[i]]
 		if m == nil {
 			c.m = nil
@@ -177,7 +177,7 @@ func (s *searching) readStructures(ctx context.Context) error {
 
 // readBytes scans a message's header, and where that does not decide all of it.
 func (s *searching) readBytes(ctx context.Context, c *candidate) error {
-	body, err := s.c.account.Body(ctx, c.m.Email)
+	body, err := s.c.sel.account.Body(ctx, c.m.Email)
 	if err != nil {
 		if mail.KindOf(err) == mail.KindNotExist {
 			return nil

@@ -59,17 +59,17 @@ func (c *conn) selectMailbox(ctx context.Context, readOnly bool) (reply, error) 
 		c.out.Line("* OK [CLOSED] the mailbox selected before is closed")
 		c.deselect()
 	}
-	open := c.account.Select
-	if readOnly {
-		open = c.account.Examine
+	p, err := c.lookUp(ctx, name, mail.RightRead)
+	if err != nil {
+		return reply{}, err
 	}
-	view, err := open(ctx, name)
+	view, err := p.view(ctx, readOnly)
 	if err != nil {
 		return reply{}, err
 	}
 	box := view.Snapshot().Mailbox()
 	c.features, c.state = features, selected
-	c.sel = c.newSelection(view, readOnly)
+	c.sel = c.newSelection(&p, view, readOnly)
 	c.describe(&box)
 	if known.given && known.uidValidity == box.UIDValidity {
 		if err := c.resync(ctx, &known); err != nil {
@@ -80,15 +80,35 @@ func (c *conn) selectMailbox(ctx context.Context, readOnly bool) (reply, error) 
 	if readOnly {
 		return ok("READ-ONLY", "examined"), nil
 	}
+	if !p.rights.Any(c.writeRights(&p)) {
+		return ok("READ-ONLY", "selected; what is left to you are flags of your own"), nil
+	}
 	return ok("READ-WRITE", "selected"), nil
 }
 
+// writeRights returns the rights of which each makes a mailbox READ-WRITE: to
+// insert, to expunge, and to change flags that are everybody's (RFC 4314 §5.2).
+func (c *conn) writeRights(p *place) mail.Rights {
+	rights := mail.RightInsert | mail.RightExpunge | mail.RightDeleteMessages
+	personal := c.srv.cfg.Personal
+	if p.own() {
+		personal = store.PersonalNone
+	}
+	if personal.Flags&mail.Seen == 0 {
+		rights |= mail.RightSeen
+	}
+	if !personal.Keywords {
+		rights |= mail.RightWrite
+	}
+	return rights
+}
+
 // newSelection returns the selection of a mailbox that was opened.
-func (c *conn) newSelection(view *store.View, readOnly bool) *selection {
+func (c *conn) newSelection(p *place, view *store.View, readOnly bool) *selection {
 	box := view.Snapshot().Mailbox()
 	return &selection{
-		view: view, id: box.ID, readOnly: readOnly, recent: view.Recent(), fetched: box.UIDNext,
-		cards: c.srv.cards.open(boxKey{c.account.ID(), box.ID, box.UIDValidity}),
+		account: p.account, prefix: p.prefix, rights: p.rights, view: view, id: box.ID, readOnly: readOnly, recent: view.Recent(), fetched: box.UIDNext,
+		cards: c.srv.cards.open(boxKey{p.account.ID(), box.ID, box.UIDValidity}),
 	}
 }
 
@@ -113,22 +133,36 @@ func (c *conn) describe(box *mail.Mailbox) {
 	c.out.Line("* OK [MAILBOXID (", box.ID.String(), ")] lasting id")
 	if c.has(rev2) {
 		c.out.Text(`* LIST () "/" `)
-		c.out.b = imapwire.AppendMailbox(c.out.b, box.Name, true)
+		c.out.b = imapwire.AppendMailbox(c.out.b, c.sel.prefix+box.Name, true)
 		c.out.Line()
 	}
 }
 
-// writeFlags writes FLAGS and PERMANENTFLAGS, which name the keywords in use.
+// writeFlags writes FLAGS and PERMANENTFLAGS, which name the keywords in use and
+// the flags that the client may change (RFC 4314 §5.1.1).
 func (c *conn) writeFlags(box *mail.Mailbox) {
-	const system = `\Answered \Flagged \Deleted \Seen \Draft`
-	list := strings.Join(append([]string{system}, box.Keywords...), " ")
-	c.out.Line("* FLAGS (", list, ")")
-	if c.sel.readOnly {
-		c.out.Line("* OK [PERMANENTFLAGS ()] no flag can be changed")
-	} else {
-		c.out.Line("* OK [PERMANENTFLAGS (", list, ` \*)] flags that are kept`)
-	}
 	c.sel.keywords = len(box.Keywords)
+	list := strings.Join(append([]string{`\Answered \Flagged \Deleted \Seen \Draft`}, box.Keywords...), " ")
+	c.out.Line("* FLAGS (", list, ")")
+	keep := lacking(c.sel.rights)
+	if keep == (store.FlagMask{}) && !c.sel.readOnly {
+		c.out.Line("* OK [PERMANENTFLAGS (", list, ` \*)] flags that are kept`)
+		return
+	}
+	var words []string
+	for _, f := range []mail.Flags{mail.Answered, mail.Flagged, mail.Deleted, mail.Seen, mail.Draft} {
+		if keep.Flags&f == 0 {
+			words = append(words, f.String())
+		}
+	}
+	if !keep.Keywords {
+		words = append(append(words, box.Keywords...), `\*`)
+	}
+	if c.sel.readOnly || len(words) == 0 {
+		c.out.Line("* OK [PERMANENTFLAGS ()] no flag can be changed")
+		return
+	}
+	c.out.Line("* OK [PERMANENTFLAGS (", strings.Join(words, " "), ")] flags that you may change")
 }
 
 // writeExists writes EXISTS and, to those of RFC 3501, RECENT.
@@ -176,7 +210,7 @@ func (c *conn) readResync() resync {
 // and the flags of messages that changed (RFC 7162 §3.2.5.1).
 func (c *conn) resync(ctx context.Context, r *resync) error {
 	snap := c.sel.view.Snapshot()
-	vanished, err := c.account.Vanished(ctx, c.sel.id, r.modSeq)
+	vanished, err := c.sel.account.Vanished(ctx, c.sel.id, r.modSeq)
 	if err != nil {
 		return err
 	}

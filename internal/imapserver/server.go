@@ -20,6 +20,7 @@ import (
 	"expost/internal/directory"
 	"expost/internal/listener"
 	"expost/internal/login"
+	"expost/internal/mail"
 	"expost/internal/store"
 )
 
@@ -34,9 +35,12 @@ type Authenticator interface {
 type Config struct {
 	Store         *store.Store
 	Directory     Authenticator
-	Login         *login.Door // who is let in; nil: whom Directory knows
-	Hostname      string      // in the greeting, and what mailHost must be empty or equal to
-	TLSConfig     *tls.Config // for STARTTLS; nil: none. A TLS listener needs no more than itself.
+	Login         *login.Door    // who is let in; nil: whom Directory knows
+	Hostname      string         // in the greeting, and what mailHost must be empty or equal to
+	TLSConfig     *tls.Config    // for STARTTLS; nil: none. A TLS listener needs no more than itself.
+	People        People         // nil: nothing is shared
+	Personal      store.Personal // which flags are each reader's own in mailboxes of others
+	Admins        []mail.Address // who may set quotas and the server's shared annotations
 	PlaintextAuth listener.PlaintextAuth
 	Version       string // told by ID; may be empty
 	Limits        Limits

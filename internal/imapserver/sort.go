@@ -128,7 +128,7 @@ func (c *conn) details(ctx context.Context, hits []hit, fn func(h hit, m *mail.M
 			msgs[i] = snap.At(h.seq)
 			emails[i] = msgs[i].Email
 		}
-		err := c.account.Details(ctx, emails, func(i int, parsed *message.Message) error {
+		err := c.sel.account.Details(ctx, emails, func(i int, parsed *message.Message) error {
 			if parsed != nil {
 				fn(batch[i], &msgs[i], parsed)
 			}

@@ -21,24 +21,25 @@ func statusCommand() command {
 			if c.dec.End(); c.dec.Err() != nil {
 				return reply{}, c.dec.Err()
 			}
-			box, err := c.account.Mailbox(ctx, name)
+			p, err := c.lookUp(ctx, name, mail.RightRead)
 			if err != nil {
 				return reply{}, err
 			}
 			if items&imapwire.StatusHighestModSeq != 0 {
 				c.features |= condstore
 			}
-			return ok("", "done"), c.writeStatus(ctx, &box, items)
+			return ok("", "done"), c.writeStatus(ctx, &p, items)
 		},
 	}
 }
 
 // writeStatus writes a STATUS response out of a mailbox's row.
-func (c *conn) writeStatus(ctx context.Context, box *mail.Mailbox, items imapwire.StatusItems) error {
+func (c *conn) writeStatus(ctx context.Context, p *place, items imapwire.StatusItems) error {
+	box := &p.box
 	deleted := int64(0)
 	if items&imapwire.StatusDeletedStorage != 0 {
 		var err error
-		if deleted, err = c.deletedStorage(ctx, box); err != nil {
+		if deleted, err = deletedStorage(ctx, p); err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,7 @@ func (c *conn) store(ctx context.Context, uids bool) (reply, error) {
 	if err := c.dec.Err(); err != nil {
 		return reply{}, err
 	}
-	if err := c.writable(); err != nil {
+	if err := c.needs(0); err != nil {
 		return reply{}, err
 	}
 	if len(cmd.Flags.Keywords) > maxKeywords {
@@ -51,10 +51,13 @@ func (c *conn) store(ctx context.Context, uids bool) (reply, error) {
 		Op: [...]store.FlagOp{store.FlagsSet, store.FlagsAdd, store.FlagsRemove}[cmd.Op], Flags: cmd.Flags.Flags,
 		Keywords: mail.NewKeywords(cmd.Flags.Keywords...), UnchangedSince: cmd.UnchangedSince, Conditional: cmd.Conditional,
 	}
+	if ch.Keep, err = c.mayChange(&ch); err != nil {
+		return reply{}, err
+	}
 	set := uidsOf(c.sel.view.Snapshot(), spans)
 	var modified mail.UIDSet
 	err = c.during(func() (err error) {
-		modified, err = c.account.StoreFlags(ctx, c.sel.id, set, ch)
+		modified, err = c.sel.account.StoreFlags(ctx, c.sel.id, set, ch)
 		return err
 	})
 	if err != nil {
@@ -70,6 +73,20 @@ func (c *conn) store(ctx context.Context, uids bool) (reply, error) {
 		return c.partly(ok("EXPUNGEISSUED", "some of the messages are gone"), lowest), nil
 	}
 	return c.partly(ok("", "stored"), lowest), nil
+}
+
+// mayChange returns the flags that the client may not change; an error where it
+// names no other (RFC 4314 §4).
+func (c *conn) mayChange(ch *store.FlagChange) (store.FlagMask, error) {
+	keep := lacking(c.rights())
+	named := ch.Flags&^keep.Flags != 0 || ch.Keywords != (mail.Keywords{}) && !keep.Keywords
+	if ch.Op == store.FlagsSet { // what it does not name goes
+		named = keep != lacking(0)
+	}
+	if !named && (keep != store.FlagMask{}) {
+		return keep, no("NOPERM", "you do not have the right to change these flags")
+	}
+	return keep, nil
 }
 
 // anyGone tells whether another session has expunged one of the messages.
@@ -124,18 +141,22 @@ func (c *conn) tellStored(spans []span, set, modified mail.UIDSet, ch store.Flag
 
 // changed returns the flags that a message has after ch.
 func changed(m mail.Message, ch store.FlagChange) (mail.Flags, mail.Keywords) {
-	none := ch.Keywords == (mail.Keywords{})
-	switch {
-	case ch.Op == store.FlagsAdd && none:
-		return m.Flags | ch.Flags, m.Keywords
-	case ch.Op == store.FlagsRemove && none:
-		return m.Flags &^ ch.Flags, m.Keywords
-	case ch.Op == store.FlagsAdd:
-		return m.Flags | ch.Flags, m.Keywords.Add(ch.Keywords.Words()...)
-	case ch.Op == store.FlagsRemove:
-		return m.Flags &^ ch.Flags, m.Keywords.Remove(ch.Keywords.Words()...)
+	flags, keywords := ch.Flags, ch.Keywords
+	switch ch.Op {
+	case store.FlagsAdd:
+		flags |= m.Flags
+	case store.FlagsRemove:
+		flags = m.Flags &^ ch.Flags
 	}
-	return ch.Flags, ch.Keywords
+	switch none := ch.Keywords == (mail.Keywords{}); {
+	case ch.Keep.Keywords, none && ch.Op != store.FlagsSet:
+		keywords = m.Keywords
+	case ch.Op == store.FlagsAdd:
+		keywords = m.Keywords.Add(ch.Keywords.Words()...)
+	case ch.Op == store.FlagsRemove:
+		keywords = m.Keywords.Remove(ch.Keywords.Words()...)
+	}
+	return flags&^ch.Keep.Flags | m.Flags&ch.Keep.Flags, keywords
 }
 
 // writeModSeq tells a message's new modification sequence, and not the flags

@@ -21,6 +21,9 @@ func (c *conn) catchUp(ctx context.Context, expunges bool) error {
 		if c.sel.view.Gone() {
 			return c.mailboxGone()
 		}
+		if err := c.checkRights(); err != nil {
+			return err
+		}
 		return c.updateContexts(ctx)
 	}
 	var quiet func(*mail.Message) bool
@@ -41,6 +44,9 @@ func (c *conn) syncExcept(expunges bool, quiet func(m *mail.Message) bool) error
 	v := c.sel.view
 	if v.Gone() {
 		return c.mailboxGone()
+	}
+	if err := c.checkRights(); err != nil {
+		return err
 	}
 	old, now := v.Snapshot(), v.Latest()
 	if old == now {
@@ -141,6 +147,24 @@ func (c *conn) appendModSeq(seq mail.ModSeq) {
 
 // isRecent tells whether a message has the \Recent flag in this session.
 func (c *conn) isRecent(uid mail.UID) bool { return uid >= c.sel.recent && !c.has(rev2) }
+
+// checkRights tells the client where its rights in the selected mailbox have
+// changed, and ends a session that may no longer read it (RFC 4314 §5.1.1).
+func (c *conn) checkRights() error {
+	rights := c.rights()
+	if rights == c.sel.rights {
+		return nil
+	}
+	if !rights.Has(mail.RightRead) {
+		c.out.Line("* BYE [NOPERM] you may no longer read the selected mailbox")
+		_ = c.out.Flush()
+		return errClose
+	}
+	c.sel.rights = rights
+	box := c.sel.view.Snapshot().Mailbox()
+	c.writeFlags(&box)
+	return c.out.err
+}
 
 // mailboxGone ends a session whose selected mailbox was deleted by another: it
 // cannot go on (RFC 2180 §3.3).

@@ -19,7 +19,7 @@ func unauthenticateCommand() command {
 			c.account.Release()
 			c.leave()
 			c.leave = nil
-			c.account, c.owner, c.features = nil, "", 0
+			c.account, c.user, c.owner, c.features = nil, nil, "", 0
 			c.state, c.started, c.log = notAuthenticated, time.Now(), c.srv.log
 			c.dec.SetLimits(beforeLogin())
 			return ok(c.capabilityCode(), "nobody is logged in"), nil

@@ -12,6 +12,7 @@ type CreateOptions struct {
 	UIDValidity mail.UIDValidity
 	SpecialUse  mail.SpecialUse
 	Subscribe   bool
+	LikeInbox   bool // at the top level it has the access control list of INBOX
 }
 
 // CreateMailbox makes a mailbox and its missing parents; mail.KindExist.
@@ -49,7 +50,7 @@ func (b *batch) mailbox(e *mailboxEdit) mail.Mailbox {
 
 // create makes a mailbox whose name is free, and its missing parents.
 func (b *batch) create(name string, opt CreateOptions) (*mailboxEdit, error) {
-	b.createParents(name)
+	b.createParents(name, opt.LikeInbox)
 	e := b.add(name, opt)
 	if opt.SpecialUse != mail.UseNone {
 		if err := b.setUse(e, opt.SpecialUse); err != nil {
@@ -63,10 +64,10 @@ func (b *batch) create(name string, opt CreateOptions) (*mailboxEdit, error) {
 }
 
 // createParents makes the mailboxes above name that are missing.
-func (b *batch) createParents(name string) {
+func (b *batch) createParents(name string, likeInbox bool) {
 	for _, parent := range parents(name) {
 		if b.byName(parent) == 0 {
-			b.add(parent, CreateOptions{})
+			b.add(parent, CreateOptions{LikeInbox: likeInbox})
 		}
 	}
 }
@@ -82,7 +83,7 @@ func (b *batch) add(name string, opt CreateOptions) *mailboxEdit {
 		Recent: 1, Mailbox: mail.Mailbox{
 			ID: b.account.NextMailbox, Name: name, UIDValidity: v, UIDNext: 1, HighestModSeq: b.nextModSeq(),
 		}}}
-	e.row.ACL = b.inheritedACL(name)
+	e.row.ACL = b.inheritedACL(name, opt.LikeInbox)
 	b.account.NextMailbox++
 	b.allNames()[name] = e.row.ID
 	b.touch(e)
@@ -90,8 +91,11 @@ func (b *batch) add(name string, opt CreateOptions) *mailboxEdit {
 }
 
 // inheritedACL returns the list of the mailbox above name (RFC 4314 §4).
-func (b *batch) inheritedACL(name string) []ACLEntry {
+func (b *batch) inheritedACL(name string, likeInbox bool) []ACLEntry {
 	above := parents(name)
+	if len(above) == 0 && likeInbox {
+		above = []string{mail.Inbox}
+	}
 	if len(above) == 0 {
 		return nil
 	}
@@ -154,7 +158,7 @@ func (a *Account) RenameMailbox(ctx context.Context, from, to string) error {
 		if err != nil {
 			return err
 		}
-		b.createParents(to)
+		b.createParents(to, false)
 		for _, m := range moves {
 			if err := b.rename(m.e, m.to); err != nil {
 				return err
