@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -80,6 +81,9 @@ func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled
 	}
 	trace := env.trace(a.cfg.Hostname)
 	in, err := a.store.Spool(ctx, trace, h, 0)
+	if refused, ok := errors.AsType[*Error](err); ok {
+		return nil, refused
+	}
 	if err != nil {
 		return nil, fmt.Errorf("receiving message %s: %w", env.ID, err)
 	}

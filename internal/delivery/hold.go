@@ -227,7 +227,7 @@ func (a *Agent) Decide(ctx context.Context, token string, pass bool) error {
 		return a.pass(ctx, h)
 	})
 	if mail.KindOf(err) == mail.KindNotExist {
-		return &Error{Status: "5.7.7", Err: mail.WrapError(mail.KindNotExist, err, "%s", mail.PublicText(err))}
+		return refuse("5.7.7", mail.KindNotExist, "%s", mail.PublicText(err))
 	}
 	return err
 }

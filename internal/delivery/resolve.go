@@ -103,7 +103,7 @@ func (a *Agent) Resolve(ctx context.Context, q Query) (*Route, error) {
 func (a *Agent) resolveRewritten(q Query, addr mail.Address) (*Route, error) {
 	back, err := a.cfg.SRS.Reverse(addr)
 	if err != nil {
-		return nil, &Error{Status: "5.1.1", Err: mail.WrapError(mail.KindNotExist, err, "%s leads nowhere (any more)", addr)}
+		return nil, refuse("5.1.1", mail.KindNotExist, "%s", mail.PublicText(err))
 	}
 	if q.From != "" || a.cfg.Remote == nil {
 		return nil, refuse("5.7.1", mail.KindPermission, "%s is for reports about mail that was forwarded, and nothing else", addr)
