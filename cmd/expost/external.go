@@ -2,16 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"expost/internal/config"
 	"expost/internal/directory"
 	externaldirectory "expost/internal/directory/ldap"
+	"expost/internal/directory/replica"
 	"expost/internal/ldap"
 )
 
@@ -43,15 +46,50 @@ func openExternal(c config.Config, log *slog.Logger) (directory.Directory, error
 			return nil, err
 		}
 	}
-	if x.CAFile != "" {
-		pem, err := os.ReadFile(x.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading the directory's certificate authority: %w", err)
-		}
-		opt.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
-		if !opt.TLS.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", x.CAFile)
-		}
+	if opt.TLS, err = trusting(x.CAFile); err != nil {
+		return nil, err
 	}
 	return externaldirectory.Open(opt)
+}
+
+// trusting returns the TLS configuration for servers whose certificates are
+// signed by those of a file; nil, which trusts whom the system trusts, without one.
+func trusting(caFile string) (*tls.Config, error) {
+	if caFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the directory's certificate authority: %w", err)
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", caFile)
+	}
+	return cfg, nil
+}
+
+// copyDirectory keeps the directory a copy of another server's until ctx ends,
+// where the configuration wants that.
+func (n *node) copyDirectory(ctx context.Context) error {
+	c := n.Config.Directory.Copy
+	target, ok := n.Directory.(replica.Target)
+	if c.Server == "" || !ok {
+		return nil
+	}
+	opt := replica.Options{Server: c.Server, DN: c.BindDN, Target: target, CookieFile: filepath.Join(n.Config.Data, "directory", "copy-cookie"), Logger: n.Log}
+	opt.Options.StartTLS = c.StartTLS()
+	var err error
+	if opt.Options.TLS, err = trusting(c.CAFile); err != nil {
+		return err
+	}
+	if c.PasswordFile != "" {
+		b, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return fmt.Errorf("reading the password of %s: %w", c.BindDN, err)
+		}
+		opt.Password = bytes.TrimRight(b, "\r\n")
+	}
+	replica.Run(ctx, opt)
+	return nil
 }

@@ -184,7 +184,7 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 	})
 	ldap := ldapserver.New(ldapserver.Config{
 		Login:     door,
-		Directory: n.Directory, Schema: schemaOf(n.Directory), TLSConfig: tlsConfig, PlaintextAuth: ldapserver.PlaintextAuth(auth), AllowV2: c.Directory.AllowV2, Version: versionText(), Logger: n.Log,
+		Directory: n.Directory, Schema: schemaOf(n.Directory), ChangesAt: c.Directory.Copy.Server, TLSConfig: tlsConfig, PlaintextAuth: ldapserver.PlaintextAuth(auth), AllowV2: c.Directory.AllowV2, Version: versionText(), Logger: n.Log,
 		Limits: ldapserver.Limits{Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 	})
 	submission := smtp(smtpserver.Submission)

@@ -106,6 +106,7 @@ func serve(ctx context.Context, a *app, c config.Config, ready string) (err erro
 	}
 	group.Go(func() error { return n.Queue.Run(ctx, shutdownTime) })
 	group.Go(func() error { return n.moderate(ctx) })
+	group.Go(func() error { return n.copyDirectory(ctx) })
 	group.Go(func() error { return control.Serve(ctx, sock, n.handle, log) })
 	group.Go(func() error { reloadOnHangup(ctx, n, certs); return nil })
 	log.Info("ready", "hostname", c.Hostname, "data", c.Data, "version", versionText())

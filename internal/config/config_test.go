@@ -88,6 +88,8 @@ func TestLoadNamesThePlace(t *testing.T) {
 		{"external without servers", "[directory]\nkind = \"ldap\"\n", "directory.ldap: servers is missing"},
 		{"external scheme", "[directory]\nkind = \"ldap\"\n[directory.ldap]\nservers = [\"http://x\"]\n", "neither ldap:// nor ldaps://"},
 		{"external type", "[directory]\nkind = \"ldap\"\n[directory.ldap]\nservers = [\"ldap://x\"]\ntype = \"nis\"\n", "neither openldap nor ad"},
+		{"copy", "[directory.copy]\nserver = \"nis://x\"\n", "directory.copy"},
+		{"copy without password", "[directory.copy]\nserver = \"ldap://x\"\nbind-dn = \"cn=x\"\n", "must be given together"},
 		{"access for nobody", "[[directory.access]]\nattributes = [\"cn\"]\n", "by is missing"},
 		{"access twice", "[[directory.access]]\nsubtree = \"dc=x\"\none = \"dc=x\"\nby = [\"* read\"]\n", "one of dn, subtree"},
 		{"address", "[listen]\nimap = \"143\"\n", "listen.imap"},

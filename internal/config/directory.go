@@ -20,6 +20,7 @@ type Directory struct {
 	Index            []string `toml:"index"`     // "attribute,attribute eq,sub"
 	Access           []Access `toml:"access"`
 	LDAP             External `toml:"ldap"` // with kind ldap
+	Copy             Copy     `toml:"copy"`
 }
 
 // Access is one access rule. Rules stand before the default ones, and the
@@ -36,7 +37,7 @@ type Access struct {
 
 // files returns the keys that name files.
 func (d *Directory) files() []*string {
-	list := []*string{&d.RootPasswordFile, &d.LDAP.PasswordFile, &d.LDAP.CAFile}
+	list := []*string{&d.RootPasswordFile, &d.LDAP.PasswordFile, &d.LDAP.CAFile, &d.Copy.PasswordFile, &d.Copy.CAFile}
 	for i := range d.Schema {
 		list = append(list, &d.Schema[i])
 	}
@@ -58,6 +59,9 @@ func (d *Directory) check(wrong func(key, format string, args ...any) error) err
 	}
 	if err := checkDNs([]string{d.RootDN}); err != nil {
 		return wrong("directory.root-dn", "%v", err)
+	}
+	if err := d.Copy.check(d.Kind); err != nil {
+		return wrong("directory.copy", "%v", err)
 	}
 	if _, err := d.Rules(); err != nil {
 		return wrong("directory.access", "%v", err)

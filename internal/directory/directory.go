@@ -42,6 +42,20 @@ type Account struct {
 	OnBehalf []ldap.DN // publicDelegates: who may send on its behalf
 }
 
+// How a search follows aliases (RFC 4511 §4.5.1.3).
+const (
+	DerefNever = iota
+	DerefSearching
+	DerefFinding
+	DerefAlways
+)
+
+// Referrer is a Directory that may hold referral objects (RFC 3296).
+type Referrer interface {
+	// HasReferrals tells whether there are any.
+	HasReferrals() bool
+}
+
 // Identity is who asks. The zero Identity is anonymous.
 type Identity struct {
 	DN   ldap.DN

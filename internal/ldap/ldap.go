@@ -191,8 +191,9 @@ const (
 	NoSuchOperation           ResultCode = 119
 	TooLate                   ResultCode = 120
 	CannotCancel              ResultCode = 121
-	AssertionFailed           ResultCode = 122 // RFC 4528
-	AuthorizationDenied       ResultCode = 123 // RFC 4370
+	AssertionFailed           ResultCode = 122  // RFC 4528
+	AuthorizationDenied       ResultCode = 123  // RFC 4370
+	SyncRefreshRequired       ResultCode = 4096 // RFC 4533
 )
 
 // Error is a result that is not success.
@@ -200,6 +201,8 @@ type Error struct {
 	Code    ResultCode
 	Matched DN // the nearest entry that exists, with NoSuchObject
 	Text    string
+
+	Referral []string // URLs of servers to ask, with Referral
 }
 
 // Error returns the text with the code.

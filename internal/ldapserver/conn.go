@@ -102,6 +102,13 @@ func (c *conn) disconnect(code ldap.ResultCode, text string) {
 // stop makes the connection end when its operations have. The server calls it.
 func (c *conn) stop() {
 	c.stopping.Store(true)
+	c.mu.Lock()
+	for _, o := range c.running {
+		if o.persists.Load() {
+			o.cancel()
+		}
+	}
+	c.mu.Unlock()
 	_ = c.raw.SetReadDeadline(time.Now())
 }
 

@@ -20,6 +20,8 @@ type controls struct {
 	assert       *ldap.Filter
 	before       []string // pre-read; nil: not asked for
 	after        []string // post-read
+	sync         *ldapwire.SyncRequest
+	manage       bool // referral objects are entries
 }
 
 // controlKind is a control that the server knows.
@@ -27,6 +29,7 @@ type controlKind struct {
 	of      []ldapwire.Tag // operations that it goes with; nil: any but bind
 	viewing bool           // wants a directory.Viewer
 	writing bool           // wants a directory.Updater where it goes with a change
+	syncing bool           // wants a directory.Synchronizer
 	read    func(o *operation, ctx context.Context, c ldapwire.Control) error
 }
 
@@ -35,13 +38,16 @@ func controlKinds() map[string]controlKind {
 	search := []ldapwire.Tag{ldapwire.TagSearchRequest}
 	changing := []ldapwire.Tag{ldapwire.TagModifyRequest, ldapwire.TagModifyDNRequest}
 	return map[string]controlKind{
-		// Referral objects are always treated as entries here.
-		ldapwire.OIDManageDsaIT:   {read: func(*operation, context.Context, ldapwire.Control) error { return nil }},
+		ldapwire.OIDManageDsaIT: {read: func(o *operation, _ context.Context, _ ldapwire.Control) error {
+			o.controls.manage = true
+			return nil
+		}},
 		ldapwire.OIDProxiedAuth:   {read: (*operation).readProxiedAuth},
 		ldapwire.OIDPaged:         {of: search, viewing: true, read: (*operation).readPaged},
 		ldapwire.OIDSortRequest:   {of: search, viewing: true, read: (*operation).readSort},
 		ldapwire.OIDVLVRequest:    {of: search, viewing: true, read: (*operation).readVLV},
 		ldapwire.OIDSubentries:    {of: search, viewing: true, read: (*operation).readSubentries},
+		ldapwire.OIDSyncRequest:   {of: search, syncing: true, read: (*operation).readSync},
 		ldapwire.OIDMatchedValues: {of: search, read: (*operation).readMatchedValues},
 		ldapwire.OIDAssertion: {of: append([]ldapwire.Tag{ldapwire.TagSearchRequest, ldapwire.TagCompareRequest, ldapwire.TagDeleteRequest}, changing...),
 			writing: true, read: (*operation).readAssertion},
@@ -74,7 +80,8 @@ func supportedControls(kinds map[string]controlKind, d directory.Directory) []st
 func (k controlKind) servedBy(d directory.Directory) bool {
 	_, views := d.(directory.Viewer)
 	_, updates := d.(directory.Updater)
-	return (views || !k.viewing) && (updates || !k.writing)
+	_, syncs := d.(directory.Synchronizer)
+	return (views || !k.viewing) && (updates || !k.writing) && (syncs || !k.syncing)
 }
 
 // goesWith tells whether the control may stand with an operation.

@@ -21,6 +21,7 @@ type operation struct {
 	cancel    context.CancelFunc
 	abandoned atomic.Bool
 	canceled  atomic.Bool
+	persists  atomic.Bool     // it has no end of its own
 	done      chan struct{}   // closed when it has been answered; nil where nobody could wait
 	code      ldap.ResultCode // by done: of the answer
 
@@ -62,7 +63,10 @@ func (c *conn) perform(ctx context.Context, o *operation) (answer ldapwire.Op) {
 	if err := o.readControls(ctx); err != nil {
 		return response(of, c.result(ctx, err))
 	}
-	var err error
+	err := o.refer(ctx)
+	if err != nil {
+		return response(of, c.result(ctx, err))
+	}
 	switch r := o.m.Op.(type) {
 	case *ldapwire.BindRequest:
 		return c.bind(ctx, r)
@@ -108,7 +112,7 @@ func resultOf(err error) ldapwire.Result {
 		return ldapwire.Result{}
 	}
 	if e, ok := errors.AsType[*ldap.Error](err); ok {
-		return ldapwire.Result{Code: e.Code, Matched: e.Matched.String(), Text: e.Text}
+		return ldapwire.Result{Code: e.Code, Matched: e.Matched.String(), Text: e.Text, Referral: e.Referral}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return ldapwire.Result{Code: ldap.TimeLimitExceeded}

@@ -19,6 +19,12 @@ func (o *operation) search(ctx context.Context, r *ldap.SearchRequest) error {
 	if err := o.c.assert(ctx, o.who, r.Base, o.controls.assert); err != nil {
 		return err
 	}
+	if o.controls.sync != nil {
+		return o.synchronize(ctx, r)
+	}
+	if err := o.sendReferences(ctx, r); err != nil {
+		return err
+	}
 	send := func(e *ldap.Entry) error {
 		if o.abandoned.Load() {
 			return context.Canceled

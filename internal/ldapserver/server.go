@@ -42,6 +42,7 @@ type Config struct {
 	PlaintextAuth PlaintextAuth
 	AllowV2       bool   // LDAPv2 binds
 	Version       string // vendorVersion of the root DSE; may be empty
+	ChangesAt     string // URL of the server that changes are made at, where this one has a copy; empty: here
 	Limits        Limits
 	Logger        *slog.Logger
 }

@@ -75,10 +75,8 @@ const timestamp = "20060102150405Z"
 
 // stamp says who changed an entry and when.
 func (d *Directory) stamp(e *ldap.Entry, by string, now time.Time) {
-	d.lastChange++
-	csn := fmt.Sprintf("%s.%06dZ#%06x#000#000000", now.Format("20060102150405"), now.Nanosecond()/1000, d.lastChange&0xffffff)
 	for _, a := range []ldap.Attribute{
-		ldap.NewAttribute("entryCSN", csn),
+		ldap.NewAttribute("entryCSN", d.csn.next(now)),
 		ldap.NewAttribute("modifiersName", by),
 		ldap.NewAttribute("modifyTimestamp", now.Format(timestamp)),
 	} {
@@ -121,6 +119,9 @@ func (b *batch) parentOf(dn ldap.DN) (uint32, error) {
 			err.Matched = b.dn(nearest, b.suffixDN)
 		}
 		return 0, err
+	}
+	if b.ofClass("alias").contains(parent.id) {
+		return 0, ldap.Errorf(ldap.AliasProblem, "parent is an alias")
 	}
 	return parent.id, nil
 }
@@ -188,6 +189,7 @@ func (d *Directory) prepareDelete(who directory.Identity, dn ldap.DN) (func(*bat
 		if b.hasChildren(n.id) {
 			return ldap.Errorf(ldap.NotAllowedOnNonLeaf, "subordinate objects must be deleted first")
 		}
+		b.bury(d.csn.next(d.opt.Now()), n)
 		b.drop(n)
 		return nil
 	}, nil

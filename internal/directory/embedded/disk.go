@@ -19,6 +19,8 @@ type disk struct {
 	conn   *sqlite3.Conn
 	put    *sqlite3.Stmt
 	remove *sqlite3.Stmt
+	grave  *sqlite3.Stmt
+	graves int // at most so many are in the table
 	name   *sqlite3.Stmt
 }
 
@@ -29,6 +31,7 @@ const tables = `
 	CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 	CREATE TABLE IF NOT EXISTS description (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 	CREATE TABLE IF NOT EXISTS entry (id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER NOT NULL, data BLOB NOT NULL);
+	CREATE TABLE IF NOT EXISTS grave (csn TEXT PRIMARY KEY, uuid BLOB NOT NULL) WITHOUT ROWID;
 `
 
 // openDisk opens the file, making it where it is not there. The lock that it
@@ -72,6 +75,7 @@ func (d *disk) prepare() error {
 	for sql, stmt := range map[string]**sqlite3.Stmt{
 		"INSERT OR REPLACE INTO entry (id, parent, data) VALUES (?, ?, ?)": &d.put,
 		"DELETE FROM entry WHERE id = ?":                                   &d.remove,
+		"INSERT OR REPLACE INTO grave (csn, uuid) VALUES (?, ?)":           &d.grave,
 		"INSERT OR REPLACE INTO description (id, name) VALUES (?, ?)":      &d.name,
 	} {
 		if *stmt, _, err = d.conn.PrepareFlags(sql, sqlite3.PREPARE_PERSISTENT); err != nil {
@@ -155,6 +159,7 @@ type changes struct {
 	names   map[uint32]string // new descriptions
 	put     map[uint32]*node
 	removed map[uint32]bool
+	graves  []grave // of removed
 }
 
 // commit makes the changes durable, all or none.
@@ -183,13 +188,51 @@ func (d *disk) commit(c changes) (err error) {
 			return err
 		}
 	}
+	if err := d.bury(c.graves); err != nil {
+		return err
+	}
 	return d.conn.Exec("COMMIT")
+}
+
+// bury writes graves, and now and then takes the oldest away.
+func (d *disk) bury(graves []grave) error {
+	for _, g := range graves {
+		if err := errors.Join(d.grave.BindText(1, g.csn), d.grave.BindBlob(2, g.id[:]), d.grave.Exec()); err != nil {
+			return err
+		}
+	}
+	if d.graves += len(graves); d.graves < 2*maxGraves {
+		return nil
+	}
+	d.graves = maxGraves
+	oldest := fmt.Sprintf("(SELECT csn FROM grave ORDER BY csn DESC LIMIT 1 OFFSET %d)", maxGraves)
+	return d.conn.Exec("INSERT OR REPLACE INTO meta (name, value) SELECT 'horizon', csn FROM grave WHERE csn = " + oldest +
+		"; DELETE FROM grave WHERE csn <= " + oldest)
+}
+
+// buried returns the graves in order, the latest of them.
+func (d *disk) buried() ([]grave, error) {
+	query, _, err := d.conn.Prepare("SELECT csn, uuid FROM grave ORDER BY csn")
+	if err != nil {
+		return nil, err
+	}
+	defer query.Close()
+	var list []grave
+	for query.Step() {
+		g := grave{csn: query.ColumnText(0)}
+		if copy(g.id[:], query.ColumnRawBlob(1)) != len(g.id) {
+			return nil, errPacked
+		}
+		list = append(list, g)
+	}
+	d.graves = len(list)
+	return list, query.Err()
 }
 
 // close folds the log into the file.
 func (d *disk) close() error {
 	var errs []error
-	for _, stmt := range []*sqlite3.Stmt{d.put, d.remove, d.name} {
+	for _, stmt := range []*sqlite3.Stmt{d.put, d.remove, d.name, d.grave} {
 		errs = append(errs, stmt.Close())
 	}
 	return errors.Join(append(errs, d.conn.Close())...)

@@ -70,6 +70,7 @@ type Directory struct {
 	snap         atomic.Pointer[snapshot]
 	rootPassword []byte
 	lists        listCache
+	next         atomic.Pointer[chan struct{}] // closed at the next change
 
 	requests chan *request
 	rehashes chan rehash
@@ -78,8 +79,8 @@ type Directory struct {
 	wg       sync.WaitGroup
 
 	// The writer's own.
-	facts      *facts
-	lastChange uint32
+	facts *facts
+	csn   csnClock
 }
 
 var (
@@ -89,6 +90,8 @@ var (
 	_ directory.KeyKeeper      = (*Directory)(nil)
 	_ directory.Viewer         = (*Directory)(nil)
 	_ directory.Updater        = (*Directory)(nil)
+	_ directory.Synchronizer   = (*Directory)(nil)
+	_ directory.Restorer       = (*Directory)(nil)
 )
 
 // Open opens the directory in opt.Dir, making it where there is none yet.
@@ -140,6 +143,9 @@ func (d *Directory) open(ctx context.Context) error {
 		return errors.Join(err, d.disk.close())
 	}
 	d.snap.Store(snap)
+	d.csn.see(snap.lastCSN())
+	next := make(chan struct{})
+	d.next.Store(&next)
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	d.wg.Go(d.write)
 	d.wg.Go(func() { d.rehashPasswords(background) })

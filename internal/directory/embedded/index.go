@@ -166,6 +166,33 @@ func (p *page) remove(e *edit, it item) *page {
 	return p
 }
 
+// before returns the last item before a place.
+func (x *index) before(it item) (last item, ok bool) {
+	for p := x.root; p != nil; {
+		if p.kids == nil {
+			i, _ := slices.BinarySearchFunc(p.items, it, item.compare)
+			if i == 0 {
+				return last, ok
+			}
+			return p.items[i-1], true
+		}
+		i := p.kid(it)
+		if i > 0 {
+			last, ok = p.kids[i-1].greatest()
+		}
+		p = p.kids[i]
+	}
+	return last, ok
+}
+
+// greatest returns the last item of a page and those below it.
+func (p *page) greatest() (item, bool) {
+	for p.kids != nil {
+		p = p.kids[len(p.kids)-1]
+	}
+	return p.items[len(p.items)-1], len(p.items) > 0
+}
+
 // ascend calls yield with the items from one on, until it returns false.
 func (x *index) ascend(from item, yield func(item) bool) {
 	if x.root != nil {

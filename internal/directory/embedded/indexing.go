@@ -79,6 +79,8 @@ func (x *indexing) configure(s *schema.Schema, name string, index Index) error {
 		return fmt.Errorf("index: there is no attribute %q", name)
 	case isComputed(t):
 		return fmt.Errorf("index: %q is not kept and has no index", name)
+	case !index.Equality && (t.Name() == "entryCSN" || t.Name() == "entryUUID"):
+		return fmt.Errorf("index: copies are kept up to date with that of %q", name)
 	case index.Equality && t.Equality == nil:
 		return fmt.Errorf("index: %q has no equality rule", name)
 	case index.Substrings && !isText(t):

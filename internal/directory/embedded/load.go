@@ -19,6 +19,15 @@ func load(d *disk, r *rights, x *indexing, suffix ldap.DN) (*snapshot, error) {
 	if snap.lastID, err = d.lastID(); err != nil {
 		return nil, fmt.Errorf("reading the last entry's number: %w", err)
 	}
+	if snap.graves, err = d.buried(); err != nil {
+		return nil, fmt.Errorf("reading what was deleted: %w", err)
+	}
+	if snap.horizon, err = d.meta("horizon", ""); err != nil {
+		return nil, err
+	}
+	if over := len(snap.graves) - maxGraves; over > 0 {
+		snap.horizon, snap.graves = snap.graves[over-1].csn, snap.graves[over:]
+	}
 	var room arena
 	e := &edit{}
 	err = d.entries(func(id, parent uint32, data []byte) error {

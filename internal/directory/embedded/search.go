@@ -39,9 +39,8 @@ func (d *Directory) newQuery(ctx context.Context, who directory.Identity, req *l
 		filter = &ldap.Filter{Op: ldap.FilterAnd} // RFC 4526: true
 	}
 	q.condition = s.compile(filter, q.who)
-	if class := s.dict.schema.Class("subentry"); class != nil {
-		q.subentries = s.terms.get(firstClass + uint32(class.ID))
-	}
+	q.subentries = s.ofClass("subentry")
+	q.derefs = (req.Deref == directory.DerefSearching || req.Deref == directory.DerefAlways) && s.ofClass("alias").len() > 0
 	return q, base, nil
 }
 
@@ -63,6 +62,7 @@ type query struct {
 	ordered    bool      // visit entries in the order of their ids
 	first      uint32    // with ordered: from this one on
 
+	derefs       bool // follow aliases below the base
 	looked, sent int
 	parentID     uint32  // whose DN is
 	parentDN     ldap.DN // this
@@ -75,7 +75,10 @@ func (q *query) base(suffix ldap.DN) (*node, error) {
 	if len(dn) == 0 && q.req.Scope != ldap.ScopeBase {
 		dn = suffix
 	}
-	base, nearest := q.snap.find(dn, suffix)
+	base, nearest, err := q.findBase(dn, suffix)
+	if err != nil {
+		return nil, err
+	}
 	if base != nil && !q.who.maySearchFrom(base) || base == nil && nearest != nil && !q.who.discloses(nearest) {
 		text := "no search access to the base"
 		if q.who.anonymous {
@@ -95,6 +98,14 @@ func (q *query) base(suffix ldap.DN) (*node, error) {
 
 // each calls visit with the entries that are found, until it returns an error.
 func (q *query) each(base *node, visit func(*node) error) error {
+	if q.derefs && q.req.Scope != ldap.ScopeBase {
+		return q.eachBehindAliases(base, visit)
+	}
+	return q.scan(base, visit)
+}
+
+// scan is each where aliases are entries as others.
+func (q *query) scan(base *node, visit func(*node) error) error {
 	if q.req.Scope == ldap.ScopeBase {
 		return q.look(base, visit)
 	}

@@ -21,6 +21,9 @@ type snapshot struct {
 	lastID uint32
 	count  int
 
+	graves  []grave // what was deleted, in order
+	horizon string  // the CSN of the last deletion that is not in graves
+
 	version uint64   // how many commits there were since the start
 	recent  []commit // the last of them
 }

@@ -92,6 +92,7 @@ func (d *Directory) store(b *batch) error {
 	b.version++
 	b.recent = append(slices.Clone(b.recent[max(0, len(b.recent)-maxRecent+1):]), b.commit())
 	d.snap.Store(&b.snapshot)
+	d.announce()
 	return nil
 }
 
