@@ -17,6 +17,7 @@ func checkCommand(a *app) *cobra.Command {
 	opt := store.CheckOptions{}
 	cmd := &cobra.Command{
 		Use:   "check [ADDR…]",
+		Args:  cobra.ArbitraryArgs,
 		Short: "Verify what is stored, and repair it",
 		Long: `Verify the store: every row, count, reference, file and message body of every
 account (or of those named), while the server runs or not. Each thing that is
@@ -42,6 +43,7 @@ Exit status: 0 when nothing is wrong (any more), 1 otherwise.`,
 			return check(cmd, a, n, opt)
 		},
 	}
+	cmd.AddCommand(checkNetworkCommand(a))
 	f := cmd.Flags()
 	f.BoolVar(&onlyStore, "store", true, "check the mail store")
 	f.BoolVar(&opt.Repair, "repair", false, "repair what can be")

@@ -12,6 +12,7 @@ func (a *app) subcommands() []*cobra.Command {
 		dkimCommand(a),
 		moderationCommand(a),
 		checkCommand(a),
+		clientsCommand(a),
 		galCommand(a),
 		migrateCommand(a),
 		importCommand(a),

@@ -21,6 +21,7 @@ import (
 	"expost/internal/directory"
 	"expost/internal/dkimkey"
 	"expost/internal/gate"
+	"expost/internal/httpserver"
 	"expost/internal/imapserver"
 	"expost/internal/ldapserver"
 	"expost/internal/listener"
@@ -187,7 +188,7 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 		Directory: n.Directory, Schema: schemaOf(n.Directory), ChangesAt: c.Directory.Copy.Server, TLSConfig: tlsConfig, PlaintextAuth: ldapserver.PlaintextAuth(auth), AllowV2: c.Directory.AllowV2, Version: versionText(), Logger: n.Log,
 		Limits: ldapserver.Limits{Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 	})
-	submission := smtp(smtpserver.Submission)
+	submission, http := smtp(smtpserver.Submission), n.httpServer()
 	return map[string]service{
 		"smtp":       {nil, smtp(smtpserver.Receive).Serve},
 		"lmtp":       {nil, smtp(smtpserver.LMTP).Serve},
@@ -195,5 +196,6 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 		"imap": {nil, imap.Serve}, "imaps": {tlsConfig, imap.Serve},
 		"pop3": {nil, pop3.Serve}, "pop3s": {tlsConfig, pop3.Serve},
 		"ldap": {nil, ldap.Serve}, "ldaps": {tlsConfig, ldap.Serve},
+		"http": {nil, http.Serve}, "https": {httpserver.TLSConfig(tlsConfig), http.Serve},
 	}, nil
 }
