@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -209,17 +210,34 @@ func (c *conversion) metadata() {
 	add(verb == 104 || verb == 0 && icon == 262, "$Forwarded")
 	add(c.wantsReceipt() || flags&1 != 0 && c.isClass("REPORT"), "$MDNSent")
 	c.r.Keywords = c.categories()
-	for _, id := range []uint16{idDeliveryTime, idClientSubmitTime, idCreationTime, idModificationTime} {
-		if id == idDeliveryTime && flags&8 != 0 {
-			continue // of a draft it is when somebody opened it
-		}
-		if t, ok := c.time(id); ok {
-			if at, ok := t.Time(); ok {
-				c.r.Received = at
-				return
-			}
+	for _, word := range c.namedStrings(keywordsName) {
+		if !slices.Contains(c.r.Flags, word) {
+			add(true, word)
 		}
 	}
+	order := []uint16{idDeliveryTime, idClientSubmitTime, idCreationTime, idModificationTime}
+	if flags&8 != 0 { // of a draft it is when somebody opened it
+		order = []uint16{idCreationTime, idModificationTime, idClientSubmitTime}
+	}
+	for _, id := range order {
+		if at, ok := c.instant(id); ok {
+			c.r.Received = at
+			return
+		}
+	}
+}
+
+// keywordsName is a property of our own: keywords of IMAP that neither flags nor
+// categories are, for the way back.
+var keywordsName = Name{Set: SetPublicStrings, String: "IMAPKeywords"}
+
+// namedStrings returns a property of many strings that has a name.
+func (v *view) namedStrings(name Name) []string {
+	t, ok := v.Lookup(name, TypeString|MultiValued)
+	if !ok {
+		return nil
+	}
+	return v.texts(t.ID())
 }
 
 func (c *conversion) wantsReceipt() bool {
@@ -227,9 +245,5 @@ func (c *conversion) wantsReceipt() bool {
 }
 
 func (c *conversion) categories() []string {
-	t, ok := c.Lookup(Name{Set: SetPublicStrings, String: "Keywords"}, TypeString|MultiValued)
-	if !ok {
-		return nil
-	}
-	return c.texts(t.ID())
+	return c.namedStrings(Name{Set: SetPublicStrings, String: "Keywords"})
 }

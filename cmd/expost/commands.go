@@ -16,6 +16,7 @@ func (a *app) subcommands() []*cobra.Command {
 		galCommand(a),
 		migrateCommand(a),
 		importCommand(a),
+		exportCommand(a),
 		pstCommand(a),
 		sampleCommand(a),
 		manCommand(a),

@@ -80,11 +80,12 @@ personal address books (PAB), of Outlook 97 to today. Nothing is changed in them
 
   expost pst ls     FILE            its folders, or with a folder's id its items
   expost pst cat    FILE ID         an item as mail, or all its properties
+  expost pst export FILE DIR        everything, as Maildir, mbox or .eml files
   expost pst check  FILE            read everything and say what is damaged
 
 To bring a file into an account: expost import. For many: expost migrate.`,
 	}
-	cmd.AddCommand(pstListCommand(a), pstCatCommand(a), pstCheckCommand(a))
+	cmd.AddCommand(pstListCommand(a), pstCatCommand(a), pstExportCommand(a), pstCheckCommand(a))
 	return cmd
 }
 

@@ -1,0 +1,93 @@
+package mapi_test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"expost/mapi"
+)
+
+const sampleMail = "From: =?utf-8?q?J=C3=B6rg?= <joerg@example.org>\r\nTo: a@example.org, \"B, C\" <b@example.org>\r\nBcc: d@example.org\r\n" +
+	"Subject: RE: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nDate: Thu, 01 May 2003 12:30:15 +0530\r\nMessage-ID: <1@example.org>\r\nImportance: high\r\n" +
+	"X-Odd: kept as it is\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\npreamble\r\n" +
+	"--m\r\nContent-Type: multipart/related; boundary=r\r\n\r\n--r\r\nContent-Type: multipart/alternative; boundary=a\r\n\r\n" +
+	"--a\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=DFe =\r\nan =ZZ alle\r\n" +
+	"--a\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<p>Gr\u00fc\u00dfe <img src=\"cid:1\"></p>\r\n--a--\r\n" +
+	"--r\r\nContent-Type: image/png; name=x.png\r\nContent-ID: <1>\r\nContent-Transfer-Encoding: base64\r\n\r\niVBO\r\nRw0K!Ggo\r\n--r--\r\n" +
+	"--m\r\nContent-Type: message/rfc822\r\n\r\nFrom: x@example.org\r\nSubject: inner\r\nDate: Thu, 01 May 2003 12:30:15 +0530\r\n\r\ninside\r\n" +
+	"--m\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename*=utf-8''%E2%82%AC.pdf\r\n\r\n%PDF\r\n--m--\r\nepilogue\r\n"
+
+func TestFromMail(t *testing.T) {
+	t.Parallel()
+	received := time.Date(2003, 5, 1, 8, 0, 0, 0, time.UTC)
+	m, err := mapi.FromMail(strings.NewReader(sampleMail), int64(len(sampleMail)),
+		mapi.MailMarks{Flags: []string{`\Seen`, `\Answered`, `\Flagged`}, Keywords: []string{"Red", "Blue"}, Received: received})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	mail, err := (&mapi.Converter{}).Convert(&out, m)
+	if err != nil || len(mail.Problems) > 0 {
+		t.Fatal(err, mail.Problems)
+	}
+	got := out.String()
+	for _, want := range []string{
+		"From: =?utf-8?q?J=C3=B6rg?= <joerg@example.org>\r\n", "To: a@example.org, \"B, C\" <b@example.org>\r\n", "X-Odd: kept as it is\r\n", "Message-ID: <1@example.org>\r\n",
+		"Date: Thu, 01 May 2003 12:30:15 +0530\r\n", "Gr=C3=BC=C3=9Fe an =3DZZ alle", "<p>Gr=C3=BC=C3=9Fe <img src=3D\"cid:1\"></p>", "Content-ID: <1>\r\n", "iVBORw0KGgo=\r\n",
+		"Content-Type: multipart/related", "Content-Type: message/rfc822\r\n", "Subject: inner\r\n", "inside", "utf-8''%E2%82%AC.pdf", "JVBERg==\r\n", "Bcc: d@example.org\r\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if want := []string{`\Seen`, `\Answered`, `\Flagged`}; !slices.Equal(mail.Flags, want) {
+		t.Errorf("flags %q, want %q", mail.Flags, want)
+	}
+	if !slices.Equal(mail.Keywords, []string{"Red", "Blue"}) || !mail.Received.Equal(received) {
+		t.Errorf("keywords %q, received %v", mail.Keywords, mail.Received)
+	}
+}
+
+// TestSignedMailStays checks that S/MIME goes there and back byte for byte.
+func TestSignedMailStays(t *testing.T) {
+	t.Parallel()
+	const entity = "Content-Type: multipart/signed; micalg=sha1; protocol=\"application/pkcs7-signature\"; boundary=s\r\n\r\n" +
+		"--s\r\nContent-Type: text/plain\r\n\r\n  exactly  this \r\n--s\r\nContent-Type: application/pkcs7-signature\r\n\r\nMII\r\n--s--\r\n"
+	const mail = "From: x@example.org\r\nSubject: signed\r\nMessage-ID: <2@example.org>\r\nDate: Thu, 01 May 2003 12:30:15 +0530\r\n" + entity
+	m, err := mapi.FromMail(strings.NewReader(mail), int64(len(mail)), mapi.MailMarks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if _, err := (&mapi.Converter{}).Convert(&out, m); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(out.String(), entity) {
+		t.Errorf("the signed entity changed:\n%s", out.String())
+	}
+}
+
+func FuzzFromMail(f *testing.F) {
+	f.Add([]byte(sampleMail))
+	files, _ := filepath.Glob("../../shared/fixtures/eml/*")
+	for _, name := range files {
+		if b, err := os.ReadFile(name); err == nil && len(b) < 20000 {
+			f.Add(b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := mapi.FromMail(bytes.NewReader(b), int64(len(b)), mapi.MailMarks{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (&mapi.Converter{}).Convert(io.Discard, m); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
