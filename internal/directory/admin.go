@@ -199,6 +199,7 @@ type AccountChange struct {
 	Aliases  *[]mail.Address
 	Forward  *[]mail.Address
 	Modes    *[]string
+	Reply    *string // mailReplyText
 }
 
 // ChangeAccount changes an account. Its errors are *mail.Error.
@@ -246,6 +247,9 @@ func (c *AccountChange) changes() []ldap.Change {
 	}
 	if c.Modes != nil {
 		replace("deliveryMode", slices.Clone(*c.Modes)...)
+	}
+	if c.Reply != nil {
+		replace("mailReplyText", *c.Reply)
 	}
 	return list
 }
