@@ -22,7 +22,7 @@ func (n *node) openMailLog() (err error) {
 	if c.Folder == "" {
 		c.Folder = filepath.Join(n.Config.Data, "log")
 	}
-	n.MailLog, err = maillog.Open(maillog.Config{Dir: c.Folder, Keep: time.Duration(c.Keep), MaxFile: c.MaxFile, Log: n.Log})
+	n.MailLog, err = maillog.Open(maillog.Config{Dir: c.Folder, Keep: time.Duration(c.Keep), MaxFile: c.MaxFile, Observe: n.Metrics.Mail, Log: n.Log})
 	return err
 }
 

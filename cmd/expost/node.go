@@ -27,6 +27,7 @@ import (
 	"expost/internal/listener"
 	"expost/internal/mail"
 	"expost/internal/maillog"
+	"expost/internal/metrics"
 	"expost/internal/milter"
 	"expost/internal/moderation"
 	"expost/internal/pop3server"
@@ -46,6 +47,7 @@ type node struct {
 	Queue      *queue.Queue
 	Delivery   *delivery.Agent
 	MailLog    *maillog.Log // nil: off
+	Metrics    *metrics.Metrics
 	Resolver   *resolver.Resolver
 	DKIM       *dkimkey.Ring
 	Moderation *moderation.Store
@@ -73,6 +75,10 @@ func openNode(ctx context.Context, c config.Config, log *slog.Logger) (*node, er
 		Config: c, Store: st, Directory: dir, Gate: gate.New(0), Log: log,
 		Resolver: resolver.New(resolver.Options{Server: c.DNS.Server}), DKIM: dkimkey.Open(filepath.Join(c.Data, "dkim")),
 	}
+	n.Metrics = metrics.New(metrics.Config{
+		Version: versionText(), Log: log,
+		Queue: func(ctx context.Context) (map[string]int64, error) { return n.Queue.Counts(ctx) },
+	})
 	if err := n.openMailLog(); err != nil {
 		return nil, errors.Join(err, st.Close(), dir.Close())
 	}
@@ -196,6 +202,7 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 		"imap": {nil, imap.Serve}, "imaps": {tlsConfig, imap.Serve},
 		"pop3": {nil, pop3.Serve}, "pop3s": {tlsConfig, pop3.Serve},
 		"ldap": {nil, ldap.Serve}, "ldaps": {tlsConfig, ldap.Serve},
-		"http": {nil, http.Serve}, "https": {httpserver.TLSConfig(tlsConfig), http.Serve},
+		"metrics": {nil, n.Metrics.Serve},
+		"http":    {nil, http.Serve}, "https": {httpserver.TLSConfig(tlsConfig), http.Serve},
 	}, nil
 }

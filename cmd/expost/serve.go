@@ -19,6 +19,7 @@ import (
 	"expost/internal/certificate"
 	"expost/internal/config"
 	"expost/internal/control"
+	"expost/internal/metrics"
 )
 
 // serveCommand starts the server.
@@ -86,7 +87,7 @@ func serve(ctx context.Context, a *app, c config.Config, ready string) (err erro
 	if err != nil {
 		return err
 	}
-	listeners, err := listenAll(c, services)
+	listeners, err := listenAll(c, services, n.Metrics)
 	if err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func certificates(c config.Config) (*certificate.Source, error) {
 }
 
 // listenAll opens every listener, or none.
-func listenAll(c config.Config, services map[string]service) ([]listening, error) {
+func listenAll(c config.Config, services map[string]service, counted *metrics.Metrics) ([]listening, error) {
 	var all []listening
 	for _, s := range c.Listen.Services() {
 		svc, ok := services[s.Name]
@@ -147,6 +148,7 @@ func listenAll(c config.Config, services map[string]service) ([]listening, error
 				closeAll(all)
 				return nil, fmt.Errorf("listening for %s: %w%s", s.Name, err, listenHint(err, s.Name))
 			}
+			l = counted.Listener(s.Name, l)
 			if svc.tls != nil {
 				l = tls.NewListener(l, svc.tls)
 			}

@@ -75,6 +75,7 @@ type Config struct {
 	Dir     string
 	MaxFile int64         // bytes of a file: 64 MiB
 	Keep    time.Duration // how long files are kept: 30 days
+	Observe func(*Record) // is told of each record; it must not wait; nil: nobody
 	Log     *slog.Logger
 	Now     func() time.Time // time.Now
 }
@@ -159,6 +160,9 @@ func (l *Log) Add(r *Record) {
 	}
 	if r.Time.IsZero() {
 		r.Time = l.cfg.Now()
+	}
+	if l.cfg.Observe != nil {
+		l.cfg.Observe(r)
 	}
 	l.mu.Lock()
 	if len(l.pending) > maxPending {
