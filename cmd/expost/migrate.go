@@ -202,25 +202,69 @@ func (m *migration) statusCommand() *cobra.Command {
 }
 
 func (m *migration) reportCommand() *cobra.Command {
-	return &cobra.Command{
+	var format, chain string
+	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "Print every account, folder and sum, and what was set aside and why",
 		Long: `Print what the ledger knows: for every folder of every account what the source
 holds and what became of it (copied, already there, set aside, waiting), so that
 the sums add up, and each item that was set aside with its reason and the file
-of its bytes.`,
-		Args: cobra.NoArgs,
+of its bytes.
+
+--format html makes one page to hand on, csv a table for spreadsheets.
+
+Passes, verifications and cutovers are links of a chain of hashes in the ledger.
+The report shows the last one; keep it elsewhere, and --chain HASH says later
+whether the ledger still holds all that it held then.`,
+		Example: `  expost migrate report -f migration.toml --format html > report.html`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if chain != "" {
+				return m.checkChain(cmd.Context(), chain)
+			}
 			r, err := m.report(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if m.json {
+			switch {
+			case m.json || format == "json":
 				return m.printJSON(r)
+			case format == "html":
+				return r.WriteHTML(m.stdout)
+			case format == "csv":
+				return r.WriteCSV(m.stdout)
+			case format == "text":
+				return r.WriteText(m.stdout)
 			}
-			return r.WriteText(m.stdout)
+			return usageError{fmt.Errorf("--format is text, html, csv or json, not %q", format)}
 		},
 	}
+	cmd.Flags().StringVar(&format, "format", "text", "text, html, csv or `json`")
+	cmd.Flags().StringVar(&chain, "chain", "", "check the ledger against this `hash` of an earlier report")
+	return cmd
+}
+
+// checkChain says whether the ledger's chain is whole and holds a hash.
+func (m *migration) checkChain(ctx context.Context, hash string) error {
+	l, err := migrate.ReadLedger(m.ledgerPath())
+	if err != nil {
+		return err
+	}
+	var found *migrate.Event
+	_, err = l.Chain(ctx, func(e migrate.Event) error {
+		if strings.EqualFold(e.Hash, hash) {
+			found = &e
+		}
+		return nil
+	})
+	if err = errors.Join(err, l.Close()); err != nil {
+		return err
+	}
+	if found == nil {
+		return mail.Errorf(mail.KindNotExist, "the ledger's chain is whole, but it never had the hash %s: it is another ledger, or an older state of it", hash)
+	}
+	fmt.Fprintf(m.stdout, "The chain is whole and holds this state: event %d of %s.\n", found.ID, found.Time.Format("2006-01-02 15:04:05 MST"))
+	return nil
 }
 
 // ledgerPath returns where the ledger lies. No plan has to be read for it.

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/text/encoding/htmlindex"
+
 	"expost/internal/message"
 )
 
@@ -29,29 +31,46 @@ type Canonical struct {
 
 // CanonicalOf reads a message of size bytes.
 func CanonicalOf(r io.ReaderAt, size int64) (Canonical, error) {
-	text := &canonicalText{sum: sha256.New()}
-	parser := message.NewParser(message.Limits{}, text)
+	parser := message.NewParser(message.Limits{}, nil)
 	if _, err := io.Copy(parser, bufio.NewReaderSize(io.NewSectionReader(r, 0, size), 64<<10)); err != nil {
 		return Canonical{}, err
 	}
 	m := parser.Finish()
-	c := Canonical{Header: canonicalHeader(&m.Envelope), Text: hex.EncodeToString(text.sum.Sum(nil))}
+	text := newCanonicalText()
+	c := Canonical{Header: canonicalHeader(&m.Envelope)}
 	for i := range m.Parts {
 		p := &m.Parts[i]
-		if p.Type == "text" && p.Filename() == "" || len(m.Children(i)) > 0 {
+		if len(m.Children(i)) > 0 {
 			continue
 		}
-		sum := sha256.New()
-		body, ok := message.NewTransferReader(io.NewSectionReader(r, p.Body, p.End-p.Body), p.Encoding)
-		if !ok {
-			body = io.NewSectionReader(r, p.Body, p.End-p.Body)
+		var body io.Reader = io.NewSectionReader(r, p.Body, p.End-p.Body)
+		if decoded, ok := message.NewTransferReader(body, p.Encoding); ok {
+			body = decoded
 		}
-		if _, err := io.Copy(sum, body); err != nil {
+		if p.Type != "text" {
+			sum := sha256.New()
+			if _, err := io.Copy(sum, body); err != nil {
+				return Canonical{}, err
+			}
+			c.Files = append(c.Files, fmt.Sprintf("%s/%s %s %x", p.Type, p.Subtype, p.Filename(), sum.Sum(nil)))
+			continue
+		}
+		if enc, err := htmlindex.Get(p.Param("charset")); err == nil {
+			body = enc.NewDecoder().Reader(body)
+		}
+		to := text
+		if p.Filename() != "" {
+			to = newCanonicalText()
+		}
+		if _, err := io.Copy(to, body); err != nil {
 			return Canonical{}, err
 		}
-		c.Files = append(c.Files, fmt.Sprintf("%s/%s %s %x", p.Type, p.Subtype, p.Filename(), sum.Sum(nil)))
+		if p.Filename() != "" {
+			c.Files = append(c.Files, fmt.Sprintf("text/%s %s %x", p.Subtype, p.Filename(), to.sum.Sum(nil)))
+		}
 	}
 	slices.Sort(c.Files)
+	c.Text = hex.EncodeToString(text.sum.Sum(nil))
 	return c, nil
 }
 
@@ -89,18 +108,15 @@ func canonicalHeader(e *message.Envelope) string {
 	return b.String()
 }
 
-// canonicalText hashes text with its white space collapsed. The outermost
-// header is not part of it.
+// canonicalText hashes text with its white space collapsed.
 type canonicalText struct {
 	sum   hash.Hash
 	space bool // the last byte was white space
+	any   bool // there was something before
 	out   []byte
 }
 
-var _ message.FieldWriter = (*canonicalText)(nil)
-
-// WriteField implements message.FieldWriter.
-func (t *canonicalText) WriteField(string, string) {}
+func newCanonicalText() *canonicalText { return &canonicalText{sum: sha256.New()} }
 
 // Write implements io.Writer.
 func (t *canonicalText) Write(p []byte) (int, error) {
@@ -110,10 +126,10 @@ func (t *canonicalText) Write(p []byte) (int, error) {
 			t.space = true
 			continue
 		}
-		if t.space {
+		if t.space && t.any {
 			t.out = append(t.out, ' ')
 		}
-		t.space = false
+		t.space, t.any = false, true
 		t.out = append(t.out, c)
 	}
 	t.sum.Write(t.out)

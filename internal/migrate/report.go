@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"expost/internal/mail"
 )
 
 // Report is what the ledger knows of a migration.
@@ -13,7 +15,15 @@ type Report struct {
 	Ledger   string          `json:"ledger"`
 	Made     time.Time       `json:"made"`
 	Total    Sums            `json:"total"`
+	Chain    ChainReport     `json:"chain"`
 	Accounts []AccountReport `json:"accounts"`
+}
+
+// ChainReport is what a Report says of the ledger's chain of events.
+type ChainReport struct {
+	Head   string `json:"head"` // the last hash
+	Events int    `json:"events"`
+	Broken string `json:"broken,omitempty"` // where it does not hold
 }
 
 // Sums are counts as reports show them. Source is what the source holds:
@@ -108,7 +118,11 @@ func (l *Ledger) Report(ctx context.Context) (Report, error) {
 		out.Accounts = append(out.Accounts, ar)
 	}
 	out.Total = total.sums()
-	return out, nil
+	out.Chain.Head, err = l.Chain(ctx, func(Event) error { out.Chain.Events++; return nil })
+	if mail.KindOf(err) == mail.KindCorrupt {
+		out.Chain.Broken, err = err.Error(), nil
+	}
+	return out, err
 }
 
 // folderReport describes one folder.

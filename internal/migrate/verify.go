@@ -20,6 +20,7 @@ type Verification struct {
 	Folders  int       `json:"folders"`
 	Items    int       `json:"equal"`            // compared and found equal
 	Remade   int       `json:"equal_in_content"` // of Items: with other bytes, because a side makes MIME anew
+	Moved    int       `json:"moved"`            // compared at the cutover, not any more
 	Newer    int       `json:"not_copied"`       // at the source since the last pass
 	Aside    int       `json:"set_aside"`        // at the source only
 	Problems []Problem `json:"differences"`
@@ -58,11 +59,33 @@ func (e *Engine) Verify(ctx context.Context, users []User) ([]Verification, erro
 			if err != nil {
 				out[i].Error = err.Error()
 			}
+			if err := e.noteVerified(ctx, users[i], &out[i]); err != nil {
+				return err
+			}
 			e.opt.Progress.Done(users[i], Result{User: users[i], Err: err})
 		}
 		return nil
 	})
 	return out, err
+}
+
+// noteVerified adds a verification to the chain.
+func (e *Engine) noteVerified(ctx context.Context, u User, v *Verification) error {
+	row, err := e.ledger.account(ctx, u)
+	if err != nil {
+		return err
+	}
+	digest, err := e.ledger.digest(ctx, row.id)
+	if err != nil {
+		return err
+	}
+	short := *v
+	short.Problems = short.Problems[:min(len(short.Problems), 10)]
+	return e.ledger.addEvent(ctx, row.id, "verify", struct {
+		Verification
+		Differences int    `json:"number_of_differences"`
+		Items       string `json:"items_sha256"`
+	}{short, len(v.Problems), digest})
 }
 
 // verifier compares one account.
@@ -72,6 +95,8 @@ type verifier struct {
 	src  SourceAccount
 	dst  TargetAccount
 	out  *Verification
+
+	moved bool // the account lives at the target
 }
 
 // problem records a difference.
@@ -103,6 +128,7 @@ func (v *verifier) account(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	v.moved = account.stage == StageMoved
 	rows, err := v.ledger.folders(ctx, account.id)
 	if err != nil {
 		return err
@@ -119,6 +145,9 @@ func (v *verifier) account(ctx context.Context) (err error) {
 			continue
 		}
 		t := slices.IndexFunc(targets, func(t Folder) bool { return t.Name == rows[i].target })
+		if v.moved && t < 0 { // its user may have removed it
+			continue
+		}
 		if t < 0 {
 			v.problem(f.Name, "", "missing at the target: run again")
 			continue
@@ -126,7 +155,7 @@ func (v *verifier) account(ctx context.Context) (err error) {
 		if _, without := v.dst.(Roleless); without {
 			f.Use = mail.UseNone
 		}
-		if taken := slices.ContainsFunc(targets, func(t Folder) bool { return t.Use == f.Use }); !taken && f.Use != mail.UseNone {
+		if taken := slices.ContainsFunc(targets, func(t Folder) bool { return t.Use == f.Use }); !taken && f.Use != mail.UseNone && !v.moved {
 			v.problem(f.Name, "", "the role %s is missing at the target", f.Use)
 		}
 		if err := v.folder(ctx, f, rows[i], targets[t]); err != nil {
@@ -139,13 +168,13 @@ func (v *verifier) account(ctx context.Context) (err error) {
 // folder compares one folder.
 func (v *verifier) folder(ctx context.Context, f Folder, r folderRow, t Folder) error {
 	v.out.Folders++
-	if f.Subscribed != t.Subscribed {
+	if f.Subscribed != t.Subscribed && !v.moved {
 		v.problem(f.Name, "", "subscribed at the source: %t, at the target: %t", f.Subscribed, t.Subscribed)
 	}
 	if f.NoItems {
 		return nil
 	}
-	if r.keeps() && f.State.UIDValidity != t.State.UIDValidity {
+	if r.keeps() && f.State.UIDValidity != t.State.UIDValidity && !v.moved {
 		v.problem(f.Name, "", "UIDVALIDITY at the source %d, at the target %d", f.State.UIDValidity, t.State.UIDValidity)
 	}
 	held := map[mail.UID]Item{}
@@ -169,6 +198,8 @@ func (v *verifier) batch(ctx context.Context, f Folder, r folderRow, t Folder, i
 		switch row, ok := rows[it.Key]; {
 		case !ok || row.state == Seen:
 			v.out.Newer++
+		case v.moved && row.state.placed(): // what its user does with it is no difference any more
+			v.out.Moved++
 		case row.state == Aside:
 			v.out.Aside++
 		case row.state.placed():
