@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"expost/internal/resolver/resolvertest"
 )
@@ -76,4 +77,49 @@ func TestMailHost(t *testing.T) {
 	second.start()
 	first.run("queue", "retry", "--all")
 	second.texts("biswajit@linuxforu.com", "INBOX", 3)
+}
+
+// TestMailHostVerdict has one server check senders for the other, which knows
+// that its mail comes from there.
+func TestMailHostVerdict(t *testing.T) {
+	t.Parallel()
+	needs(t, "swaks")
+	dns := resolvertest.Serve(t, `mail.linuxforu.com. A 127.0.0.1`, `second.linuxforu.com. A 127.0.0.1`, `client.linuxforu.com. A 192.0.2.7`,
+		`far.example. TXT "v=spf1 ip4:192.0.2.1 -all"`, `honest.example. TXT "v=spf1 ip4:127.0.0.1 -all"`)
+	first, second := newServer(t), newServer(t)
+	common := "[dns]\nserver = \"" + dns.Addr + "\"\n[mailauth]\ntrusted = []\n"
+	second.configured(common, "mail.linuxforu.com", "second.linuxforu.com")
+	first.configured(common)
+	second.start()
+	first.start()
+	for _, s := range []*server{first, second} {
+		s.addAccounts("ajay@linuxforu.com", "biswajit@linuxforu.com")
+	}
+	first.run("account", "set", "biswajit@linuxforu.com", "--mail-host", second.addr["smtp"])
+	second.run("account", "set", "ajay@linuxforu.com", "--mail-host", "mail.linuxforu.com:"+first.addr["smtp"][len("127.0.0.1:"):])
+	send := func(s *server, from, helo string) {
+		t.Helper()
+		if out, err := s.swaks("smtp", "--from", from, "--to", "biswajit@linuxforu.com", "--helo", helo); err != nil {
+			t.Fatalf("swaks: %v\n%s", err, out)
+		}
+	}
+	send(first, "x@honest.example", "client.linuxforu.com")
+	text := second.texts("biswajit@linuxforu.com", "INBOX", 1)[0]
+	if strings.Count(text, "Authentication-Results:") != 1 || !strings.Contains(text, "Authentication-Results: mail.linuxforu.com") {
+		t.Errorf("not checked once, by the first server:\n%s", text)
+	}
+	send(first, "x@far.example", "client.linuxforu.com")
+	second.texts("biswajit@linuxforu.com", "Junk", 1)
+	second.texts("biswajit@linuxforu.com", "INBOX", 1)
+	send(second, "x@far.example", "mail.linuxforu.com") // says the first server's name, from its address
+	second.texts("biswajit@linuxforu.com", "INBOX", 2)
+	send(second, "x@far.example", "client.linuxforu.com")
+	second.texts("biswajit@linuxforu.com", "Junk", 2)
+	var story string
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(story, second.addr["smtp"][len("127.0.0.1:"):]) && time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
+		story = first.run("log", "find", "--from", "x@honest.example")
+	}
+	if !strings.Contains(story, "sent") || !strings.Contains(story, "biswajit@linuxforu.com") {
+		t.Errorf("the mail log does not tell where the message went:\n%s", story)
+	}
 }

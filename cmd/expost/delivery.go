@@ -24,7 +24,7 @@ func (n *node) deliveryConfig() (delivery.Config, error) {
 	n.hosts = delivery.NewHosts(n.moved(), n.carrier.Router.Table)
 	cfg := delivery.Config{
 		Hostname: c.Hostname, Domains: c.Domains, Separator: c.SMTP.Separator, CatchAll: "catchall", Postmaster: mail.Address(c.SMTP.Postmaster),
-		Aliases: c.SMTP.AliasDomains, Remote: n.Queue, Gate: n.Gate, MailHosts: n.hosts, Scratch: filepath.Join(c.Data, "scratch"),
+		Aliases: c.SMTP.AliasDomains, Remote: n.Queue, Gate: n.Gate, MailHosts: n.hosts, MailLog: n.MailLog, Resolver: n.Resolver, Scratch: filepath.Join(c.Data, "scratch"),
 		DMARC: delivery.DMARCPolicy(c.MailAuth.DMARC), SPF: delivery.SPFPolicy(c.MailAuth.SPF),
 	}
 	if err := os.MkdirAll(cfg.Scratch, 0o700); err != nil {

@@ -23,6 +23,7 @@ type Spooled struct {
 	path      int64 // bytes of the Return-Path field at the beginning
 	trace     int64 // bytes of all trace fields
 	junk      bool  // its header says that it is spam
+	flag      bool  // it is for the Junk mailbox for another reason
 	passes    int   // how often it has been on this host before
 
 	relayed []queue.Recipient // handed to hosts that give no reports themselves
@@ -54,7 +55,7 @@ func (c *counter) Read(p []byte) (int, error) {
 // returns. Where it fails, r may not have been read to its end; an *Error says
 // that the message is refused.
 func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled, error) {
-	if a.checks(env) {
+	if a.checks(ctx, env) {
 		draft, err := NewDraft(a.cfg.Scratch, r)
 		if err != nil {
 			return nil, fmt.Errorf("receiving message %s: %w", env.ID, err)
@@ -107,6 +108,7 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 	}
 	now := time.Now()
 	done := a.unfinished.done(s.key, now)
+	s.flag = env.Junk
 	d := &dispatch{agent: a, env: env, done: done, outcome: map[place]error{}}
 	d.send(ctx, &consignment{env: env, msg: s, routes: routesOf(env)})
 	for i := range env.Recipients {

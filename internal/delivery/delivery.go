@@ -52,6 +52,7 @@ import (
 	"expost/internal/gate"
 	"expost/internal/mail"
 	"expost/internal/mailauth"
+	"expost/internal/maillog"
 	"expost/internal/moderation"
 	"expost/internal/queue"
 	"expost/internal/srs"
@@ -74,8 +75,10 @@ type Config struct {
 	Remote      Remote            // takes mail that must leave this host; nil: none does
 	Gate        *gate.Gate        // holds deliveries to accounts that are being moved; nil: none are
 	MailHosts   *Hosts            // takes mail for mailboxes on other hosts at once; nil: it goes through Remote
+	MailLog     *maillog.Log      // what became of members of lists and at other hosts; nil: nobody wants to know
 	Scratch     string            // folder of messages under examination; empty: the system's
 
+	Resolver   mailauth.Resolver  // asks DNS about hosts of mailboxes that hand us mail; nil: they are hosts like others
 	Verifier   *mailauth.Verifier // checks the senders of other hosts; nil: nobody does
 	DMARC      DMARCPolicy
 	SPF        SPFPolicy

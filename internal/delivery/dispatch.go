@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"strings"
 
 	"expost/internal/directory"
 	"expost/internal/dsn"
 	"expost/internal/mail"
+	"expost/internal/maillog"
+	"expost/internal/queue"
 )
 
 // dispatch is the delivery of one message: as it came, and once more for each
@@ -95,19 +98,25 @@ func (d *dispatch) list(ctx context.Context, s *Spooled, r *Recipient, l *ListRo
 	if d.knows(l.place()) {
 		return
 	}
-	c, err := d.agent.forList(ctx, d.env, s, l)
+	c, err := d.agent.forList(ctx, d.env, s, r, l)
 	if err != nil {
 		d.outcome[l.place()] = err
 		return
 	}
 	d.send(ctx, c)
 	failures := listFailures{list: l.List, from: c.env.From, failed: l.Failed}
-	for _, p := range l.Members.places() {
+	if len(l.List.Bounces) == 0 && !wantsFailure(r.Notify) {
+		failures.from = ""
+	}
+	for p, addr := range l.Members.each() {
 		err := d.outcome[p]
 		switch {
+		case err == nil && p.mailbox != "" && p.mailbox[0] == 0, d.done[p]: // elsewhere; or an earlier time
 		case err == nil:
+			d.agent.note(&queue.Envelope{Message: d.env.ID, From: d.env.From, Origin: string(d.env.SignedInAs)}, s,
+				maillog.Record{Event: maillog.Delivered, To: string(addr), Reason: "as a member of " + nameOf(l.List)})
 		case Permanent(err) || mail.KindOf(err) == mail.KindQuota:
-			failures.failed = append(failures.failed, Failure{l.Members.addressOf(p), err})
+			failures.failed = append(failures.failed, Failure{addr, err})
 		default:
 			d.outcome[l.place()] = err
 		}
@@ -120,26 +129,32 @@ func (d *dispatch) list(ctx context.Context, s *Spooled, r *Recipient, l *ListRo
 	}
 }
 
-// addressOf returns the address of a place of the route.
-func (r *Route) addressOf(p place) mail.Address {
-	for _, t := range r.Targets {
-		if t.place() == p {
-			return t.Account.Address
+// wantsFailure tells whether NOTIFY lets a sender hear of failure (RFC 3461 §4.1).
+func wantsFailure(notify string) bool {
+	return notify == "" || strings.Contains(notify, "FAILURE")
+}
+
+// each yields the places of mailboxes here and elsewhere with their addresses.
+func (r *Route) each() iter.Seq2[place, mail.Address] {
+	return func(yield func(place, mail.Address) bool) {
+		for i := range r.Targets {
+			if t := &r.Targets[i]; !yield(t.place(), t.Account.Address) {
+				return
+			}
+		}
+		for i := range r.Remote {
+			if t := &r.Remote[i]; !yield(t.place(), t.Address) {
+				return
+			}
 		}
 	}
-	for _, t := range r.Remote {
-		if t.place() == p {
-			return t.Address
-		}
-	}
-	return ""
 }
 
 // maxListLoops is how many lists a message may have gone through.
 const maxListLoops = 20
 
 // forList makes the message in the form in which members of a list get it.
-func (a *Agent) forList(ctx context.Context, env *Envelope, s *Spooled, l *ListRoute) (*consignment, error) {
+func (a *Agent) forList(ctx context.Context, env *Envelope, s *Spooled, r *Recipient, l *ListRoute) (*consignment, error) {
 	head, err := s.fields()
 	if err != nil {
 		return nil, err
@@ -168,8 +183,11 @@ func (a *Agent) forList(ctx context.Context, env *Envelope, s *Spooled, l *ListR
 	if err = errors.Join(err, body.Close()); err != nil {
 		return nil, fmt.Errorf("making the message of the list %s: %w", self, err)
 	}
-	msg := &Spooled{in: in, key: s.key, messageID: s.messageID, path: int64(len(sub.returnPath())), trace: int64(len(prefix)), passes: s.passes, junk: s.junk}
-	to := &Recipient{Address: l.List.Address, Notify: "FAILURE"}
+	msg := &Spooled{in: in, key: s.key, messageID: s.messageID, path: int64(len(sub.returnPath())), trace: int64(len(prefix)), passes: s.passes, junk: s.junk, flag: s.flag}
+	to := &Recipient{Address: l.List.Address, Notify: "FAILURE"} // of their delay or success the sender did not ask to hear
+	if len(l.List.Bounces) == 0 && !wantsFailure(r.Notify) {
+		to.Notify = "NEVER"
+	}
 	return &consignment{env: &sub, msg: msg, list: l.List, routes: []consigned{{l.Members, to}}}, nil
 }
 

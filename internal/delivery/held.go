@@ -42,7 +42,7 @@ func (a *Agent) park(ctx context.Context, env *Envelope, s *Spooled) []error {
 	case a.cfg.Remote == nil:
 		err = refuse("4.3.5", mail.KindTemporary, "there is no queue here that could hold the message")
 	default:
-		err = a.enqueue(ctx, out, s, a.signingDomain(&consignment{env: env, msg: s}))
+		err = a.enqueue(ctx, out, s, a.signingDomain(&consignment{env: env, msg: s}), "")
 	}
 	results := make([]error, len(env.Recipients))
 	for i := range results {

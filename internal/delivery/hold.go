@@ -275,7 +275,7 @@ func (a *Agent) notPassed(ctx context.Context, h *moderation.Held, err error) er
 // returnHeld returns a message to its sender. The question whether it is
 // theirs, unanswered, is no reason to write again.
 func (a *Agent) returnHeld(ctx context.Context, h *moderation.Held, status, why string) error {
-	if h.From == "" || h.Stage == moderation.Confirm || strings.Contains(h.Notify, "NEVER") {
+	if h.From == "" || h.Stage == moderation.Confirm || !wantsFailure(h.Notify) {
 		return nil
 	}
 	env := &Envelope{ID: h.Token, From: h.From, Received: h.Received, UTF8: h.UTF8, Return: h.Return, EnvID: h.EnvID}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"expost/internal/mail"
+	"expost/internal/maillog"
 	"expost/internal/queue"
 	"expost/internal/route"
 	"expost/internal/smtpclient"
@@ -184,17 +185,22 @@ func (h *Hosts) send(ctx context.Context, hop string, m *smtpclient.Message) (re
 
 // outgoing is a spooled message on its way over SMTP.
 type outgoing struct {
-	body *store.Body
-	from int64
+	prefix string // fields before it
+	body   *store.Body
+	from   int64
 }
+
+// spamFlag tells the host of a mailbox what was found out about a message here.
+const spamFlag = "X-Spam-Flag: YES\r\n"
 
 // WriteTo writes the message without its Return-Path.
 func (o outgoing) WriteTo(w io.Writer) (int64, error) {
-	section, ok := o.body.Section(o.from, o.body.Size()).(io.WriterTo)
-	if !ok {
-		return 0, errors.New("a stored message cannot be copied")
+	n, err := io.WriteString(w, o.prefix)
+	if err != nil {
+		return int64(n), err
 	}
-	return section.WriteTo(w)
+	m, err := io.Copy(w, o.body.Section(o.from, o.body.Size()))
+	return int64(n) + m, err
 }
 
 // traits is what a message asks of the host that takes it.
@@ -264,7 +270,7 @@ func (a *Agent) handOver(ctx context.Context, p *parcel, env queue.Envelope, s *
 		}
 		rest.send(outcome, func() error {
 			env.Recipients = rest.recipients
-			return a.enqueue(ctx, env, s, "")
+			return a.enqueue(ctx, env, s, "", s.hostPrefix())
 		})
 	}
 }
@@ -276,13 +282,13 @@ func (a *Agent) handTo(ctx context.Context, hop string, p *parcel, env *queue.En
 		return p
 	}
 	defer body.Close()
-	out := outgoing{body, s.path}
+	out := outgoing{s.hostPrefix(), body, s.path}
 	var seen traits
 	if _, err := out.WriteTo(&seen); err != nil {
 		return p
 	}
 	m := &smtpclient.Message{
-		From: env.From, Body: out, Size: body.Size() - s.path, Return: env.Return, EnvID: env.EnvID,
+		From: env.From, Body: out, Size: int64(len(out.prefix)) + body.Size() - s.path, Return: env.Return, EnvID: env.EnvID,
 		EightBit: seen.eightBit, UTF8: env.UTF8 && seen.utf8Header, RequireTLS: env.RequireTLS,
 	}
 	for _, r := range p.recipients {
@@ -297,8 +303,9 @@ func (a *Agent) handTo(ctx context.Context, hop string, p *parcel, env *queue.En
 		}
 		switch {
 		case reply.Delivered() && (dsn || r.Notify == "" || r.Notify == "NEVER"):
-			a.log.Info("handed over", slog.String("hop", hop), slog.String("to", string(r.Address)), slog.String("reply", reply.String()))
+			a.note(env, s, maillog.Record{Event: maillog.Sent, To: string(r.Address), Remote: hop, Result: reply.Status, Reason: reply.Text})
 		case reply.Delivered():
+			a.note(env, s, maillog.Record{Event: maillog.Sent, To: string(r.Address), Remote: hop, Result: reply.Status, Reason: reply.Text})
 			s.relayed = append(s.relayed, r)
 		case reply.Permanent():
 			outcome[p.places[i]] = refusedBy(hop, reply)
@@ -311,6 +318,23 @@ func (a *Agent) handTo(ctx context.Context, hop string, p *parcel, env *queue.En
 		a.log.Warn("the host of a mailbox does not take mail now; it is queued", slog.String("hop", hop), slog.Int("recipients", len(rest.places)), slog.Any("error", err))
 	}
 	return rest
+}
+
+// note writes a line of the mail log about a message.
+func (a *Agent) note(env *queue.Envelope, s *Spooled, r maillog.Record) {
+	if a.cfg.MailLog == nil {
+		return
+	}
+	r.ID, r.From, r.Login, r.Size, r.MessageID = env.Message, string(env.From), env.Origin, s.Size(), s.messageID
+	a.cfg.MailLog.Add(&r)
+}
+
+// hostPrefix returns what is put before a message for the host of a mailbox.
+func (s *Spooled) hostPrefix() string {
+	if s.flag && !s.junk {
+		return spamFlag
+	}
+	return ""
 }
 
 // refusedBy is another host's refusal as ours.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"expost/internal/mail"
@@ -47,11 +48,11 @@ func (d *dispatch) relay(ctx context.Context, c *consignment) {
 	a.handOver(ctx, &hosted, out, c.msg, d.outcome)
 	plain.send(d.outcome, func() error {
 		out.Recipients = plain.recipients
-		return a.enqueue(ctx, out, c.msg, a.signingDomain(c))
+		return a.enqueue(ctx, out, c.msg, a.signingDomain(c), "")
 	})
 	forwarded.send(d.outcome, func() error {
 		out.Recipients, out.From = forwarded.recipients, a.cfg.SRS.Forward(env.From)
-		return a.enqueue(ctx, out, c.msg, a.cfg.SRS.Domain())
+		return a.enqueue(ctx, out, c.msg, a.cfg.SRS.Domain(), "")
 	})
 }
 
@@ -106,14 +107,14 @@ func (r *Recipient) remote(t RemoteTarget) queue.Recipient {
 }
 
 // enqueue hands the message over as it came, but for the Return-Path, and
-// signed where domain has keys.
-func (a *Agent) enqueue(ctx context.Context, env queue.Envelope, s *Spooled, domain string) error {
+// signed where domain has keys; prefix is further fields.
+func (a *Agent) enqueue(ctx context.Context, env queue.Envelope, s *Spooled, domain, prefix string) error {
 	body, err := s.in.Open()
 	if err != nil {
 		return fmt.Errorf("opening the message: %w", err)
 	}
 	signature := a.sign(domain, body.Section(s.path, body.Size()))
-	_, err = a.cfg.Remote.Enqueue(ctx, env, io.MultiReader(bytes.NewReader(signature), body.Section(s.path, body.Size())))
+	_, err = a.cfg.Remote.Enqueue(ctx, env, io.MultiReader(bytes.NewReader(signature), strings.NewReader(prefix), body.Section(s.path, body.Size())))
 	return errors.Join(err, body.Close())
 }
 

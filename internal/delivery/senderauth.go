@@ -3,9 +3,12 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
+	"expost/internal/directory"
 	"expost/internal/mail"
 	"expost/internal/mailauth"
 )
@@ -33,8 +36,26 @@ const (
 )
 
 // checks tells whether the sender of a message is checked.
-func (a *Agent) checks(env *Envelope) bool {
-	return a.cfg.Verifier != nil && env.Foreign && !a.trusts(env.Client.Address)
+func (a *Agent) checks(ctx context.Context, env *Envelope) bool {
+	return a.cfg.Verifier != nil && env.Foreign && !a.trusts(env.Client.Address) && !a.isMailHost(ctx, &env.Client)
+}
+
+// isMailHost tells whether a client is the host of some of our mailboxes
+// (mailHost), which hands us what others sent to it: it says HELO with that
+// host's name, and DNS gives that name its address.
+func (a *Agent) isMailHost(ctx context.Context, c *Client) bool {
+	if a.cfg.Resolver == nil || !strings.Contains(c.Helo, ".") || len(c.Helo) > 253 {
+		return false
+	}
+	isHost, err := directory.IsMailHost(ctx, a.directory, c.Helo)
+	if err != nil || !isHost {
+		return false
+	}
+	addrs, err := a.cfg.Resolver.LookupIPAddr(ctx, c.Helo)
+	return err == nil && slices.ContainsFunc(addrs, func(x net.IPAddr) bool {
+		ip, ok := netip.AddrFromSlice(x.IP)
+		return ok && ip.Unmap() == c.Address.Unmap().WithZone("")
+	})
 }
 
 func (a *Agent) trusts(client netip.Addr) bool {

@@ -322,3 +322,17 @@ func entriesOf(ctx context.Context, d Directory, addr mail.Address, acct *Accoun
 	}
 	return dns, nil
 }
+
+// IsMailHost tells whether an account's mailHost is the host of a name, with or
+// without a port and a protocol.
+func IsMailHost(ctx context.Context, d Directory, name string) (bool, error) {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	f := &ldap.Filter{Op: ldap.FilterOr, Subs: []*ldap.Filter{
+		equal("mailHost", name),
+		{Op: ldap.FilterSubstrings, Attr: "mailHost", Initial: []byte(name + ":")},
+		{Op: ldap.FilterSubstrings, Attr: "mailHost", Initial: []byte("lmtp:" + name + ":")},
+		equal("mailHost", "lmtp:"+name),
+	}}
+	found, err := searchAll(ctx, d, f, 1)
+	return len(found) > 0, err
+}

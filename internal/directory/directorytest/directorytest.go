@@ -94,6 +94,7 @@ func RunExcept(t *testing.T, except map[string]string, open func(t *testing.T, c
 		"Groups":     testGroups,
 		"Lists":      testLists,
 		"X500":       testX500,
+		"MailHosts":  testMailHosts,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -104,3 +104,17 @@ func testX500(t *testing.T, f *fixture) {
 		wantKind(t, name, err, kind)
 	}
 }
+
+// testMailHosts knows the hosts of mailboxes by their names.
+func testMailHosts(t *testing.T, f *fixture) {
+	f.add(account("p", "mail: p@example.org", "mailHost: second.example.org:2525"))
+	f.add(account("l", "mail: l@example.org", "mailHost: lmtp:third.example.org:24"))
+	for name, want := range map[string]bool{
+		"exchange.example.org": true, "EXCHANGE.Example.Org.": true, "second.example.org": true, "third.example.org": true,
+		"example.org": false, "exchange.example": false, "": false, "*": false, "first.example.org": false,
+	} {
+		if got, err := directory.IsMailHost(f.ctx, f.Directory, name); err != nil || got != want {
+			t.Errorf("%q: %v, %v", name, got, err)
+		}
+	}
+}
