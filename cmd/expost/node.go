@@ -97,8 +97,8 @@ func (n *node) openQueue() error {
 		return err
 	}
 	n.carrier = &queue.Remote{
-		Router:    &route.Router{Table: table, Resolver: n.Resolver, Self: n.isSelf},
-		LocalName: c.Hostname,
+		Router:    &route.Router{Table: table, Resolver: n.Resolver, Self: n.isSelf, Port: c.Queue.Port},
+		LocalName: c.Hostname, Sources: c.Queue.Sources(),
 	}
 	n.Queue, err = queue.Open(queue.Config{
 		Dir: filepath.Join(c.Data, "queue"), Hostname: c.Hostname, Postmaster: mail.Address(c.SMTP.Postmaster), Routes: table, Log: n.Log, MailLog: n.MailLog,
@@ -171,11 +171,16 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 	if err != nil {
 		return nil, err
 	}
+	policy, err := n.policy()
+	if err != nil {
+		return nil, err
+	}
 	smtp := func(mode smtpserver.Mode) *smtpserver.Server {
 		return smtpserver.New(smtpserver.Config{
 			Login: door,
 			Mode:  mode, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth,
 			Directory: n.Directory, Delivery: n.Delivery, Filters: n.filters(mode.String()), Logger: n.Log, MailLog: n.MailLog,
+			Policy: policy, Postmaster: mail.Address(c.SMTP.Postmaster),
 			Limits: smtpserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost},
 		})
 	}

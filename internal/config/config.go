@@ -37,6 +37,7 @@ type Config struct {
 	MailAuth  MailAuth  `toml:"mailauth"`
 	Milters   []Milter  `toml:"milter"`
 	MailLog   MailLog   `toml:"maillog"`
+	Policy    Policy    `toml:"policy"`
 
 	File string `toml:"-"` // where it was read from; empty: defaults only
 }
@@ -125,6 +126,7 @@ func Default(hostname string) Config {
 		Limits:    Limits{Connections: 20000, ConnectionsPerHost: 100},
 		Log:       Log{Level: "info", Format: "text"},
 		MailAuth:  DefaultMailAuth(),
+		Policy:    DefaultPolicy(),
 	}
 }
 
@@ -247,6 +249,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.MailLog.check(wrong); err != nil {
+		return err
+	}
+	if err := c.Policy.check(wrong); err != nil {
 		return err
 	}
 	for i := range c.Milters {

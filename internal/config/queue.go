@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -13,9 +14,11 @@ import (
 
 // Queue is how mail leaves this host.
 type Queue struct {
-	Lifetime        Duration `toml:"lifetime"`     // how long a message is tried before it is returned
-	DelayNotice     Duration `toml:"delay-notice"` // after which its sender hears that it is late
-	Sessions        int      `toml:"sessions"`     // outbound connections, in all
+	Lifetime        Duration `toml:"lifetime"`       // how long a message is tried before it is returned
+	DelayNotice     Duration `toml:"delay-notice"`   // after which its sender hears that it is late
+	SourceAddress   []string `toml:"source-address"` // one of each family; none: the system chooses
+	Port            uint16   `toml:"port"`           // of hosts that DNS names; 0: 25
+	Sessions        int      `toml:"sessions"`       // outbound connections, in all
 	SessionsPerHost int      `toml:"sessions-per-host"`
 	Smarthost       Relay    `toml:"smarthost"` // takes all mail; no host: DNS says where it goes
 	Routes          []Route  `toml:"route"`
@@ -71,6 +74,11 @@ func (q *Queue) check(wrong func(key, format string, args ...any) error) error {
 	if q.Sessions < 1 || q.SessionsPerHost < 1 {
 		return wrong("queue.sessions, queue.sessions-per-host", "must be above zero")
 	}
+	for _, s := range q.SourceAddress {
+		if _, err := netip.ParseAddr(s); err != nil {
+			return wrong("queue.source-address", "%q is no address", s)
+		}
+	}
 	if q.Smarthost.Host != "" {
 		if err := q.Smarthost.check(); err != nil {
 			return wrong("queue.smarthost", "%v", err)
@@ -103,6 +111,17 @@ func (r *Relay) check() error {
 		return fmt.Errorf("login and password-file must be given together")
 	}
 	return nil
+}
+
+// Sources returns the source addresses.
+func (q *Queue) Sources() []netip.Addr {
+	var list []netip.Addr
+	for _, s := range q.SourceAddress {
+		if ip, err := netip.ParseAddr(s); err == nil {
+			list = append(list, ip.Unmap())
+		}
+	}
+	return list
 }
 
 // Table returns the routes, passwords read.

@@ -143,6 +143,9 @@ func (l local) Remote() string { return l.agent.cfg.Hostname }
 // Has implements [queue.Session]: reports of success are made here.
 func (l local) Has(extension string) bool { return extension == "DSN" }
 
+// Limit implements [queue.Session].
+func (l local) Limit(string) int { return 0 }
+
 // Secure implements [queue.Session].
 func (l local) Secure() bool { return true }
 

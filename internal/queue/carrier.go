@@ -16,7 +16,8 @@ import (
 // Remote is the Carrier over the network.
 type Remote struct {
 	Router    *route.Router
-	Dialer    net.Dialer // its Timeout: of one connection, 30 s where it is zero; its LocalAddr: the source address
+	Dialer    net.Dialer   // its Timeout: of one connection, 30 s where it is zero
+	Sources   []netip.Addr // source addresses, the first of a family counts; none: the system chooses
 	LocalName string
 	TLSConfig *tls.Config // roots and versions; nil: the system's
 	Timeouts  smtpclient.Timeouts
@@ -72,6 +73,12 @@ func (r *Remote) connect(ctx context.Context, h *route.Host, addr netip.AddrPort
 	dialer := r.Dialer
 	if dialer.Timeout == 0 {
 		dialer.Timeout = 30 * time.Second
+	}
+	for _, ip := range r.Sources {
+		if ip.Is4() == addr.Addr().Is4() {
+			dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0))
+			break
+		}
 	}
 	nc, err := dialer.DialContext(ctx, "tcp", addr.String())
 	if err != nil {

@@ -56,6 +56,9 @@ type fakeCarrier struct {
 	sent   chan string // "hop address"
 	dials  chan string
 	dsn    bool
+	limits map[string]int
+
+	transactions []int // recipients
 }
 
 func newFakeCarrier() *fakeCarrier {
@@ -85,6 +88,9 @@ func (s *fakeSession) Send(m *smtpclient.Message) ([]smtpclient.Reply, error) {
 	if n, err := m.Body.WriteTo(&b); err != nil || n != m.Size {
 		return nil, fmt.Errorf("%d of %d bytes: %w", n, m.Size, err)
 	}
+	s.c.mu.Lock()
+	s.c.transactions = append(s.c.transactions, len(m.Recipients))
+	s.c.mu.Unlock()
 	var replies []smtpclient.Reply
 	for _, r := range m.Recipients {
 		reply := smtpclient.Reply{Code: 250, Status: "2.0.0", Text: "ok"}
@@ -103,7 +109,12 @@ func (s *fakeSession) Usable() bool         { return true }
 func (s *fakeSession) Remote() string       { return "mx." + s.hop }
 func (s *fakeSession) Has(word string) bool { return word == "DSN" && s.c.dsn }
 func (s *fakeSession) Secure() bool         { return false }
-func (s *fakeSession) Close()               {}
+func (s *fakeSession) Limit(name string) int {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.c.limits[name]
+}
+func (s *fakeSession) Close() {}
 
 // report is a report that was handed in.
 type report struct {

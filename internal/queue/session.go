@@ -24,8 +24,9 @@ type Session interface {
 	// Send is [smtpclient.Conn.Send].
 	Send(m *smtpclient.Message) ([]smtpclient.Reply, error)
 	Usable() bool
-	Remote() string       // the host it leads to
-	Has(word string) bool // an extension
+	Remote() string        // the host it leads to
+	Has(word string) bool  // an extension
+	Limit(name string) int // RCPTMAX, MAILMAX (RFC 9422); 0: none
 	Secure() bool
 	Close()
 }
@@ -58,7 +59,7 @@ func (q *Queue) session(ctx, work context.Context, h *hop, j *job) {
 			s = nil
 			continue // the same message over a new session
 		}
-		if carried++; carried >= q.cfg.PerSession || !s.Usable() {
+		if carried++; carried >= atMost(q.cfg.PerSession, s.Limit("MAILMAX")) || !s.Usable() {
 			s.Close()
 			s = nil
 		}
@@ -119,7 +120,7 @@ func (q *Queue) carry(ctx context.Context, h *hop, j *job, s Session, used bool)
 		q.cfg.Log.Error("a queued message cannot be read", slog.String("queue", j.id.String()), slog.Any("error", err))
 		return true
 	}
-	replies, err := s.Send(j.transaction(b))
+	replies, err := q.send(j, b, s)
 	if closed := b.close(); closed != nil {
 		q.cfg.Log.Warn("closing a body", slog.Any("error", closed))
 	}
@@ -136,6 +137,34 @@ func (q *Queue) carry(ctx context.Context, h *hop, j *job, s Session, used bool)
 	q.adapt(h, err == nil)
 	q.record(ctx, h, j, replies, s)
 	return true
+}
+
+// atMost returns the lesser of a number and a limit, where there is one.
+func atMost(n, limit int) int {
+	if limit > 0 {
+		return min(n, limit)
+	}
+	return n
+}
+
+// send sends a message, in several transactions where the server takes fewer
+// recipients in one.
+func (q *Queue) send(j *job, b *body, s Session) ([]smtpclient.Reply, error) {
+	most := atMost(len(j.to), s.Limit("RCPTMAX"))
+	if most == len(j.to) {
+		return s.Send(j.transaction(b))
+	}
+	all := make([]smtpclient.Reply, len(j.to))
+	for from := 0; from < len(j.to); from += most {
+		part := *j
+		part.to = j.to[from:min(from+most, len(j.to))]
+		replies, err := s.Send(part.transaction(b))
+		copy(all[from:], replies)
+		if err != nil {
+			return all, err
+		}
+	}
+	return all, nil
 }
 
 func answered(replies []smtpclient.Reply) bool {

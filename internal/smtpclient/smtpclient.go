@@ -204,6 +204,19 @@ func (c *Conn) Has(extension string) bool {
 // Secure tells whether the session is encrypted.
 func (c *Conn) Secure() bool { return c.secure }
 
+// Limit returns a limit that the server has announced (RFC 9422), "RCPTMAX",
+// "MAILMAX"; 0: none.
+func (c *Conn) Limit(name string) int {
+	for _, word := range strings.Fields(c.extensions["LIMITS"]) {
+		if key, value, _ := strings.Cut(word, "="); strings.EqualFold(key, name) {
+			if n, err := strconv.Atoi(value); err == nil && n > 0 {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
 // sizeLimit returns the largest message the server takes; 0: it does not say.
 func (c *Conn) sizeLimit() int64 {
 	first, _, _ := strings.Cut(c.extensions["SIZE"], " ")

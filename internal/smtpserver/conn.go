@@ -16,6 +16,7 @@ import (
 	"expost/internal/listener"
 	"expost/internal/login"
 	"expost/internal/milter"
+	"expost/internal/ratelimit"
 )
 
 // conn is one session.
@@ -37,8 +38,11 @@ type conn struct {
 	env     *delivery.Envelope   // nil: no transaction
 	method  string               // of the login
 	name    string               // the client's, by its address; empty: not known
-	filters *milter.Session      // nil: none, or none asked yet
-	discard string               // the content filter that wants the message to go nowhere
+	lookup  chan clientFacts     // brings the facts; nil: it has, or nothing is looked up
+	facts   *clientFacts         // nil: none
+	alerts  *ratelimit.Limiter
+	filters *milter.Session // nil: none, or none asked yet
+	discard string          // the content filter that wants the message to go nowhere
 
 	failures int // commands refused for good
 	idle     int // commands that did nothing, since the last message
@@ -48,7 +52,7 @@ type conn struct {
 func newConn(s *Server, nc net.Conn, trust func()) *conn {
 	c := &conn{
 		cfg: &s.cfg, shared: s.buffers, trust: trust, wire: newWire(nc, &s.cfg.Limits, s.buffers),
-		remote: ipOf(nc.RemoteAddr()), local: ipOf(nc.LocalAddr()),
+		remote: ipOf(nc.RemoteAddr()), local: ipOf(nc.LocalAddr()), alerts: s.alerts,
 	}
 	c.log = s.cfg.Logger.With(slog.String("client", c.remote.String()))
 	c.strict = s.cfg.BareNewline == BareReject ||
@@ -100,6 +104,10 @@ func (c *conn) Run(ctx context.Context) {
 			return
 		}
 		c.tls = state
+	}
+	if r := c.greet(ctx); r.end {
+		c.finish(r)
+		return
 	}
 	c.write(reply{code: 220, text: c.cfg.Hostname + " " + c.protocol() + " Expost"})
 	for {
@@ -184,7 +192,7 @@ func (c *conn) broken(err error) reply {
 func (c *conn) handle(ctx context.Context, verb, arg string) reply {
 	switch verb {
 	case "HELO", "EHLO", "LHLO":
-		return c.hello(verb, arg)
+		return c.hello(ctx, verb, arg)
 	case "STARTTLS":
 		return c.startTLS(arg)
 	case "AUTH":

@@ -61,6 +61,7 @@ func (c *conn) receive(ctx context.Context, b *body) reply {
 	if verdict.code != 0 {
 		return c.answerAll(ctx, env, msg, verdict)
 	}
+	c.checkOutgoing(ctx, env)
 	results := c.cfg.Delivery.Deliver(ctx, env, msg)
 	return c.answer(ctx, env, msg, results[:clients])
 }

@@ -22,6 +22,7 @@ func (c *conn) filterMail(ctx context.Context, env *delivery.Envelope, params []
 		c.filters = c.cfg.Filters.Session()
 	}
 	c.discard = ""
+	c.known()
 	e := milter.Envelope{ID: env.ID, From: mail.QuotedAddress(env.From), Login: string(env.SignedInAs), Method: c.method}
 	for _, p := range params {
 		e.Args = append(e.Args, p.text())
@@ -59,19 +60,16 @@ func cipherBits(name string) int {
 	return 256
 }
 
-// filterRcpt asks about a recipient that is accepted with r otherwise.
-func (c *conn) filterRcpt(to *delivery.Recipient, params []param, r reply) reply {
+// filterRcpt asks about a recipient.
+func (c *conn) filterRcpt(to *delivery.Recipient, params []param) reply {
 	if c.filters == nil {
-		return r
+		return none
 	}
 	var args []string
 	for _, p := range params {
 		args = append(args, p.text())
 	}
-	if v := c.verdict(c.filters.Rcpt(mail.QuotedAddress(to.Address), args)); v.refused() {
-		return v
-	}
-	return r
+	return c.verdict(c.filters.Rcpt(mail.QuotedAddress(to.Address), args))
 }
 
 // verdict is what the filters say, as a reply; none where they let it pass.

@@ -1,6 +1,8 @@
 package smtpserver
 
 import (
+	"context"
+	"log/slog"
 	"strconv"
 	"strings"
 
@@ -8,13 +10,17 @@ import (
 )
 
 // hello is HELO, EHLO (RFC 5321 §4.1.1.1) and LHLO (RFC 2033 §4.1).
-func (c *conn) hello(verb, arg string) reply {
+func (c *conn) hello(ctx context.Context, verb, arg string) reply {
 	c.idle++
 	if (verb == "LHLO") != (c.cfg.Mode == LMTP) {
 		return reply{code: 500, status: "5.5.1", text: "this is " + c.protocol()}
 	}
 	if arg == "" || len(arg) > 255 {
 		return reply{code: 501, status: "5.5.4", text: verb + " needs your host name"}
+	}
+	if r := c.checkHello(ctx, arg); r.refused() {
+		c.log.Info("HELO refused", slog.String("helo", arg), slog.String("reason", r.text))
+		return r
 	}
 	c.helo, c.esmtp, c.env = arg, verb != "HELO", nil
 	if !c.esmtp {
@@ -36,6 +42,7 @@ func (c *conn) extensions() []string {
 		"DSN",
 		"LIMITS RCPTMAX=" + strconv.Itoa(c.cfg.Limits.Recipients),
 	}
+	l = append(l, c.timing()...)
 	if c.cfg.TLSConfig != nil && c.tls == nil {
 		l = append(l, "STARTTLS")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"expost/internal/delivery"
 	"expost/internal/directory"
@@ -35,7 +36,7 @@ func (c *conn) mail(ctx context.Context, arg string) reply {
 	env := &delivery.Envelope{
 		ID: rand.Text()[:16], Client: c.client(),
 		Submitted: c.cfg.Mode == Submission, PerReply: c.cfg.Mode == LMTP,
-		Foreign: c.cfg.Mode == Receive && c.account == nil,
+		Foreign: c.cfg.Mode == Receive && c.account == nil && !c.relays(),
 	}
 	for _, p := range params {
 		if r := c.mailParam(env, p); r.refused() {
@@ -43,6 +44,10 @@ func (c *conn) mail(ctx context.Context, arg string) reply {
 		}
 	}
 	if r := c.sender(ctx, env, path); r.refused() {
+		c.logSender(env, r)
+		return r
+	}
+	if r := c.checkRate(); r.refused() {
 		c.logSender(env, r)
 		return r
 	}
@@ -84,6 +89,9 @@ func (c *conn) mailParam(env *delivery.Envelope, p param) reply {
 			return reply{code: 501, status: "5.5.4", text: "AUTH is xtext"}
 		}
 	default:
+		if r, known := c.timingParam(env, p, time.Now()); known {
+			return r
+		}
 		return reply{code: 555, status: "5.5.4", text: "parameter " + p.key + " is not known, or has not this value"}
 	}
 	return none

@@ -96,6 +96,16 @@ func newNode(tb testing.TB, cfg Config) *node {
 	return newNodeWith(tb, cfg, newStore(tb, plainEngine), sameDirectory)
 }
 
+// newRelay is newNode with somebody who takes what leaves.
+func newRelay(tb testing.TB, out delivery.Remote, cfg Config) *node {
+	tb.Helper()
+	st, dir := newStore(tb, plainEngine), deliverytest.New(accounts()...)
+	cfg.Delivery = delivery.New(delivery.Config{
+		Hostname: "mail.example.org", Domains: []string{"example.org"}, Postmaster: "admin@example.org", Remote: out,
+	}, dir, st, slog.New(slog.DiscardHandler))
+	return newNodeWith(tb, cfg, st, sameDirectory)
+}
+
 // sameDirectory leaves a directory as it is.
 func sameDirectory(d directory.Directory) directory.Directory { return d }
 
@@ -109,9 +119,11 @@ func newNodeWith(tb testing.TB, cfg Config, st *store.Store, wrap func(directory
 	cfg.Hostname = "mail.example.org"
 	cfg.Directory = wrap(n.directory)
 	cfg.Logger = slog.New(slog.NewTextHandler(n.log, nil))
-	cfg.Delivery = delivery.New(delivery.Config{
-		Hostname: cfg.Hostname, Domains: []string{"example.org"}, Separator: "+", CatchAll: "catchall", Postmaster: "admin@example.org",
-	}, cfg.Directory, n.store, cfg.Logger)
+	if cfg.Delivery == nil {
+		cfg.Delivery = delivery.New(delivery.Config{
+			Hostname: cfg.Hostname, Domains: []string{"example.org"}, Separator: "+", CatchAll: "catchall", Postmaster: "admin@example.org",
+		}, cfg.Directory, n.store, cfg.Logger)
+	}
 	switch {
 	case cfg.TLSConfig == nil:
 		cfg.TLSConfig = testTLS(tb)

@@ -33,8 +33,17 @@ func (c *conn) rcpt(ctx context.Context, arg string) reply {
 		}
 	}
 	r := c.recipient(ctx, &to, path)
-	if !r.refused() {
-		r = c.filterRcpt(&to, params, r)
+	for _, check := range []func() reply{
+		func() reply { return c.checkClient(&to) },
+		func() reply { return c.checkRecipientRate(&to) },
+		func() reply { return c.filterRcpt(&to, params) },
+	} {
+		if r.refused() {
+			break
+		}
+		if v := check(); v.refused() {
+			r = v
+		}
 	}
 	if r.refused() {
 		c.logRefused(path, r)
@@ -76,7 +85,7 @@ func (c *conn) recipient(ctx context.Context, to *delivery.Recipient, path strin
 		to.Address = addr
 	}
 	route, err := c.cfg.Delivery.Resolve(ctx, delivery.Query{
-		Address: to.Address, Local: c.local, From: c.env.From, Sender: c.account, Foreign: c.env.Foreign, Helo: c.helo,
+		Address: to.Address, Local: c.local, From: c.env.From, Sender: c.account, Foreign: c.env.Foreign, Helo: c.helo, Own: c.relays(),
 	})
 	if err == nil {
 		to.Route = route

@@ -1,7 +1,7 @@
 // Package smtpserver receives mail: SMTP from other hosts (RFC 5321),
 // submission from users' programs (RFC 6409) and LMTP (RFC 2033), with
-// PIPELINING, SIZE, 8BITMIME, SMTPUTF8, CHUNKING, ENHANCEDSTATUSCODES, DSN,
-// STARTTLS and AUTH. A message is in its mailboxes, on disk, when it is answered
+// PIPELINING, SIZE, 8BITMIME, SMTPUTF8, CHUNKING, ENHANCEDSTATUSCODES, DSN, LIMITS,
+// DELIVERBY, MT-PRIORITY, FUTURERELEASE, REQUIRETLS, STARTTLS and AUTH. A message is in its mailboxes, on disk, when it is answered
 // with 250, or in the queue where it goes elsewhere; only for those who are logged
 // in does it go anywhere.
 //
@@ -30,8 +30,10 @@ import (
 	"expost/internal/directory"
 	"expost/internal/listener"
 	"expost/internal/login"
+	"expost/internal/mail"
 	"expost/internal/maillog"
 	"expost/internal/milter"
+	"expost/internal/ratelimit"
 )
 
 // Mode is whom a server serves.
@@ -69,7 +71,9 @@ type Config struct {
 	Login         *login.Door // who is let in; nil: whom Directory knows
 	Delivery      *delivery.Agent
 	Filters       *milter.Chain // content filters; nil: none
-	MailLog       *maillog.Log  // nil: the mail log's lines go to Logger
+	Policy        Policy
+	Postmaster    mail.Address // hears of senders who send too much; empty: nobody does
+	MailLog       *maillog.Log // nil: the mail log's lines go to Logger
 	Logger        *slog.Logger
 }
 
@@ -78,6 +82,7 @@ type Server struct {
 	cfg     Config
 	group   *listener.Group
 	buffers *buffers
+	alerts  *ratelimit.Limiter
 }
 
 // New returns a Server.
@@ -91,6 +96,7 @@ func New(cfg Config) *Server {
 		cfg:     cfg,
 		group:   listener.NewGroup(listener.Limits{Connections: l.Connections, PerHost: l.PerHost, ShutdownTime: l.ShutdownTime}, cfg.Logger),
 		buffers: newBuffers(),
+		alerts:  newAlerts(),
 	}
 }
 
