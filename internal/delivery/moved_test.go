@@ -35,11 +35,12 @@ func (s oldSession) Send(m *smtpclient.Message) ([]smtpclient.Reply, error) {
 	}
 	return replies, nil
 }
-func (oldSession) Usable() bool    { return true }
-func (oldSession) Remote() string  { return "old" }
-func (oldSession) Has(string) bool { return true }
-func (oldSession) Secure() bool    { return true }
-func (oldSession) Close()          {}
+func (oldSession) Usable() bool     { return true }
+func (oldSession) Remote() string   { return "old" }
+func (oldSession) Has(string) bool  { return true }
+func (oldSession) Limit(string) int { return 0 }
+func (oldSession) Secure() bool     { return true }
+func (oldSession) Close()           {}
 
 // text is a message's body.
 type text string
