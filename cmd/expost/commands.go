@@ -14,6 +14,7 @@ func (a *app) subcommands() []*cobra.Command {
 		checkCommand(a),
 		clientsCommand(a),
 		galCommand(a),
+		directoryCommand(a),
 		migrateCommand(a),
 		importCommand(a),
 		exportCommand(a),
