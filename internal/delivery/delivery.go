@@ -12,9 +12,20 @@
 //
 // # What leaves this host
 //
-// Mail for other domains from those who are logged in, mail that is forwarded
-// there, and mail for accounts whose mailHost is another host goes to [Remote].
-// Nobody else's mail for other domains is accepted.
+// Mail for other domains from those who are logged in, and mail that is forwarded
+// there, goes to [Remote]; forwarded mail under a sender of ours (package srs), so
+// that the next host's SPF check finds one that may send. Mail for accounts whose
+// mailHost is another host is handed to that host while the sender waits
+// ([Hosts]): what it refuses the sender hears at once, what it does not take now
+// goes to Remote. Nobody else's mail for other domains is accepted.
+//
+// # Lists
+//
+// Members of a list get the message in a form of its own: with the list's header
+// fields, and its return path where it has one. It is made once for each list.
+// A member that can never have it, or whose mailbox is full, is reported on and does not
+// keep it from the others. What a moderator must decide on is on disk (package
+// moderation) when the sender is answered.
 //
 // # When some recipients fail after DATA
 //

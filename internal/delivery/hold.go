@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -134,17 +133,25 @@ func (a *Agent) judges(ctx context.Context, m *moderation.Message, l *directory.
 		return []mail.Address{m.From}, nil
 	}
 	var list []mail.Address
+	seen := map[string]bool{}
 	var add func(m directory.Member) error
-	depth := 0
 	add = func(m directory.Member) error {
-		switch {
-		case m.List != nil && depth < maxListDepth:
-			depth++
-			defer func() { depth-- }()
-			return m.List.Members.Expand(ctx, a.directory, add)
-		case m.Address != "" && len(list) < maxTargets && !slices.Contains(list, m.Address):
-			list = append(list, m.Address)
+		key := strings.ToLower(m.DN.String()) + "\x00" + m.Address.Key()
+		if seen[key] || len(seen) >= maxTargets {
+			return nil
 		}
+		seen[key] = true
+		if m.List == nil {
+			f, err := a.find(ctx, a.unalias(m.Address))
+			if err != nil {
+				return err
+			}
+			m.List = f.list
+		}
+		if m.List != nil {
+			return m.List.Members.Expand(ctx, a.directory, add)
+		}
+		list = append(list, m.Address)
 		return nil
 	}
 	if err := l.Moderators.Expand(ctx, a.directory, add); err != nil {

@@ -144,6 +144,8 @@ func (r *resolution) holdFor(ctx context.Context, l *directory.List) (Hold, erro
 		moderated = !ok
 	}
 	switch {
+	case r.query.Own && (moderated || l.Confirm): // nobody is asked about a question, or a report
+		return HoldNot, refuse("5.7.1", mail.KindPermission, "%s takes no mail of this server's own", nameOf(l))
 	case l.Confirm && r.query.Sender == nil && !decided:
 		if r.query.From == "" {
 			return HoldNot, refuse("5.7.1", mail.KindPermission, "%s asks its senders to confirm, and this mail has none", nameOf(l))

@@ -313,6 +313,49 @@ func TestModeration(t *testing.T) {
 	}
 }
 
+// TestModeratorsAreLists has lists decide, also on themselves.
+func TestModeratorsAreLists(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, person("ann"), person("bob"),
+		group("mods", "member: "+uid("bob"), "member: "+uid("ann")),
+		group("news", "member: "+uid("ann"), "rfc822moderator: mods@example.org"),
+		group("self", "member: "+uid("ann"), "rfc822moderator: self@example.org"),
+		group("inner", "member: "+uid("bob"), "dnmoderator: "+uid("bob")),
+		group("outer", "member: "+cn("inner"), "rfc822moderator: self@example.org"),
+	)
+	post := func(to, want string, ann, bob int) {
+		t.Helper()
+		o.wantStatus(to, o.post(letter{from: "x@far.example", to: []mail.Address{mail.Address(to + "@example.org")}, foreign: true}), want)
+		o.wantInbox("ann", ann)
+		o.wantInbox("bob", bob)
+	}
+	post("news", "", 1, 1) // the questions
+	post("self", "", 2, 1)
+	post("outer", "", 3, 1)
+	approve := token(t, o.inbox("ann")[2], "approve")
+	o.wantStatus("approve", o.post(letter{from: "ann@example.org", to: []mail.Address{approve}}), "")
+	o.wantInbox("bob", 2) // who decides on the list within, once more
+	o.wantStatus("approve", o.post(letter{from: "bob@example.org", to: []mail.Address{token(t, o.inbox("bob")[1], "approve")}}), "")
+	o.wantInbox("bob", 3)
+	if text := o.inbox("bob")[2]; !strings.Contains(text, "X-List-Member-Of: inner@example.org") {
+		t.Errorf("%s", text)
+	}
+	if err := o.Inject(t.Context(), "news@example.org", strings.NewReader("Subject: a report\r\n\r\n")); describe(nil, err) != "5.7.1" {
+		t.Errorf("a report to a moderated list: %v", err)
+	}
+}
+
+func TestCatchAllOfList(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, person("ann"), person("bob", "mailAlternateAddress: catchall@example.org"),
+		"dn: cn=news,ou=people,dc=example,dc=org\nobjectClass: groupOfNames\nobjectClass: qmailGroup\ncn: news\nmail: news@example.org\nmailAlternateAddress: news-catchall@example.org\nmailMessageStore: news\nmember: "+uid("ann"))
+	o.wantStatus("the list", o.post(letter{from: "x@far.example", to: []mail.Address{"news@example.org"}}), "")
+	o.wantInbox("ann", 1)
+	o.wantStatus("an address of it", o.post(letter{from: "x@far.example", to: []mail.Address{"news-approve-nonsense@example.org"}}), "")
+	o.wantInbox("ann", 1)
+	o.wantInbox("bob", 1)
+}
+
 func TestSenderConfirms(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, person("ann"), person("mod"),

@@ -182,6 +182,9 @@ func (a *Agent) find(ctx context.Context, addr mail.Address) (found, error) {
 	}
 	for _, b := range a.fallbacks(addr) {
 		f, err := a.findExact(ctx, b.addr)
+		if f.list != nil && b.catchAll {
+			continue // of a list it is for the answers of moderators, not for mail to its members
+		}
 		if !f.isNothing() || err != nil {
 			f.detail = b.detail
 			return f, err
@@ -226,8 +229,9 @@ func errDirectory(err error) error {
 }
 
 type fallback struct {
-	addr   mail.Address
-	detail string
+	addr     mail.Address
+	detail   string
+	catchAll bool
 }
 
 // fallbacks lists the addresses to try where nobody has addr itself: the
@@ -239,7 +243,7 @@ func (a *Agent) fallbacks(addr mail.Address) []fallback {
 	var out []fallback
 	if sep := a.cfg.Separator; sep != "" {
 		if name, detail, ok := strings.Cut(local, sep); ok && name != "" {
-			out = append(out, fallback{mail.Address(name + "@" + domain), detail})
+			out = append(out, fallback{addr: mail.Address(name + "@" + domain), detail: detail})
 		}
 	}
 	if strings.EqualFold(local, "postmaster") && a.cfg.Postmaster != "" {
@@ -249,9 +253,9 @@ func (a *Agent) fallbacks(addr mail.Address) []fallback {
 		return out
 	}
 	for _, prefix := range dashPrefixes(local) {
-		out = append(out, fallback{addr: mail.Address(prefix + "-" + a.cfg.CatchAll + "@" + domain)})
+		out = append(out, fallback{addr: mail.Address(prefix + "-" + a.cfg.CatchAll + "@" + domain), catchAll: true})
 	}
-	return append(out, fallback{addr: mail.Address(a.cfg.CatchAll + "@" + domain)})
+	return append(out, fallback{addr: mail.Address(a.cfg.CatchAll + "@" + domain), catchAll: true})
 }
 
 // dashPrefixes returns "a-b-c", "a-b", "a" for "a-b-c".
