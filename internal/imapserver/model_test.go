@@ -23,6 +23,8 @@ type ledger struct {
 	there   map[string]map[int]string // subjects by UID
 	removed map[string]map[int]bool
 	doomed  map[string]map[int]bool // were \Deleted: anybody may expunge them and their copies
+	noted   sync.Cond // there has grown, or failed is set
+	failed  bool
 	steps   atomic.Int64
 }
 
@@ -37,6 +39,7 @@ func (l *ledger) add(t testing.TB, box string, uid int, subject string) {
 		t.Errorf("UID %d of %s is given to %q and to %q", uid, box, old, subject)
 	}
 	l.there[box][uid] = subject
+	l.noted.Broadcast()
 }
 
 // remove notes that a message is gone: many sessions hear of it.
@@ -49,16 +52,15 @@ func (l *ledger) remove(box string, uid int) {
 	l.removed[box][uid] = true
 }
 
-// subject returns what a message is called; it may not be noted yet.
+// subject returns what a message is called, when whoever made it has read its answer.
 func (l *ledger) subject(box string, uid int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for {
-		l.mu.Lock()
-		s, ok := l.there[box][uid]
-		l.mu.Unlock()
-		if ok {
+		if s, ok := l.there[box][uid]; ok || l.failed {
 			return s
 		}
-		time.Sleep(time.Millisecond) // whoever made it has not read its answer yet
+		l.noted.Wait()
 	}
 }
 
@@ -416,6 +418,7 @@ func TestManySessions(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
 	l := &ledger{names: []string{"A", "B", "C"}, there: map[string]map[int]string{}, removed: map[string]map[int]bool{}, doomed: map[string]map[int]bool{}}
+	l.noted.L = &l.mu
 	first := s.login(t)
 	for _, name := range l.names {
 		first.must("CREATE " + name)
@@ -434,6 +437,12 @@ func TestManySessions(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, m := range mirrors {
 		wg.Go(func() {
+			defer func() {
+				l.mu.Lock()
+				l.failed = l.failed || t.Failed()
+				l.mu.Unlock()
+				l.noted.Broadcast()
+			}()
 			n := 0
 			for ; goOn(n) && !t.Failed(); n++ {
 				m.step()
@@ -453,9 +462,9 @@ func TestManySessions(t *testing.T) {
 		truth[m.box], counts[name] = m.msgs, len(m.msgs)
 		must, may := l.left(m.box)
 		for _, x := range m.msgs {
-			subject := l.subject(m.box, x.uid)
-			if _, known := may[x.uid]; !known {
-				t.Errorf("UID %d of %s (%s) is there, though it was expunged", x.uid, name, subject)
+			subject, known := may[x.uid]
+			if !known {
+				t.Errorf("UID %d of %s is there, though it was expunged or never made", x.uid, name)
 			}
 			delete(must, x.uid)
 			if got := first.must(fmt.Sprintf(`UID SEARCH UID %d SUBJECT "%s"`, x.uid, subject)); got[0] != fmt.Sprintf("* SEARCH %d", x.uid) {
