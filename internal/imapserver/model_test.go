@@ -23,7 +23,7 @@ type ledger struct {
 	there   map[string]map[int]string // subjects by UID
 	removed map[string]map[int]bool
 	doomed  map[string]map[int]bool // were \Deleted: anybody may expunge them and their copies
-	noted   sync.Cond // there has grown, or failed is set
+	noted   sync.Cond               // there has grown, or failed is set
 	failed  bool
 	steps   atomic.Int64
 }
