@@ -116,6 +116,7 @@ type mirror struct {
 	kind   string // what the client has asked for
 	box    string // UIDVALIDITY of the selected mailbox
 	msgs   []mirrored
+	heard  []string       // what was said last
 	status map[string]int // messages of other mailboxes, as NOTIFY told
 }
 
@@ -169,7 +170,12 @@ func (m *mirror) hear(cmd string, lines []string) {
 			m.expunged(cmd, l, n)
 		case vanishedLine.MatchString(l):
 			for _, uid := range uids(vanishedLine.FindStringSubmatch(l)[1]) {
-				m.expunged(cmd, l, 1+slices.IndexFunc(m.msgs, func(x mirrored) bool { return x.uid == uid }))
+				i := slices.IndexFunc(m.msgs, func(x mirrored) bool { return x.uid == uid })
+				if i < 0 { // it was told by EXISTS a moment ago, and has no known UID yet
+					i = slices.IndexFunc(m.msgs, func(x mirrored) bool { return x.uid == 0 })
+					m.ledger.remove(m.box, uid)
+				}
+				m.expunged(cmd, l, i+1)
 			}
 		case fetchLine.MatchString(l):
 			m.fetched(cmd, l)
@@ -198,7 +204,7 @@ func (m *mirror) expunged(cmd, line string, n int) {
 		m.t.Fatalf("%d %s: %s is not allowed now", m.id, cmd, line)
 	}
 	if n < 1 || n > len(m.msgs) {
-		m.t.Fatalf("%d %s: %s of %d messages", m.id, cmd, line, len(m.msgs))
+		m.t.Fatalf("%d %s: %s of %d messages:\n%s", m.id, cmd, line, len(m.msgs), strings.Join(m.heard, "\n"))
 	}
 	if uid := m.msgs[n-1].uid; uid != 0 {
 		m.ledger.remove(m.box, uid)
@@ -228,12 +234,17 @@ func (m *mirror) fetched(cmd, line string) {
 func (m *mirror) do(cmd string) (untagged []string, tagged string) {
 	m.t.Helper()
 	untagged, tagged = m.peer.do(cmd)
+	m.heard = append(m.heard[max(0, len(m.heard)-20):], fmt.Sprintf("%s (knowing %d)\n%s\n%s", cmd, len(m.msgs), strings.Join(untagged, "\n"), tagged))
 	if strings.HasPrefix(tagged, "BAD") {
 		m.t.Fatalf("%d %s: %s (the client knows %d messages)", m.id, cmd, tagged, len(m.msgs))
 	}
 	m.hear(cmd, untagged)
-	if i := slices.IndexFunc(m.msgs, func(x mirrored) bool { return x.uid == 0 }); i >= 0 && m.uid() == "" && !strings.HasPrefix(cmd, "FETCH") {
-		m.do(fmt.Sprintf("FETCH %d:* (UID FLAGS)", i+1))
+	for m.uid() == "" && !strings.HasPrefix(cmd, "FETCH") {
+		i := slices.IndexFunc(m.msgs, func(x mirrored) bool { return x.uid == 0 })
+		if i < 0 {
+			break
+		}
+		m.do(fmt.Sprintf("FETCH %d:* (UID FLAGS)", i+1)) // there may be more by its end
 	}
 	return untagged, tagged
 }
