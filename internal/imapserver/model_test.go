@@ -229,9 +229,8 @@ func (m *mirror) fetched(cmd, line string) {
 	}
 }
 
-// do sends a command, which may fail, hears what is told and learns the UIDs of
-// what is new.
-func (m *mirror) do(cmd string) (untagged []string, tagged string) {
+// ask sends a command, which may fail, and hears what is told.
+func (m *mirror) ask(cmd string) (untagged []string, tagged string) {
 	m.t.Helper()
 	untagged, tagged = m.peer.do(cmd)
 	m.heard = append(m.heard[max(0, len(m.heard)-20):], fmt.Sprintf("%s (knowing %d)\n%s\n%s", cmd, len(m.msgs), strings.Join(untagged, "\n"), tagged))
@@ -239,12 +238,19 @@ func (m *mirror) do(cmd string) (untagged []string, tagged string) {
 		m.t.Fatalf("%d %s: %s (the client knows %d messages)", m.id, cmd, tagged, len(m.msgs))
 	}
 	m.hear(cmd, untagged)
-	for m.uid() == "" && !strings.HasPrefix(cmd, "FETCH") {
+	return untagged, tagged
+}
+
+// do is ask, and then learns the UIDs of what is new.
+func (m *mirror) do(cmd string) (untagged []string, tagged string) {
+	m.t.Helper()
+	untagged, tagged = m.ask(cmd)
+	for m.uid() == "" {
 		i := slices.IndexFunc(m.msgs, func(x mirrored) bool { return x.uid == 0 })
 		if i < 0 {
 			break
 		}
-		m.do(fmt.Sprintf("FETCH %d:* (UID FLAGS)", i+1)) // there may be more by its end
+		m.ask(fmt.Sprintf("FETCH %d:* (UID FLAGS)", i+1)) // there may be more by its end
 	}
 	return untagged, tagged
 }
@@ -332,6 +338,9 @@ func (m *mirror) step() {
 		return
 	}
 	if n > 200 { // a long test stays quick
+		for _, x := range m.msgs[:n/2+1] {
+			m.ledger.doom(m.box, x.uid)
+		}
 		m.do(fmt.Sprintf(`UID STORE %d:%d +FLAGS (\Deleted)`, m.msgs[0].uid, m.msgs[n/2].uid))
 		m.do("EXPUNGE")
 		return
@@ -345,7 +354,13 @@ func (m *mirror) step() {
 	}
 	flag := []string{`\Seen`, `\Flagged`, `\Deleted`, "key1", "key2"}[m.rng.IntN(5)]
 	op := []string{"+", "-", ""}[m.rng.IntN(3)]
-	switch m.rng.IntN(16) {
+	what := m.rng.IntN(16)
+	if flag == `\Deleted` && op != "-" && what < 4 {
+		for _, x := range m.msgs[a : b+1] {
+			m.ledger.doom(m.box, x.uid)
+		}
+	}
+	switch what {
 	case 0, 1, 2:
 		m.do(fmt.Sprintf("%sSTORE %s %sFLAGS (%s)", m.uid(), many, op, flag))
 	case 3:

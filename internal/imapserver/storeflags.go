@@ -109,7 +109,7 @@ func (c *conn) anyGone(spans []span) bool {
 func (c *conn) tellStored(spans []span, set, modified mail.UIDSet, ch store.FlagChange, silent bool) error {
 	old := c.sel.view.Snapshot()
 	if !silent {
-		if err := c.syncExcept(false, func(m *mail.Message) bool { return set.Contains(m.UID) }); err != nil {
+		if err := c.syncExcept(false, func(m *mail.Message) bool { return set.Contains(m.UID) && !modified.Contains(m.UID) }); err != nil {
 			return err
 		}
 		now := c.sel.view.Latest()
