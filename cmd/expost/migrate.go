@@ -66,7 +66,15 @@ The plan is a file like this (paths in it are relative to its folder):
   # recover = true                     # pst: bring deleted items too
   # codepage = 932                     # pst: of 8-bit text in files that name none
 
+  # exclude = ["Sync Issues*"]         # folders left out; a list of Exchange's own by default
+
+  [run]
+  # workers = 8                        # accounts at once; fewer while the server is at its limits
+  # bandwidth = "10M"                  # bytes a second
+  # window = "20:00-06:00"             # passes wait outside of it
+
   [[user]]
+  # batch = "sales"                    # for cutover --batch
   source = "ajay@example.org"          # for files and pst: path = "ajay.maildir"
   target = "ajay@example.org"
 
@@ -316,6 +324,10 @@ func (m *migration) withEngine(ctx context.Context, opt migrate.Options, fn func
 	if opt.Workers == 0 {
 		opt.Workers = plan.Run.Workers
 	}
+	opt.Pace = plan.Run.Pace
+	if plan.Source.Exclude != nil {
+		opt.Exclude = *plan.Source.Exclude
+	}
 	target, err := openTarget(plan, n)
 	if err != nil {
 		return err
@@ -373,6 +385,7 @@ func openSource(plan migrate.Plan, n *node) (migrate.Source, error) {
 	return imap.New(imap.Config{
 		Address: address, Login: plan.Source.Login, Authzid: plan.Source.Authzid, Password: plan.Source.Password,
 		Client: imapclient.Options{Security: security, TLSConfig: trust}, Log: n.Log,
+		MDNSent: map[string]imap.When{"always": imap.Always, "never": imap.Never}[plan.Source.MDNSent],
 	}), nil
 }
 

@@ -61,6 +61,7 @@ func (e *Engine) pass(ctx context.Context, row accountRow, res *Result, lost map
 		Engine: e, user: row.user, row: row, src: src, dst: dst, lost: lost, res: res,
 		jobs: make(chan *job, jobQueue), memory: semaphore.NewWeighted(jobMemory),
 	}
+	p.remember(ctx)
 	walked := make(chan error, 1)
 	go func() {
 		defer close(p.jobs)
@@ -132,6 +133,12 @@ func (p *pass) survey(ctx context.Context) ([]*folderRow, error) {
 	var todo []*folderRow
 	items := 0
 	for _, f := range rows {
+		if p.excluded(f.Name) {
+			if err := p.ledger.leaveOut(ctx, p.row.id, f); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		work, err := p.needsWork(ctx, f, byName)
 		if err != nil {
 			return nil, err

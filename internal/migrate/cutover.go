@@ -82,6 +82,7 @@ func (e *Engine) moves(ctx context.Context, users []User, fn func(context.Contex
 	if err := e.ledger.enter(ctx, users); err != nil {
 		return nil, err
 	}
+	e.pacer = newPacer(Pace{Workers: e.opt.Workers}, e.opt.Now) // whoever waits for a cutover waits for no window
 	stop := e.startSpoolers(ctx)
 	out := make([]Move, len(users))
 	turns := byTarget(users)
@@ -132,6 +133,9 @@ func (e *Engine) cutover(ctx context.Context, row accountRow, site Site, m *Move
 	}
 	row.stage, row.host = StageCopying, host
 	var warm Result
+	if err := e.patience(ctx, row); err != nil {
+		return err
+	}
 	if err := e.attempts(ctx, row, &warm); err != nil {
 		return fmt.Errorf("the pass before the cutover: %w", err)
 	}
@@ -218,7 +222,7 @@ func (e *Engine) level(ctx context.Context, row accountRow) (problems []string, 
 		return nil, err
 	}
 	for _, f := range rows {
-		if !f.present || f.NoItems {
+		if !f.present || f.NoItems || f.error == leftOut {
 			continue
 		}
 		c, err := e.ledger.counts(ctx, f.id)

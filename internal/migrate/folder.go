@@ -53,6 +53,9 @@ func (p *pass) walkFolder(ctx context.Context, f *folderRow) error {
 
 // compare decides what is to be done about items that a scan yielded.
 func (p *pass) compare(ctx context.Context, w *folderWalk, items []Item) error {
+	if err := p.pacer.open(ctx); err != nil {
+		return err
+	}
 	rows, err := p.ledger.rows(ctx, w.id, items)
 	if err != nil {
 		return err
@@ -111,7 +114,7 @@ func (p *pass) fetch(ctx context.Context, w *folderWalk, items []Item) error {
 	return p.src.Fetch(ctx, w.Folder, items, func(it Item, r io.Reader, err error) error {
 		j := &job{folder: w, item: it, ready: make(chan struct{}), err: err}
 		if r != nil {
-			body, rerr := p.readBody(r)
+			body, rerr := p.readBody(p.pacer.reader(ctx, r))
 			if rerr != nil {
 				return rerr
 			}

@@ -58,6 +58,8 @@ type accountRow struct {
 	host    string // mailHost before the cutover
 	moved   int64  // when the mailHost was flipped
 	gap     int64  // milliseconds that the account was frozen for then
+
+	notBefore int64 // the source asked to be left alone until then
 }
 
 // folderRow is a folder's row.
@@ -76,7 +78,7 @@ type folderRow struct {
 	error    string
 }
 
-const accountColumns = `id, source, target, state, error, pass, ended - began, stage, host, moved, gap`
+const accountColumns = `id, source, target, state, error, pass, ended - began, stage, host, moved, gap, notbefore`
 
 // scanAccount reads the columns of accountColumns.
 func scanAccount(s *sqlite3.Stmt) accountRow {
@@ -84,6 +86,7 @@ func scanAccount(s *sqlite3.Stmt) accountRow {
 		id: s.ColumnInt64(0), user: User{Source: s.ColumnText(1), Target: mail.Address(s.ColumnText(2))},
 		state: s.ColumnText(3), error: s.ColumnText(4), pass: s.ColumnInt(5), seconds: s.ColumnInt64(6),
 		stage: Stage(s.ColumnText(7)), host: s.ColumnText(8), moved: s.ColumnInt64(9), gap: s.ColumnInt64(10),
+		notBefore: s.ColumnInt64(11),
 	}
 }
 
@@ -121,6 +124,22 @@ func (l *Ledger) setAccount(ctx context.Context, a accountRow) error {
 		}
 		return l.exec(`UPDATE account SET state = ?, error = ?, ended = ? WHERE id = ?`, a.state, a.error, now, a.id)
 	})
+}
+
+// setNotBefore writes until when the source of an account is to be left alone.
+func (l *Ledger) setNotBefore(ctx context.Context, account int64, until time.Time) error {
+	return l.update(ctx, func() error {
+		return l.exec(`UPDATE account SET notbefore = ? WHERE id = ?`, until.Unix(), account)
+	})
+}
+
+// leftOut is the note of a folder that the plan leaves out.
+const leftOut = "left out by the plan (source.exclude)"
+
+// leaveOut writes down that a folder is left out.
+func (l *Ledger) leaveOut(ctx context.Context, account int64, f *folderRow) error {
+	f.error, f.settled = leftOut, true
+	return l.putFolder(ctx, account, f)
 }
 
 // setStage writes where the account's mailbox lives, or is on its way to.

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -49,6 +50,55 @@ func namesAt(target TargetAccount) func(string) string {
 		return targetName
 	}
 	return func(name string) string { return n.Name(targetName(name)) }
+}
+
+// LeftOut are the folders of Exchange and Outlook that hold no mail of their
+// users: conflicts of synchronisation, caches, and copies of attachments.
+func LeftOut() []string {
+	return []string{
+		"Sync Issues", "Sync Issues/*", "Synchronisierungsprobleme", "Synchronisierungsprobleme/*", "Problèmes de synchronisation", "Problèmes de synchronisation/*",
+		"Recipient Cache", "GAL Contacts", "Organizational Contacts", "PeopleCentricConversation Buddies", "PersonMetadata", "ExternalContacts",
+		"Social Activity Notifications", "Yammer Root", "Yammer Root/*", "Quick Step Settings", "Conversation Action Settings", "Suggested Contacts",
+		"Contacts/Recipient Cache", "Contacts/GAL Contacts", "Contacts/Organizational Contacts", "Contacts/PeopleCentricConversation Buddies", "Contacts/{*}",
+	}
+}
+
+// excluded tells whether the plan leaves a folder out. INBOX never is.
+func (e *Engine) excluded(name string) bool {
+	if name == mail.Inbox {
+		return false
+	}
+	name = strings.ToLower(norm.NFC.String(name))
+	return slices.ContainsFunc(e.opt.Exclude, func(pattern string) bool {
+		return matchName(strings.ToLower(norm.NFC.String(pattern)), name)
+	})
+}
+
+// matchName matches a name with "*" (also over levels) and "?".
+func matchName(pattern, name string) bool {
+	for pattern != "" {
+		switch pattern[0] {
+		case '*':
+			for i := len(name); i >= 0; i-- {
+				if matchName(pattern[1:], name[i:]) {
+					return true
+				}
+			}
+			return false
+		case '?':
+			_, n := utf8.DecodeRuneInString(name)
+			if n == 0 {
+				return false
+			}
+			pattern, name = pattern[1:], name[n:]
+		default:
+			if name == "" || name[0] != pattern[0] {
+				return false
+			}
+			pattern, name = pattern[1:], name[1:]
+		}
+	}
+	return name == ""
 }
 
 // shorten cuts s to at most n bytes, between characters.

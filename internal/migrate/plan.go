@@ -29,18 +29,20 @@ type Plan struct {
 
 // SourcePlan says where mail comes from.
 type SourcePlan struct {
-	Kind         string `toml:"kind"`    // imap | files | pst
-	Address      string `toml:"address"` // imap: host:port; 993 and 143 may be left out
-	TLS          string `toml:"tls"`     // imap: implicit | starttls | none; default by port
-	TLSCA        string `toml:"tls-ca"`  // imap: file with the certificates (PEM) to trust
-	TLSVerify    *bool  `toml:"tls-verify"`
-	Login        string `toml:"login"`   // imap: {address} {local} {domain}
-	Authzid      string `toml:"authzid"` // imap: the same; the account that login acts for
-	Password     string `toml:"-"`
-	PasswordFile string `toml:"password-file"`
-	Codepage     int    `toml:"codepage"` // pst: of 8-bit text in files that name none
-	Recover      bool   `toml:"recover"`  // pst: bring deleted items too
-	Folder       string `toml:"folder"`   // files, pst: where the paths of users start; default the plan's
+	Kind         string    `toml:"kind"`    // imap | files | pst
+	Address      string    `toml:"address"` // imap: host:port; 993 and 143 may be left out
+	TLS          string    `toml:"tls"`     // imap: implicit | starttls | none; default by port
+	TLSCA        string    `toml:"tls-ca"`  // imap: file with the certificates (PEM) to trust
+	TLSVerify    *bool     `toml:"tls-verify"`
+	Login        string    `toml:"login"`   // imap: {address} {local} {domain}
+	Authzid      string    `toml:"authzid"` // imap: the same; the account that login acts for
+	Password     string    `toml:"-"`
+	PasswordFile string    `toml:"password-file"`
+	Codepage     int       `toml:"codepage"` // pst: of 8-bit text in files that name none
+	Recover      bool      `toml:"recover"`  // pst: bring deleted items too
+	Exclude      *[]string `toml:"exclude"`  // folders left out; default, of imap: LeftOut()
+	MDNSent      string    `toml:"mdn-sent"` // imap: auto (of Exchange) | always | never: $MDNSent on every message
+	Folder       string    `toml:"folder"`   // files, pst: where the paths of users start; default the plan's
 }
 
 // TargetPlan says where mail goes. The keys are those of SourcePlan; templates
@@ -71,7 +73,10 @@ func (t TargetPlan) Server() SourcePlan {
 
 // RunPlan says how a run goes.
 type RunPlan struct {
-	Workers int `toml:"workers"` // accounts at once: 8
+	Workers   int    `toml:"workers"`   // accounts at once, at most: 8
+	Bandwidth string `toml:"bandwidth"` // bytes a second, all accounts together: "10M"; "": no limit
+	Window    string `toml:"window"`    // when passes work: "22:00-06:00"; "": always
+	Pace      Pace   `toml:"-"`
 }
 
 // UserPlan is one account.
@@ -152,6 +157,9 @@ func (p *Plan) complete() error {
 	if err := p.checkTLS("source.tls", p.Source.TLS); err != nil {
 		return err
 	}
+	if err := p.completeRun(); err != nil {
+		return err
+	}
 	if err := p.completeTarget(); err != nil {
 		return err
 	}
@@ -165,6 +173,26 @@ func (p *Plan) complete() error {
 		}
 	}
 	return p.checkUsers()
+}
+
+// completeRun reads the limits of a run, and what is left out.
+func (p *Plan) completeRun() (err error) {
+	if p.Run.Pace.Bandwidth, err = ParseRate(p.Run.Bandwidth); err != nil {
+		return p.wrong("run.bandwidth", "%v", err)
+	}
+	if p.Run.Pace.Window, err = ParseWindow(p.Run.Window); err != nil {
+		return p.wrong("run.window", "%v", err)
+	}
+	switch p.Source.MDNSent {
+	case "", "auto", "always", "never":
+	default:
+		return p.wrong("source.mdn-sent", "%q is none of auto, always, never", p.Source.MDNSent)
+	}
+	if p.Source.Exclude == nil && p.Source.Kind == "imap" {
+		list := LeftOut()
+		p.Source.Exclude = &list
+	}
+	return nil
 }
 
 // checkTLS checks a key that says how a connection is protected.

@@ -35,6 +35,9 @@ type Options struct {
 	Progress Progress        // nobody is told
 	Log      *slog.Logger    // nothing is logged
 	Delays   []time.Duration // before an account is tried again after a lost source: 2 s, 10 s, 60 s
+	Pace     Pace            // its Workers are those above
+	Exclude  []string        // names of folders that are left out, with "*" and "?", without regard to case
+	Now      func() time.Time
 }
 
 // withDefaults returns o with its zero fields set.
@@ -62,14 +65,17 @@ type Engine struct {
 	aside   aside
 	opt     Options
 	spools  chan *job // for the spoolers of the present run
+	pacer   *pacer
 	buffers sync.Pool // of *bytes.Buffer
 }
 
 // NewEngine returns an engine that copies from source to target and keeps its
 // memory in ledger.
 func NewEngine(source Source, target Target, ledger *Ledger, opt Options) *Engine {
+	opt = opt.withDefaults()
+	opt.Pace.Workers = opt.Workers
 	return &Engine{
-		source: source, target: target, ledger: ledger, opt: opt.withDefaults(), aside: aside{ledger.Path() + ".aside"},
+		source: source, target: target, ledger: ledger, opt: opt, pacer: newPacer(opt.Pace, opt.Now), aside: aside{ledger.Path() + ".aside"},
 		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}
 }
@@ -169,10 +175,17 @@ func byTarget(users []User) [][]int {
 
 // account carries out a pass over one account, trying again where the source
 // was lost. The error is one that ends the run.
-func (e *Engine) account(ctx context.Context, u User) (Result, error) {
-	res := Result{User: u}
+func (e *Engine) account(ctx context.Context, u User) (res Result, err error) {
+	res = Result{User: u}
 	row, err := e.ledger.account(ctx, u)
 	if err != nil {
+		return res, err
+	}
+	if err := e.pacer.enter(ctx); err != nil {
+		return res, err
+	}
+	defer func() { e.pacer.leave(res.Err == nil) }()
+	if err := e.patience(ctx, row); err != nil {
 		return res, err
 	}
 	if row.stage == StageCutting || row.stage == StageReturning {
@@ -215,6 +228,7 @@ func (e *Engine) attempts(ctx context.Context, row accountRow, res *Result) erro
 			attempt = -1
 			continue
 		}
+		e.pacer.slower()
 		e.opt.Log.Warn("trying the account again", "source", row.user.Source, "after", e.opt.Delays[attempt], "error", err)
 		if !sleep(ctx, e.opt.Delays[attempt]) {
 			return err

@@ -139,6 +139,9 @@ func (v *verifier) account(ctx context.Context) (err error) {
 	}
 	v.opt.Progress.Start(v.user, items)
 	for _, f := range folders {
+		if v.excluded(f.Name) {
+			continue
+		}
 		i := slices.IndexFunc(rows, func(r folderRow) bool { return r.Key == f.Key })
 		if i < 0 {
 			v.problem(f.Name, "", "new at the source since the last pass: run again")

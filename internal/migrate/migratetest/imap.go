@@ -48,6 +48,7 @@ type Message struct {
 // Quirks say what the server does wrong. Functions that are nil do nothing; they
 // are called with the server locked.
 type Quirks struct {
+	Greeting     string                                                 // "ready" where empty
 	Capabilities string                                                 // beside IMAP4rev1
 	Delimiter    string                                                 // of LIST; "/" where empty
 	Namespace    string                                                 // answer to NAMESPACE
@@ -131,7 +132,11 @@ var errDrop = fmt.Errorf("drop")
 // serve carries out commands until the connection ends.
 func (s *IMAP) serve(conn net.Conn) {
 	c := &imapSession{IMAP: s, r: bufio.NewReader(conn), w: bufio.NewWriter(conn)}
-	fmt.Fprintf(c.w, "* OK ready\r\n")
+	greeting := s.quirks.Greeting
+	if greeting == "" {
+		greeting = "ready"
+	}
+	fmt.Fprintf(c.w, "* OK %s\r\n", greeting)
 	for c.w.Flush() == nil {
 		line, err := c.readCommand()
 		if err != nil {

@@ -138,7 +138,7 @@ func (a *answer) read(r *imapclient.Response) error {
 			a.empty = true
 			return nil
 		}
-		return a.deliver(merge(want, m), r)
+		return a.deliver(a.marked(merge(want, m)), r)
 	})
 	a.present = a.present || m.UID == want.UID && !m.HasBody
 	return err

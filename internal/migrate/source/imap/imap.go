@@ -28,7 +28,22 @@ type Config struct {
 	Client   imapclient.Options
 	Delays   []time.Duration // before a lost connection is made again: at once, 1 s, 5 s
 	Log      *slog.Logger
+
+	// MDNSent puts $MDNSent (RFC 3503) on every message, so that no program asks
+	// or answers for a receipt again that Exchange has dealt with: Always, Never,
+	// or, where the server says that it is Exchange, Auto.
+	MDNSent When
 }
+
+// When says when something is done.
+type When uint8
+
+// The values of When.
+const (
+	Auto When = iota
+	Always
+	Never
+)
 
 // Source is an IMAP server.
 type Source struct{ cfg Config }
@@ -55,13 +70,26 @@ func expand(template, login string) string {
 	return strings.NewReplacer("{address}", login, "{local}", a.Local(), "{domain}", a.Domain()).Replace(template)
 }
 
+// maxThrottledLogins is how often a login waits as long as the server asks.
+const maxThrottledLogins = 5
+
 // Open implements migrate.Source.
 func (s *Source) Open(ctx context.Context, u migrate.User) (migrate.SourceAccount, error) {
 	a := &account{cfg: s.cfg, user: u}
-	if err := a.connect(ctx); err != nil {
-		return nil, err
+	for try := 0; ; try++ {
+		err := a.connect(ctx)
+		d, ok := throttled(err)
+		if !ok || try == maxThrottledLogins {
+			if err != nil {
+				return nil, err
+			}
+			return a, nil
+		}
+		s.cfg.Log.Info("the source asks to wait before the login", "source", u.Source, "for", d)
+		if err := wait(ctx, d); err != nil {
+			return nil, err
+		}
 	}
-	return a, nil
 }
 
 // account is a session that outlives its connections.
@@ -71,13 +99,16 @@ type account struct {
 	c        *imapclient.Client // nil between connections
 	selected string             // the mailbox that c has open
 	noStatus bool               // LIST-STATUS was refused
-	prefix   string             // of the user's own mailboxes
-	sep      string             // between the levels of a name
+	mdnSent  bool               // messages get $MDNSent
+	onWait   func(time.Duration)
+	prefix   string // of the user's own mailboxes
+	sep      string // between the levels of a name
 }
 
 var (
 	_ migrate.SourceAccount = (*account)(nil)
 	_ migrate.Measurer      = (*account)(nil)
+	_ migrate.Throttled     = (*account)(nil)
 )
 
 // Close implements migrate.SourceAccount.
@@ -119,8 +150,12 @@ func (a *account) connect(ctx context.Context) error {
 		return err
 	}
 	a.c, a.selected = c, ""
+	a.mdnSent = a.cfg.MDNSent == Always || a.cfg.MDNSent == Auto && strings.Contains(c.Greeting(), "Microsoft Exchange")
 	return nil
 }
+
+// OnWait implements migrate.Throttled.
+func (a *account) OnWait(fn func(time.Duration)) { a.onWait = fn }
 
 // drop ends a connection that is of no use any more.
 func (a *account) drop() {
@@ -176,6 +211,9 @@ var backoffPattern = regexp.MustCompile(`(?i)backoff time: *(\d{1,9}) *milliseco
 
 // throttled returns how long the server wants to be left alone.
 func throttled(err error) (time.Duration, bool) {
+	if err == nil {
+		return 0, false
+	}
 	m := backoffPattern.FindStringSubmatch(fmt.Sprint(err))
 	if m == nil {
 		return 0, false
@@ -200,6 +238,9 @@ func (a *account) try(ctx context.Context, fn func() error) error {
 		}
 		if d, ok := throttled(err); ok {
 			a.cfg.Log.Info("the source asks to wait", "source", a.user.Source, "for", d)
+			if a.onWait != nil {
+				a.onWait(d)
+			}
 			if err := wait(ctx, d); err != nil {
 				return err
 			}

@@ -171,7 +171,7 @@ func (s *scan) list(ctx context.Context, uids string) ([]migrate.Item, error) {
 			}
 			m, err := r.Fetch(nil)
 			if err == nil && m.UID != 0 && (m.HasDate || m.HasSize) { // else it tells of a flag changed meanwhile
-				items = append(items, item(m))
+				items = append(items, s.marked(item(m)))
 			}
 			return err
 		}, imapclient.Raw(uids), imapclient.Raw("(UID FLAGS INTERNALDATE RFC822.SIZE)"+s.changed))
@@ -189,6 +189,14 @@ func item(m imapclient.Fetched) migrate.Item {
 		Key: strconv.FormatUint(uint64(m.UID), 10), UID: m.UID, Size: m.Size,
 		Flags: m.Flags, Keywords: m.Keywords, Date: m.Date,
 	}
+}
+
+// marked returns an item with the keyword that all of the source's get.
+func (a *account) marked(it migrate.Item) migrate.Item {
+	if a.mdnSent {
+		it.Keywords = it.Keywords.Add("$MDNSent")
+	}
+	return it
 }
 
 // complete adds the UIDs that the server knows but did not list.

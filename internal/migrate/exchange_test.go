@@ -1,0 +1,260 @@
+package migrate_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"expost/internal/mail"
+	"expost/internal/migrate"
+	"expost/internal/migrate/imapclient"
+	"expost/internal/migrate/migratetest"
+	"expost/internal/migrate/source/imap"
+	targetstore "expost/internal/migrate/target/store"
+)
+
+// What Exchange does in real migrations. Each server here behaves so.
+
+const exchangeGreeting = "The Microsoft Exchange IMAP4 service is ready."
+
+// TestExchangeFolders leaves out what holds no mail of the user's, and says so.
+func TestExchangeFolders(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, migratetest.Quirks{Greeting: exchangeGreeting}, box("INBOX", 1, messages(2, 1, 1)), box("sync issues", 2, messages(3, 1, 1)),
+		box("Sync Issues/Conflicts", 3, messages(3, 1, 1)), box("Sync Issues of mine", 4, messages(1, 1, 1)))
+	b.exclude(t, migrate.LeftOut())
+	if r := b.run(t); r.Err != nil || r.Copied != 3 {
+		t.Errorf("the pass: %+v", r)
+	}
+	report, err := b.ledger.Report(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := 0
+	for _, f := range report.Accounts[0].Folders {
+		if strings.Contains(f.Note, "left out") {
+			said++
+		}
+	}
+	if said != 2 {
+		t.Errorf("the report names %d folders that were left out: %+v", said, report.Accounts[0].Folders)
+	}
+	s := newSite()
+	if m := b.move(t, s); !m.Done {
+		t.Errorf("folders that are left out keep the account: %+v", m)
+	}
+}
+
+// exclude makes an engine that leaves folders out.
+func (b *bench) exclude(t *testing.T, names []string) {
+	t.Helper()
+	source := imap.New(imap.Config{Address: b.server.Address, Password: "secret", Client: imapclient.Options{Security: imapclient.Plain}})
+	b.engine = migrate.NewEngine(source, b.spool, b.ledger, migrate.Options{Exclude: names})
+}
+
+// TestReceiptsAreNotSentAgain marks what comes from Exchange with $MDNSent, at
+// every pass alike.
+func TestReceiptsAreNotSentAgain(t *testing.T) {
+	t.Parallel()
+	for greeting, want := range map[string]bool{exchangeGreeting: true, "": false} {
+		b := newBench(t, migratetest.Quirks{Greeting: greeting}, box("INBOX", 1, messages(3, 1, 1)))
+		b.run(t)
+		for _, it := range b.items(t, "INBOX") {
+			if it.Keywords.Has("$MDNSent") != want {
+				t.Errorf("greeting %q: message %d has the keywords %s", greeting, it.UID, it.Keywords)
+			}
+		}
+		if r := b.run(t); r.Updated != 0 {
+			t.Errorf("greeting %q: the second pass: %+v", greeting, r)
+		}
+		if v, err := b.engine.Verify(t.Context(), []migrate.User{b.user}); err != nil || len(v[0].Problems) > 0 {
+			t.Errorf("greeting %q: %+v, %v", greeting, v, err)
+		}
+	}
+}
+
+// TestTenErrors has a server that ends the connection at the tenth BAD of a
+// session, and says BAD to every command that asks for one of three messages.
+func TestTenErrors(t *testing.T) {
+	t.Parallel()
+	bad := map[mail.UID]bool{7: true, 8: true, 55: true}
+	all := messages(120, 1, 1)
+	errs := map[int]int{} // by connection; a connection's commands are numbered from 1
+	conn := 0
+	b := newBench(t, migratetest.Quirks{
+		Command: func(n int, line string) string {
+			if n == 1 {
+				conn++
+			}
+			if !strings.Contains(line, "BODY.PEEK") {
+				return ""
+			}
+			set := strings.Fields(line)[2]
+			for uid := range bad {
+				if inSet(set, uid) {
+					if errs[conn]++; errs[conn] >= 10 {
+						return "drop"
+					}
+					return fmt.Sprintf("BAD Command Argument Error. %d", errs[conn])
+				}
+			}
+			return ""
+		},
+	}, box("INBOX", 11, all))
+	good := slices.DeleteFunc(slices.Clone(all), func(m migratetest.Message) bool { return bad[m.UID] })
+	if r := b.run(t); r.Err != nil || r.Copied+r.There != len(good) || r.Aside != len(bad) {
+		t.Errorf("the pass: %+v", r)
+	}
+	b.check(t, "INBOX", good)
+	b.checkSums(t, len(good), len(bad))
+}
+
+// inSet tells whether a set on the wire holds a UID.
+func inSet(set string, uid mail.UID) bool {
+	for part := range strings.SplitSeq(set, ",") {
+		var first, last mail.UID
+		if n, _ := fmt.Sscanf(part, "%d:%d", &first, &last); n == 1 {
+			last = first
+		}
+		if uid >= first && uid <= last {
+			return true
+		}
+	}
+	return false
+}
+
+// TestThrottledLogin waits as long as the server asks before it logs in.
+func TestThrottledLogin(t *testing.T) {
+	t.Parallel()
+	var logins atomic.Int64
+	b := newBench(t, migratetest.Quirks{Command: func(_ int, line string) string {
+		if strings.HasPrefix(line, "LOGIN") && logins.Add(1) <= 2 {
+			return "BAD Request is throttled. Suggested Backoff Time: 5 milliseconds"
+		}
+		return ""
+	}}, box("INBOX", 1, messages(5, 1, 1)))
+	if r := b.run(t); r.Err != nil || r.Copied != 5 {
+		t.Errorf("the pass: %+v", r)
+	}
+}
+
+// TestThrottlingIsRemembered stops a run while it waits; the next one waits on.
+func TestThrottlingIsRemembered(t *testing.T) {
+	t.Parallel()
+	var throttle atomic.Bool
+	throttle.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	b := newBench(t, migratetest.Quirks{Command: func(_ int, line string) string {
+		if strings.Contains(line, "BODY.PEEK") && throttle.Load() {
+			time.AfterFunc(20*time.Millisecond, cancel)
+			return "BAD Request is throttled. Suggested Backoff Time: 2500 milliseconds"
+		}
+		return ""
+	}}, box("INBOX", 1, messages(5, 1, 1)))
+	if _, err := b.engine.Run(ctx, []migrate.User{b.user}); err == nil {
+		t.Fatal("the run was not stopped")
+	}
+	throttle.Store(false)
+	var log bytes.Buffer
+	source := imap.New(imap.Config{Address: b.server.Address, Password: "secret", Client: imapclient.Options{Security: imapclient.Plain}})
+	e := migrate.NewEngine(source, b.spool, b.ledger, migrate.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	r, err := e.Run(t.Context(), []migrate.User{b.user})
+	if err != nil || r[0].Err != nil || r[0].Copied != 5 {
+		t.Errorf("the second run: %+v, %v", r, err)
+	}
+	if !strings.Contains(log.String(), "asked to be left alone") {
+		t.Errorf("it did not wait: %s", log.String())
+	}
+}
+
+// TestSiblingsOfOneName lists a folder twice, and two that differ in what a
+// mailbox's name cannot hold.
+func TestSiblingsOfOneName(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, migratetest.Quirks{}, box("A", 1, messages(2, 1, 1)), box("A", 1, messages(2, 1, 1)), box("B\x01", 2, messages(3, 1, 1)), box("B\x02", 3, messages(4, 1, 1)))
+	if r := b.run(t); r.Err != nil || r.Copied != 9 {
+		t.Errorf("the pass: %+v", r)
+	}
+	if n := len(b.items(t, "B_")) + len(b.items(t, "B_ (2)")); n != 7 {
+		t.Errorf("%d messages in both, want 7", n)
+	}
+}
+
+// TestSizeLimit keeps what the target does not take.
+func TestSizeLimit(t *testing.T) {
+	t.Parallel()
+	all := messages(5, 1, 1)
+	all[2].Body = "Subject: large\r\n\r\n" + strings.Repeat("0123456789", 1000)
+	b := newBench(t, migratetest.Quirks{}, box("INBOX", 1, all))
+	source := imap.New(imap.Config{Address: b.server.Address, Password: "secret", Client: imapclient.Options{Security: imapclient.Plain}})
+	target := targetstore.New(migratetest.OpenStore(t, filepath.Join(t.TempDir(), "small")), migratetest.AnyAccount, 5000)
+	b.engine = migrate.NewEngine(source, target, b.ledger, migrate.Options{})
+	if r := b.run(t); r.Err != nil || r.Copied != 4 || r.Aside != 1 {
+		t.Errorf("the pass: %+v", r)
+	}
+	report := b.checkSums(t, 4, 1)
+	a := report.Accounts[0].Folders[0].Aside[0]
+	kept, err := os.ReadFile(a.File)
+	if err != nil || string(kept) != all[2].Body {
+		t.Errorf("kept %d bytes of %d: %v", len(kept), len(all[2].Body), err)
+	}
+}
+
+// TestBytesThatNoMailHas takes NUL, long lines, 8-bit headers and messages
+// without any header as they are.
+func TestBytesThatNoMailHas(t *testing.T) {
+	t.Parallel()
+	var all []migratetest.Message
+	for i, body := range []string{
+		"Subject: nul\r\n\r\nte\x00xt\r\n", "Subject: long\r\n\r\n" + strings.Repeat("x", 20000) + "\r\n", "Subject: \xfc\xe4\r\n\r\n",
+		"From somebody Mon May  5 10:00:00 2003\r\nSubject: x\r\n\r\n", "no header at all", "\r\n\r\n", "Subject: bare\n\nline\rends\n",
+	} {
+		all = append(all, migratetest.Message{UID: mail.UID(i + 1), Date: " 5-May-2003 10:00:00 +0200", Body: body})
+	}
+	b := newBench(t, migratetest.Quirks{}, box("INBOX", 1, all))
+	if r := b.run(t); r.Err != nil || r.Copied != len(all) {
+		t.Errorf("the pass: %+v", r)
+	}
+	b.check(t, "INBOX", all)
+}
+
+// TestFolderRenamedDuringThePass keeps every message, under the new name too.
+func TestFolderRenamedDuringThePass(t *testing.T) {
+	t.Parallel()
+	renamed := false
+	old := box("Old", 2, messages(20, 1, 1))
+	b := newBench(t, migratetest.Quirks{Command: func(_ int, line string) string {
+		if !renamed && strings.HasPrefix(line, `EXAMINE "Old"`) {
+			renamed, old.Name = true, "New"
+		}
+		return ""
+	}}, box("INBOX", 1, messages(5, 1, 1)), old)
+	b.run(t) // says that Old is gone
+	if r := b.run(t); r.Err != nil {
+		t.Errorf("the second pass: %+v", r)
+	}
+	b.check(t, "INBOX", messages(5, 1, 1))
+	b.check(t, "New", messages(20, 1, 1))
+}
+
+// TestSameUIDOtherBytes has a source that breaks its word.
+func TestSameUIDOtherBytes(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, migratetest.Quirks{}, box("INBOX", 1, messages(5, 1, 1)))
+	b.run(t)
+	b.server.Change(func(boxes []*migratetest.Box) {
+		boxes[0].Messages[2].Body = "Subject: another one\r\n\r\nwith another text\r\n"
+	})
+	v, err := b.engine.Verify(t.Context(), []migrate.User{b.user})
+	if err != nil || len(v[0].Problems) != 1 || v[0].Items != 4 || !strings.Contains(v[0].Problems[0].What, "another message than at the first time") {
+		t.Errorf("%+v, %v", v, err)
+	}
+}

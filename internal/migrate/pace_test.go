@@ -1,0 +1,153 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		window, now string
+		want        time.Duration
+	}{
+		{"", "12:00", 0}, {"22:00-06:00", "23:00", 0}, {"22:00-06:00", "05:59", 0}, {"22:00-06:00", "06:00", 16 * time.Hour},
+		{"22:00-06:00", "21:59", time.Minute}, {"08:00-17:30", "17:30", 14*time.Hour + 30*time.Minute}, {"08:00-17:30", "08:00", 0},
+	} {
+		w, err := ParseWindow(c.window)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := time.Parse("15:04", c.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.Closed(now); got != c.want {
+			t.Errorf("%s at %s is closed for %s, want %s", c.window, c.now, got, c.want)
+		}
+	}
+	for _, bad := range []string{"22:00", "25:00-06:00", "06:00-06:00", "x-y"} {
+		if _, err := ParseWindow(bad); err == nil {
+			t.Errorf("%q is taken for a window", bad)
+		}
+	}
+}
+
+func TestRate(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{"": 0, "500k": 500e3, "10M": 10e6, "1.5 MB/s": 15e5, "1g": 1e9, "800": 800} {
+		if got, err := ParseRate(text); err != nil || got != want {
+			t.Errorf("%q is %d, want %d: %v", text, got, want, err)
+		}
+	}
+	for _, bad := range []string{"fast", "-1", "0"} {
+		if _, err := ParseRate(bad); err == nil {
+			t.Errorf("%q is taken for a rate", bad)
+		}
+	}
+}
+
+// TestWindowWaits also sets the clock while it waits.
+func TestWindowWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		clock := time.Date(2003, 5, 5, 12, 0, 0, 0, time.UTC)
+		began := time.Now()
+		jump := time.Duration(0)
+		now := func() time.Time { return clock.Add(time.Since(began) + jump) }
+		w, err := ParseWindow("22:00-06:00")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newPacer(Pace{Workers: 1, Window: w}, now)
+		time.AfterFunc(time.Hour, func() { jump = 9 * time.Hour }) // somebody sets the clock to 22:00
+		if err := p.enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(began); waited < time.Hour || waited > time.Hour+look {
+			t.Errorf("it waited %s", waited)
+		}
+		p.leave(true)
+	})
+}
+
+func TestBandwidth(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(Pace{Workers: 1, Bandwidth: 1000}, nil)
+		began := time.Now()
+		for range 100 {
+			if err := p.take(t.Context(), 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took < 9*time.Second || took > 11*time.Second {
+			t.Errorf("10,000 bytes at 1,000 a second took %s", took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := p.take(ctx, 100000); !errors.Is(err, context.Canceled) {
+			t.Errorf("a run that is stopped: %v", err)
+		}
+	})
+}
+
+func TestConcurrencyAdapts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(Pace{Workers: 8}, nil)
+		for range 8 {
+			if err := p.enter(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.slower()
+		p.slower() // 2 at once
+		entered := 0
+		for range 3 {
+			go func() {
+				if p.enter(t.Context()) == nil {
+					entered++
+				}
+			}()
+		}
+		for range 6 {
+			p.leave(false)
+		}
+		synctest.Wait()
+		if entered != 0 {
+			t.Errorf("%d came in where 2 are at work already", entered)
+		}
+		p.leave(true) // it went well: 3 at once
+		synctest.Wait()
+		if entered != 2 {
+			t.Errorf("%d came in, want 2", entered)
+		}
+		p.leave(true)
+		synctest.Wait()
+		if entered != 3 {
+			t.Errorf("%d came in, want 3", entered)
+		}
+		if p.limit != 4 {
+			t.Errorf("the limit is %v, want 4", p.limit)
+		}
+	})
+}
+
+func TestMatchName(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"sync issues/*", "sync issues/conflicts", true}, {"sync issues/*", "sync issues", false}, {"*", "", true}, {"a?c", "aüc", true},
+		{"a?c", "ac", false}, {"*issues", "sync issues", true}, {"contacts/{*}", "contacts/{06967759-274d}", true}, {"files", "files and more", false},
+	} {
+		if got := matchName(c.pattern, c.name); got != c.want {
+			t.Errorf("%q matches %q: %t", c.pattern, c.name, got)
+		}
+	}
+}
