@@ -207,7 +207,38 @@ func (c *conversion) richText() []byte {
 
 // newlines makes all line ends CRLF.
 func newlines(s string) string {
-	return strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(s)
+	if crlf(s) {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s) + len(s)/32)
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\r':
+			b.WriteString("\r\n")
+			if i+1 < len(s) && s[i+1] == '\n' {
+				i++
+			}
+		case c == '\n':
+			b.WriteString("\r\n")
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// crlf tells whether all line ends of s are CRLF.
+func crlf(s string) bool {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\r' && i+1 < len(s) && s[i+1] == '\n':
+			i++
+		case s[i] == '\r' || s[i] == '\n':
+			return false
+		}
+	}
+	return true
 }
 
 // smime returns the S/MIME entity that is the only attachment, as it is

@@ -69,10 +69,12 @@ const (
 // String returns the lines.
 func (l *lines) String() string { return l.b.String() }
 
+var escaping = strings.NewReplacer(`\`, `\\`, ";", `\;`, ",", `\,`, "\r\n", `\n`, "\n", `\n`, "\r", `\n`)
+
 // escapeText escapes text for a content line (RFC 5545 §3.3.11, RFC 6350 §3.4).
 func escapeText(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	s = strings.NewReplacer(`\`, `\\`, ";", `\;`, ",", `\,`, "\r\n", `\n`, "\n", `\n`, "\r", `\n`).Replace(s)
+	s = escaping.Replace(s)
 	return strings.Map(func(r rune) rune {
 		if r < ' ' && r != '\t' || r == 0x7F {
 			return -1

@@ -78,6 +78,9 @@ func (p *part) write(w *writer) {
 	case p.open != nil:
 		w.string("Content-Transfer-Encoding: base64\r\n\r\n")
 		p.writeBase64(w)
+	case isPlain(p.text):
+		w.string("Content-Transfer-Encoding: 7bit\r\n\r\n")
+		_, _ = w.Write(p.text)
 	default:
 		w.string("Content-Transfer-Encoding: quoted-printable\r\n\r\n")
 		q := quotedprintable.NewWriter(w)
@@ -86,6 +89,38 @@ func (p *part) write(w *writer) {
 	}
 }
 
+// isPlain tells whether text can be sent as it is: ASCII in lines of at most 998
+// characters that end by CRLF (RFC 2045 §2.7).
+func isPlain(b []byte) bool {
+	line := 0
+	for i, c := range b {
+		switch {
+		case c == '\n':
+			if i == 0 || b[i-1] != '\r' {
+				return false
+			}
+			line = 0
+			continue
+		case c == '\r':
+			if i+1 == len(b) || b[i+1] != '\n' {
+				return false
+			}
+		case c >= 0x7F || c < ' ' && c != '\t':
+			return false
+		}
+		if line++; line > 998 {
+			return false
+		}
+	}
+	return true
+}
+
+// The sizes of a chunk of base64: whole lines of 57 bytes, 76 characters.
+const (
+	chunkLines = 512
+	chunkBytes = 57 * chunkLines
+)
+
 // writeBase64 writes what can be read.
 func (p *part) writeBase64(w *writer) {
 	s, err := p.open()
@@ -93,36 +128,24 @@ func (p *part) writeBase64(w *writer) {
 		p.problem(err)
 		return
 	}
-	lines := &lineWriter{w: w}
-	enc := base64.NewEncoder(base64.StdEncoding, lines)
-	if _, err := io.Copy(enc, s); err != nil && w.err == nil {
-		p.problem(fmt.Errorf("reading an attachment: %w", err))
-	}
-	_ = enc.Close()
-	if lines.n > 0 {
-		w.string("\r\n")
-	}
-}
-
-// lineWriter breaks lines after 76 characters.
-type lineWriter struct {
-	w *writer
-	n int
-}
-
-func (l *lineWriter) Write(b []byte) (int, error) {
-	total := len(b)
-	for len(b) > 0 {
-		if l.n == 76 {
-			l.w.string("\r\n")
-			l.n = 0
+	in := make([]byte, int(min(max(s.Size(), 0), chunkBytes-1)+57)/57*57)
+	code, out := make([]byte, len(in)/57*76), make([]byte, 0, len(in)/57*78)
+	for w.err == nil {
+		n, err := io.ReadFull(s, in)
+		out = out[:0]
+		base64.StdEncoding.Encode(code, in[:n])
+		for b := code[:base64.StdEncoding.EncodedLen(n)]; len(b) > 0; b = b[min(76, len(b)):] {
+			out = append(append(out, b[:min(76, len(b))]...), '\r', '\n')
 		}
-		n := min(len(b), 76-l.n)
-		_, _ = l.w.Write(b[:n])
-		l.n += n
-		b = b[n:]
+		_, _ = w.Write(out)
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return
+		}
+		if err != nil {
+			p.problem(fmt.Errorf("reading an attachment: %w", err))
+			return
+		}
 	}
-	return total, l.w.err
 }
 
 // multipart wraps parts where there is more than one.

@@ -231,6 +231,8 @@ func safeAddr(s string) string {
 
 func addrSpec(s string) string { return strings.ToLower(s[strings.LastIndexByte(s, '<')+1:]) }
 
+var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
 // phrase is a display name for a header.
 func phrase(s string) string {
 	s = strings.Map(func(r rune) rune {
@@ -246,7 +248,7 @@ func phrase(s string) string {
 		s = s[:200]
 	}
 	if strings.ContainsAny(s, `()<>[]:;@\,."`) {
-		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+		return `"` + quoting.Replace(s) + `"`
 	}
 	return s
 }

@@ -47,8 +47,12 @@ func (f *File) readBlock(bid uint64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return f.readBlockInto(make([]byte, f.format.stored(e.cb)), bid, e)
+}
+
+// readBlockInto reads the block of an entry into b, which has room for it.
+func (f *File) readBlockInto(b []byte, bid uint64, e blockEntry) ([]byte, error) {
 	place := Place{Block: bid, Offset: int64(e.ib)}
-	b := make([]byte, f.format.stored(e.cb))
 	if err := f.readAt(b, e.ib, place); err != nil {
 		return nil, err
 	}
@@ -59,6 +63,7 @@ func (f *File) readBlock(bid uint64) ([]byte, error) {
 	}
 	data := b[:e.cb:e.cb]
 	if e.inflated != e.cb {
+		var err error
 		if data, err = inflate(data, e.inflated); err != nil {
 			return nil, damaged(place, "inflating %d bytes to %d: %w", e.cb, e.inflated, err)
 		}
@@ -137,7 +142,7 @@ func (f *File) readAt(b []byte, ib uint64, place Place) error {
 	if ib == 0 || ib > uint64(f.size) || uint64(len(b)) > uint64(f.size)-ib {
 		return damaged(place, "%w: %d bytes there are beyond its end at %d", ErrTruncated, len(b), f.size)
 	}
-	if _, err := f.r.ReadAt(b, int64(ib)); err != nil {
+	if _, err := f.ahead.ReadAt(b, int64(ib)); err != nil {
 		return &Damage{place, fmt.Errorf("reading %d bytes: %w", len(b), err)}
 	}
 	return nil

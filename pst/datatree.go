@@ -21,6 +21,11 @@ type tree struct {
 	data []byte
 
 	table *[256]byte // mends the blocks, if it is not nil
+
+	// What a stream of many blocks has read last: used again for the next.
+	run  []byte
+	held int    // the leaf in part, if that is not nil
+	part []byte // its data, within run
 }
 
 // openTree opens the data of a node. A block id of 0 is an empty tree.
@@ -145,7 +150,11 @@ func (t *tree) from(off int64) ([]byte, error) {
 	if i == len(t.ends) {
 		return nil, damaged(Place{}, "data of %d bytes ends at %d", t.size, off)
 	}
-	b, err := t.block(i)
+	get := t.block
+	if len(t.leaves) > streamed {
+		get = t.streamBlock
+	}
+	b, err := get(i)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +204,7 @@ func (t *tree) block(i int) ([]byte, error) {
 		return t.data, nil
 	}
 	get := t.f.block
-	if len(t.leaves) > 8 {
+	if len(t.leaves) > streamed {
 		get = t.f.readBlock
 	}
 	b, err := get(t.leaves[i])
@@ -207,6 +216,34 @@ func (t *tree) block(i int) ([]byte, error) {
 		permute(b, t.table)
 	}
 	t.leaf, t.data = i, b
+	return b, nil
+}
+
+// streamed is the number of leaves above which a tree's data does not go through
+// the cache.
+const streamed = 8
+
+// streamBlock returns the data of leaf i until the next call.
+func (t *tree) streamBlock(i int) ([]byte, error) {
+	if t.part != nil && t.held == i {
+		return t.part, nil
+	}
+	e, err := t.f.locate(t.leaves[i])
+	if err != nil {
+		return nil, at(t.node, err)
+	}
+	n := t.f.format.stored(e.cb)
+	if cap(t.run) < n {
+		t.run = make([]byte, t.f.format.stored(t.f.format.maxBlock))
+	}
+	b, err := t.f.readBlockInto(t.run[:n], t.leaves[i], e)
+	if err != nil {
+		return nil, at(t.node, err)
+	}
+	if t.table != nil {
+		permute(b, t.table)
+	}
+	t.held, t.part = i, b
 	return b, nil
 }
 

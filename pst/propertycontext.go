@@ -76,7 +76,7 @@ func (p *properties) Value(tag mapi.Tag) (any, bool, error) {
 	if tag.Type() == mapi.TypeObject {
 		return nil, true, nil
 	}
-	b, err := p.heap.value(uint32(q.raw))
+	b, err := p.bytes(q)
 	if err != nil {
 		return nil, true, p.damaged(tag, err)
 	}
@@ -85,6 +85,14 @@ func (p *properties) Value(tag mapi.Tag) (any, bool, error) {
 		return nil, true, p.damaged(tag, err)
 	}
 	return v, true, nil
+}
+
+// bytes returns the bytes of a value, those of text in the heap itself.
+func (p *properties) bytes(q property) ([]byte, error) {
+	if typ := q.tag.Type(); uint32(q.raw)&0x1F == 0 && (typ == mapi.TypeString || fixed(typ) > 0) {
+		return p.heap.get(uint32(q.raw)) // value makes something else of it
+	}
+	return p.heap.value(uint32(q.raw))
 }
 
 // Open implements mapi.Properties. Of an embedded message it opens the bytes

@@ -15,7 +15,7 @@ import (
 // Recovered kind, deleted items whose blocks are not yet overwritten. It needs memory for
 // an entry, 40 bytes, of each node and block.
 func (f *File) Recover() (*File, error) {
-	g := &File{r: f.r, size: f.size, opt: f.opt, header: f.header, format: f.format, reported: make(map[string]bool),
+	g := &File{r: f.r, ahead: f.ahead, size: f.size, opt: f.opt, header: f.header, format: f.format, reported: make(map[string]bool),
 		pages: f.pages, cached: newCache[[]byte](f.opt.CacheSize / 4 * 3)}
 	s := &scan{f: g, rebuilt: &rebuilt{}}
 	g.dir = s.rebuilt

@@ -48,6 +48,7 @@ type Options struct {
 // Message or Attachment is for one at a time.
 type File struct {
 	r      io.ReaderAt
+	ahead  *readAhead
 	size   int64
 	opt    Options
 	header *header
@@ -81,7 +82,7 @@ func Open(r io.ReaderAt, size int64, opt Options) (*File, error) {
 	if opt.Decode == nil {
 		opt.Decode = latin1
 	}
-	f := &File{r: r, size: size, opt: opt, reported: make(map[string]bool),
+	f := &File{r: r, ahead: &readAhead{r: r, size: size}, size: size, opt: opt, reported: make(map[string]bool),
 		pages: newCache[*page](opt.CacheSize / 4), cached: newCache[[]byte](opt.CacheSize / 4 * 3)}
 	h, err := readHeader(r, size, f.report)
 	if err != nil {

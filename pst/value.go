@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"expost/mapi"
 )
@@ -65,14 +66,30 @@ func value(t mapi.Type, b []byte) (any, error) {
 
 // utf16String decodes UTF-16LE. Writers of before 2003 end strings with NUL.
 func utf16String(b []byte) string {
-	u := make([]uint16, len(b)/2)
-	for i := range u {
-		u[i] = le.Uint16(b[2*i:])
+	n := len(b) / 2
+	for n > 0 && b[2*n-2] == 0 && b[2*n-1] == 0 {
+		n--
 	}
-	for len(u) > 0 && u[len(u)-1] == 0 {
-		u = u[:len(u)-1]
+	out := make([]byte, 0, n+n/8)
+	for i := 0; i < n; i++ {
+		lo, hi := b[2*i], b[2*i+1]
+		if hi == 0 && lo < utf8.RuneSelf {
+			out = append(out, lo)
+			continue
+		}
+		r := rune(lo) | rune(hi)<<8
+		if utf16.IsSurrogate(r) {
+			low := rune(0)
+			if i+1 < n {
+				low = rune(b[2*i+2]) | rune(b[2*i+3])<<8
+			}
+			if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
+				i++
+			}
+		}
+		out = utf8.AppendRune(out, r)
 	}
-	return string(utf16.Decode(u))
+	return string(out)
 }
 
 func trimNUL(b []byte) []byte {

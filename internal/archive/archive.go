@@ -15,6 +15,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"expost/internal/mail"
 	"expost/internal/migrate"
 )
@@ -23,8 +25,9 @@ import (
 type writer interface {
 	// folder begins a folder.
 	folder(f migrate.Folder) error
-	// add adds a message to the folder begun last.
-	add(it migrate.Item, body io.ReaderAt, size int64) error
+	// add adds a message to the folder begun last. An error of r is returned as it
+	// is.
+	add(it migrate.Item, r io.Reader) error
 	// close finishes the archive, on disk when it returns.
 	close() error
 }
@@ -108,7 +111,7 @@ func (c *copying) run(ctx context.Context) error {
 			continue
 		}
 		_, err := c.src.Scan(ctx, f, migrate.State{}, func(items []migrate.Item) error {
-			return c.src.Fetch(ctx, f, items, func(it migrate.Item, r io.Reader, err error) error { return c.item(ctx, f, it, r, err) })
+			return c.src.Fetch(ctx, f, items, func(it migrate.Item, r io.Reader, err error) error { return c.item(f, it, r, err) })
 		})
 		if err != nil {
 			return fmt.Errorf("folder %q: %w", f.Name, err)
@@ -118,9 +121,9 @@ func (c *copying) run(ctx context.Context) error {
 }
 
 // item writes one message.
-func (c *copying) item(ctx context.Context, f migrate.Folder, it migrate.Item, r io.Reader, err error) error {
+func (c *copying) item(f migrate.Folder, it migrate.Item, r io.Reader, err error) error {
 	if err == nil {
-		err = c.write(ctx, it, r)
+		err = c.write(it, r)
 	}
 	if c.failing != nil {
 		return c.failing
@@ -142,26 +145,41 @@ func (c *copying) item(ctx context.Context, f migrate.Folder, it migrate.Item, r
 	return nil
 }
 
-func (c *copying) write(ctx context.Context, it migrate.Item, r io.Reader) error {
-	b, err := migrate.SpoolBytes(ctx, r, "", 0)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	body, err := b.Open()
-	if err != nil {
-		return err
-	}
-	at, ok := body.(io.ReaderAt)
-	if !ok {
-		return errors.New("a spooled message cannot be read at a place")
-	}
-	if err := c.w.add(it, at, b.Size); err != nil {
+func (c *copying) write(it migrate.Item, r io.Reader) error {
+	counted := &counter{r: r}
+	err := c.w.add(it, counted)
+	c.res.Bytes += counted.n
+	if err != nil && counted.err == nil {
 		c.failing = err
+	}
+	return err
+}
+
+// counter counts what is read and remembers its error.
+type counter struct {
+	r   io.Reader
+	n   int64
+	err error
+}
+
+// Read reads.
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
+}
+
+// syncTree makes everything on the file system of a folder durable: for many
+// files that takes less than a sync of each.
+func syncTree(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
 		return err
 	}
-	c.res.Bytes += b.Size
-	return nil
+	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
 }
 
 // syncDir makes the names in a folder durable.

@@ -30,14 +30,14 @@ func (e *eml) folder(f migrate.Folder) error {
 	return os.MkdirAll(e.dir, 0o700)
 }
 
-func (e *eml) add(it migrate.Item, body io.ReaderAt, size int64) error {
+func (e *eml) add(it migrate.Item, r io.Reader) error {
 	e.n++
 	path := filepath.Join(e.dir, fmt.Sprintf("%06d.eml", e.n))
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, io.NewSectionReader(body, 0, size))
+	_, err = io.Copy(f, r)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
@@ -48,13 +48,4 @@ func (e *eml) add(it migrate.Item, body io.ReaderAt, size int64) error {
 	return nil
 }
 
-// close syncs everything at the end: a sync for each file would take longer than
-// writing them.
-func (e *eml) close() error {
-	return filepath.WalkDir(e.root, func(path string, _ os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return syncDir(path)
-	})
-}
+func (e *eml) close() error { return syncTree(e.root) }

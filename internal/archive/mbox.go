@@ -22,9 +22,12 @@ type mbox struct {
 	dir  string
 	file *os.File
 	w    *bufio.Writer
+	in   *bufio.Reader
 }
 
-func newMbox(path string) (writer, error) { return &mbox{dir: path}, os.MkdirAll(path, 0o700) }
+func newMbox(path string) (writer, error) {
+	return &mbox{dir: path, in: bufio.NewReaderSize(nil, 64<<10)}, os.MkdirAll(path, 0o700)
+}
 
 func (m *mbox) folder(f migrate.Folder) error {
 	if err := m.end(); err != nil {
@@ -48,16 +51,17 @@ func (m *mbox) end() error {
 	if m.file == nil {
 		return nil
 	}
-	err := errors.Join(m.w.Flush(), m.file.Sync(), m.file.Close())
+	err := errors.Join(m.w.Flush(), m.file.Close())
 	m.file = nil
 	return err
 }
 
-func (m *mbox) close() error { return errors.Join(m.end(), syncDir(m.dir)) }
+func (m *mbox) close() error { return errors.Join(m.end(), syncTree(m.dir)) }
 
-func (m *mbox) add(it migrate.Item, body io.ReaderAt, size int64) error {
+func (m *mbox) add(it migrate.Item, r io.Reader) error {
 	fmt.Fprintf(m.w, "From MAILER-DAEMON %s\n", it.Date.Time().UTC().Format(time.ANSIC))
-	in := bufio.NewReaderSize(io.NewSectionReader(body, 0, size), 64<<10)
+	m.in.Reset(r)
+	in := m.in
 	header, fresh, last := true, true, byte('\n')
 	for {
 		line, err := in.ReadSlice('\n')

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -65,7 +66,20 @@ func (o *outlook) folder(f migrate.Folder) error {
 	return nil
 }
 
-func (o *outlook) add(it migrate.Item, body io.ReaderAt, size int64) error {
+func (o *outlook) add(it migrate.Item, r io.Reader) error {
+	b, err := migrate.SpoolBytes(context.Background(), r, "", 0)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	body, err := b.Open()
+	if err != nil {
+		return err
+	}
+	at, ok := body.(io.ReaderAt)
+	if !ok {
+		return errors.New("a spooled message cannot be read at a place")
+	}
 	marks := mapi.MailMarks{Flags: strings.Fields(it.Flags.String())}
 	for _, w := range it.Keywords.Words() {
 		if strings.HasPrefix(w, "$") {
@@ -77,7 +91,7 @@ func (o *outlook) add(it migrate.Item, body io.ReaderAt, size int64) error {
 	if it.Date != (mail.Date{}) {
 		marks.Received = it.Date.Time()
 	}
-	m, err := mapi.FromMail(body, size, marks)
+	m, err := mapi.FromMail(at, b.Size, marks)
 	if err != nil {
 		return err
 	}
