@@ -221,3 +221,10 @@ func TestGuessingIsSlow(t *testing.T) {
 		t.Errorf("the log tells nothing:\n%s", s.log)
 	}
 }
+
+func writeText(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

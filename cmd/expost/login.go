@@ -25,7 +25,16 @@ func (n *node) door(tlsConfig *tls.Config) (*login.Door, error) {
 	if err != nil {
 		return nil, err
 	}
+	rules, err := loginRules(n.Config)
+	if err != nil {
+		return nil, err
+	}
+	far, err := n.openProxy()
+	if err != nil {
+		return nil, err
+	}
 	return login.New(login.Config{
+		Hostname: n.Config.Hostname, Proxy: far, Rules: rules,
 		Directory: n.Directory, Gate: n.Gate, TLS: tlsConfig, Secret: secret, Iterations: c.ScramIterations, Mechanisms: c.Mechanisms, CertNames: c.ClientNames, Log: n.Log,
 		Sessions: &login.Sessions{PerAccount: c.SessionsPerAccount, PerAddress: c.SessionsPerAddress, Trusted: trusted},
 		Throttle: login.NewThrottle(login.ThrottleConfig{

@@ -96,6 +96,9 @@ func (n *node) openQueue() error {
 	if err != nil {
 		return err
 	}
+	if table.Hosts, err = c.HostRelays(); err != nil {
+		return err
+	}
 	n.carrier = &queue.Remote{
 		Router:    &route.Router{Table: table, Resolver: n.Resolver, Self: n.isSelf, Port: c.Queue.Port},
 		LocalName: c.Hostname, Sources: c.Queue.Sources(),

@@ -31,6 +31,7 @@ type Config struct {
 	Queue     Queue     `toml:"queue"`
 	Store     Store     `toml:"store"`
 	Login     Login     `toml:"login"`
+	Hosts     []Host    `toml:"host"`
 	Limits    Limits    `toml:"limits"`
 	Log       Log       `toml:"log"`
 	DNS       DNS       `toml:"dns"`
@@ -171,7 +172,7 @@ func (c *Config) parse(path string, b []byte) error {
 	if err != nil {
 		return fmt.Errorf("finding the folder of %q: %w", path, err)
 	}
-	for _, p := range append(append(c.Queue.files(), c.Directory.files()...), &c.Login.ClientCA, &c.Data, &c.TLS.Cert, &c.TLS.Key, &c.MailLog.Folder) {
+	for _, p := range append(append(append(c.hostFiles(), c.Queue.files()...), c.Directory.files()...), &c.Data, &c.TLS.Cert, &c.TLS.Key, &c.MailLog.Folder) {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -243,6 +244,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.Login.check(wrong); err != nil {
+		return err
+	}
+	if err := c.checkHosts(wrong); err != nil {
 		return err
 	}
 	if err := c.DNS.complete(wrong); err != nil {

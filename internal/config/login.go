@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type Login struct {
 	AddressDelay       Duration         `toml:"address-delay"`
 	Forget             Duration         `toml:"forget"`
 	Patience           Duration         `toml:"patience"` // how long a login waits for its turn before it is refused
+	Rules              []LoginRule      `toml:"rule"`
 	SessionsPerAccount int              `toml:"sessions-per-account"`
 	SessionsPerAddress int              `toml:"sessions-per-address"`
 }
@@ -58,6 +60,11 @@ func (l *Login) check(wrong func(key, format string, args ...any) error) error {
 	}
 	if l.FailuresPerAccount < 1 || l.FailuresPerAddress < 1 || l.AccountDelay <= 0 || l.AddressDelay <= 0 || l.Forget <= 0 || l.Patience <= 0 {
 		return wrong("login.failures-per-account, failures-per-address, account-delay, address-delay, forget, patience", "must be above zero")
+	}
+	for i := range l.Rules {
+		if err := l.Rules[i].check(); err != nil {
+			return wrong(fmt.Sprintf("login.rule %d", i+1), "%v", err)
+		}
 	}
 	if l.SessionsPerAccount < 0 || l.SessionsPerAddress < 0 {
 		return wrong("login.sessions-per-account, sessions-per-address", "must not be below zero; 0 is any number")

@@ -39,6 +39,9 @@ type KeyKeeper interface {
 	// where there is no such account, it has no keys, or its status refuses logins.
 	Keys(ctx context.Context, login string) (*Account, password.Scram, error)
 
+	// HasPassword tells whether an entry has a password stored.
+	HasPassword(ctx context.Context, dn ldap.DN) bool
+
 	// Learn stores the password of an entry, unless it is stored already.
 	Learn(ctx context.Context, dn ldap.DN, password []byte) error
 }

@@ -125,5 +125,6 @@ func (c *conn) loginFailed(err error) error {
 	case mail.KindPermission:
 		return no("AUTHORIZATIONFAILED", mail.PublicText(err))
 	}
-	return err
+	// The door has logged the cause, which may be the network's, and not of this connection.
+	return no(code(mail.KindOf(err)), mail.PublicText(err))
 }

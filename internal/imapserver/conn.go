@@ -68,6 +68,8 @@ type conn struct {
 	errors, logins int
 	stopping       atomic.Bool // the session is to end: the server shuts down, or
 	frozen         atomic.Bool // the account is being moved
+
+	cut atomic.Pointer[context.CancelFunc] // ends a session by proxy; nil: there is none
 }
 
 // selection is a selected mailbox.
@@ -128,6 +130,9 @@ func (c *conn) close() {
 func (c *conn) Stop() {
 	c.stopping.Store(true)
 	_ = c.raw.SetReadDeadline(time.Now())
+	if cut := c.cut.Load(); cut != nil {
+		(*cut)()
+	}
 }
 
 // Run greets and serves commands until the connection ends (listener.Session).

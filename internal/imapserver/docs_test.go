@@ -74,6 +74,8 @@ func (keeper) Keys(context.Context, string) (*directory.Account, password.Scram,
 	return nil, password.Scram{}, mail.Errorf(mail.KindNotExist, "none")
 }
 
+func (keeper) HasPassword(context.Context, ldap.DN) bool { return false }
+
 func (keeper) Learn(context.Context, ldap.DN, []byte) error { return nil }
 
 // The table of docs/imap.md says what the server says.

@@ -45,6 +45,13 @@ func (c *conn) login(ctx context.Context, name, password string) (reply, error) 
 
 // enter opens the account of somebody who was let in.
 func (c *conn) enter(ctx context.Context, e *login.Entry) (reply, error) {
+	if e.Far != nil {
+		c.stay(e)
+		c.trust()
+		rep := ok("CAPABILITY "+e.Far.Greeting, "logged in")
+		rep.then = func(context.Context) error { return c.splice(e) }
+		return rep, nil
+	}
 	if !c.srv.servedHere(e.Account.Host) {
 		e.Leave()
 		return reply{}, no("UNAVAILABLE", "the mailbox is on "+e.Account.Host)

@@ -20,6 +20,7 @@ import (
 	"expost/internal/ldap"
 	"expost/internal/mail"
 	"expost/internal/password"
+	"expost/internal/proxy"
 	"expost/internal/sasl"
 )
 
@@ -40,14 +41,17 @@ type finder interface {
 // Config of a Door. All but Directory may be empty.
 type Config struct {
 	Directory  Directory
-	Throttle   *Throttle   // nil: every try is checked at once
-	Gate       *gate.Gate  // nil: no account is ever frozen
-	Sessions   *Sessions   // nil: any number
-	TLS        *tls.Config // what the listeners use; for channel bindings
-	Secret     []byte      // makes the salts of logins that do not exist; empty: random
-	Iterations int         // of those; 0: 65,536
-	Mechanisms []string    // that are offered; nil: all
-	CertNames  []CertName  // which parts of a certificate name its account; nil: CertEmail, CertUPN
+	Throttle   *Throttle    // nil: every try is checked at once
+	Gate       *gate.Gate   // nil: no account is ever frozen
+	Sessions   *Sessions    // nil: any number
+	TLS        *tls.Config  // what the listeners use; for channel bindings
+	Secret     []byte       // makes the salts of logins that do not exist; empty: random
+	Iterations int          // of those; 0: 65,536
+	Mechanisms []string     // that are offered; nil: all
+	CertNames  []CertName   // which parts of a certificate name its account; nil: CertEmail, CertUPN
+	Hostname   string       // this node, as in mailHost
+	Proxy      *proxy.Proxy // opens sessions on other hosts; nil: there are none
+	Rules      []Rule       // where passwords are checked; those of other accounts: see Door.ruleless
 	Log        *slog.Logger
 }
 
@@ -57,6 +61,8 @@ type Door struct {
 	finder finder              // nil: none
 	keys   directory.KeyKeeper // nil: none
 	key    [32]byte            // of fingerprints
+
+	elsewhere bool // some passwords are not known here, so that SCRAM is not for everybody
 }
 
 // New returns a Door.
@@ -80,6 +86,7 @@ func New(cfg Config) *Door {
 	d.finder, _ = cfg.Directory.(finder)
 	d.keys, _ = cfg.Directory.(directory.KeyKeeper)
 	rand.Read(d.key[:])
+	d.elsewhere = cfg.Proxy != nil && cfg.Proxy.NeedsPasswords() || slices.ContainsFunc(cfg.Rules, func(r Rule) bool { return r.At != Own })
 	return d
 }
 
@@ -89,6 +96,7 @@ type Client struct {
 	Addr      netip.Addr
 	TLS       *tls.ConnectionState // nil: clear text
 	Plaintext bool                 // a password may come over this connection
+	Hops      int                  // proxies that it has come through already
 }
 
 // Entry is somebody who was let in. Call Leave when the session ends.
@@ -96,13 +104,19 @@ type Entry struct {
 	Account *directory.Account
 	// Inside is the session's context: it ends when the account is frozen.
 	Inside context.Context
-	leave  []func()
+	// Far is the session on the account's host, where the account is served by
+	// proxy; nil: it is served here. Whoever takes it closes it.
+	Far   *proxy.Session
+	leave []func()
 }
 
 // Leave ends the stay.
 func (e *Entry) Leave() {
 	if e == nil {
 		return
+	}
+	if e.Far != nil {
+		_ = e.Far.Close()
 	}
 	for _, leave := range e.leave {
 		leave()
@@ -111,6 +125,8 @@ func (e *Entry) Leave() {
 }
 
 // Mechanisms returns the SASL mechanisms that a client may use, the best first.
+// Where passwords live on other hosts, SCRAM is offered only if the configuration
+// names it: a program that picks it could not log in.
 func (d *Door) Mechanisms(c Client) []string {
 	var list []string
 	add := func(names ...string) {
@@ -126,7 +142,7 @@ func (d *Door) Mechanisms(c Client) []string {
 	if !c.Plaintext {
 		return list
 	}
-	if d.keys != nil {
+	if d.keys != nil && !(d.elsewhere && d.cfg.Mechanisms == nil) {
 		if c.TLS != nil {
 			add(sasl.ScramSHA256Plus)
 		}
@@ -217,8 +233,8 @@ func (d *Door) password(ctx context.Context, c Client, k credentials) (*Entry, e
 	if !c.Plaintext {
 		return nil, mail.Errorf(mail.KindPermission, "a password may not be sent in clear text here; use TLS")
 	}
-	return d.admit(ctx, c, k, func(ctx context.Context) (*directory.Account, error) {
-		return d.cfg.Directory.Login(ctx, k.login, k.password)
+	return d.admit(ctx, c, k, func(ctx context.Context, known *directory.Account) (*directory.Account, *proxy.Session, error) {
+		return d.verify(ctx, c, k, known)
 	})
 }
 
@@ -233,93 +249,119 @@ func (d *Door) keysOf(ctx context.Context, login string) password.Scram {
 
 // proof lets the owner of a login in whose SCRAM proof fitted.
 func (d *Door) proof(ctx context.Context, c Client, k credentials, fits bool) (*Entry, error) {
-	return d.admit(ctx, c, k, func(ctx context.Context) (*directory.Account, error) {
+	return d.admit(ctx, c, k, func(ctx context.Context, _ *directory.Account) (*directory.Account, *proxy.Session, error) {
 		account, _, err := d.keys.Keys(ctx, k.login)
 		if !fits || err != nil {
-			return nil, errWrong()
+			return nil, nil, errWrong()
 		}
-		return account, nil
+		return account, nil, nil
 	})
 }
 
 // errWrong is all that a failed login tells.
 func errWrong() error { return mail.Errorf(mail.KindAuth, "wrong login or password") }
 
-// admit lets a client in whom check finds right, when it is its turn.
-func (d *Door) admit(ctx context.Context, c Client, k credentials, check func(context.Context) (*directory.Account, error)) (*Entry, error) {
-	name := d.nameOf(ctx, k.login)
+// check tells who a client is that says it is known, who may be nil. It may open
+// the session on another host.
+type check func(ctx context.Context, known *directory.Account) (*directory.Account, *proxy.Session, error)
+
+// admit lets a client in whom check finds right, when it is its turn. It passes
+// the gate first, behind which the mailbox may live somewhere else than before.
+func (d *Door) admit(ctx context.Context, c Client, k credentials, check check) (*Entry, error) {
+	known := d.lookup(ctx, k.login)
+	name := nameOf(known, k.login)
 	try, err := d.cfg.Throttle.Begin(ctx, name, c.Addr)
 	if err != nil {
 		d.log(c, k, "login put off", err)
 		return nil, err
 	}
 	defer try.Abandon()
-	account, err := check(ctx)
+	e := &Entry{Account: known, Inside: ctx}
+	if err := d.pass(ctx, c, e); err != nil {
+		d.log(c, k, "login failed", err)
+		return nil, err
+	}
+	e.Account, e.Far, err = check(ctx, e.Account)
 	if err == nil {
-		err = d.mayAct(ctx, k, account)
+		err = d.mayAct(ctx, k, e.Account)
 	}
 	switch {
 	case err == nil:
 		try.Succeeded()
+		err = d.settle(ctx, c, k, e)
 	case mail.KindOf(err) == mail.KindAuth:
 		try.Failed(d.fingerprint(name, k.password))
 		d.log(c, k, "login refused", err)
-		return nil, err
 	default:
 		d.log(c, k, "login failed", err)
+	}
+	if err != nil {
+		e.Leave()
 		return nil, err
 	}
-	return d.letIn(ctx, c, k, account)
-}
-
-// letIn makes the entry of an account that has proved itself.
-func (d *Door) letIn(ctx context.Context, c Client, k credentials, account *directory.Account) (*Entry, error) {
-	e := &Entry{Account: account, Inside: ctx}
-	if c.Protocol != "ldap" {
-		if err := d.enter(ctx, c, e); err != nil {
-			e.Leave()
-			d.log(c, k, "login failed", err)
-			return nil, err
-		}
-	}
-	d.cfg.Log.Info("login", "protocol", c.Protocol, "user", account.Address, "login", k.login, "remote", c.Addr, "tls", c.TLS != nil, "mechanism", k.mechanism)
 	return e, nil
 }
 
-// enter counts the session and passes the gate, behind which the account may
-// live somewhere else than before.
-func (d *Door) enter(ctx context.Context, c Client, e *Entry) error {
-	if d.cfg.Sessions != nil {
-		leave, err := d.cfg.Sessions.enter(e.Account.ID, c.Addr)
-		if err != nil {
-			return err
-		}
-		e.leave = append(e.leave, leave)
-	}
-	if d.cfg.Gate == nil {
+// pass waits at the gate for an account that is being moved, and looks up then
+// where it lives.
+func (d *Door) pass(ctx context.Context, c Client, e *Entry) error {
+	if d.cfg.Gate == nil || e.Account == nil || c.Protocol == "ldap" {
 		return nil
 	}
 	inside, leave, err := d.cfg.Gate.Enter(ctx, e.Account.ID)
 	if err != nil {
 		return err
 	}
-	e.Inside = inside
-	e.leave = append(e.leave, leave)
-	if d.finder != nil {
-		if now, err := d.finder.Lookup(ctx, string(e.Account.Address)); err == nil && now.ID == e.Account.ID {
-			e.Account = now
-		}
+	e.Inside, e.leave = inside, append(e.leave, leave)
+	if now, err := d.finder.Lookup(ctx, string(e.Account.Address)); err == nil && now.ID == e.Account.ID {
+		e.Account = now
 	}
 	return nil
 }
 
+// settle counts the session of somebody who has proved who it is, and opens it
+// on the account's host where a proof without a password did not.
+func (d *Door) settle(ctx context.Context, c Client, k credentials, e *Entry) error {
+	if d.cfg.Sessions != nil && c.Protocol != "ldap" {
+		leave, err := d.cfg.Sessions.enter(e.Account.ID, c.Addr)
+		if err != nil {
+			d.log(c, k, "login failed", err)
+			return err
+		}
+		e.leave = append(e.leave, leave)
+	}
+	if host := d.proxied(c, e.Account); host != nil && e.Far == nil {
+		err := error(mail.Errorf(mail.KindUnavailable, "the mailbox is on %s, which needs your password: log in with PLAIN", host.Name))
+		if host.Master != "" {
+			e.Far, err = d.open(ctx, c, k, e.Account)
+		}
+		if err != nil {
+			d.log(c, k, "login failed", err)
+			return err
+		}
+	}
+	d.cfg.Log.Info("login", "protocol", c.Protocol, "user", e.Account.Address, "login", k.login, "remote", c.Addr, "tls", c.TLS != nil, "mechanism", k.mechanism, "host", e.Account.Host)
+	return nil
+}
+
+// lookup returns the account of a login; nil where there is none, or nobody can
+// tell.
+func (d *Door) lookup(ctx context.Context, login string) *directory.Account {
+	if d.finder == nil {
+		return nil
+	}
+	account, err := d.finder.Lookup(ctx, login)
+	if err != nil {
+		return nil
+	}
+	return account
+}
+
 // nameOf returns what a login's tries are counted by: the account where there is
 // one, so that its many names do not give as many tries.
-func (d *Door) nameOf(ctx context.Context, login string) string {
-	if d.finder != nil {
-		if account, err := d.finder.Lookup(ctx, login); err == nil {
-			return account.Address.Key()
-		}
+func nameOf(known *directory.Account, login string) string {
+	if known != nil {
+		return known.Address.Key()
 	}
 	return strings.ToLower(login[:min(len(login), 320)])
 }

@@ -50,6 +50,7 @@ type conn struct {
 	logins   int
 	began    time.Time
 	stopping atomic.Bool
+	cut      atomic.Pointer[context.CancelFunc] // ends a session by proxy; nil: there is none
 	quit     bool
 }
 
@@ -147,6 +148,9 @@ func (c *conn) Refuse(why listener.Refusal) {
 func (c *conn) Stop() {
 	c.stopping.Store(true)
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	if cut := c.cut.Load(); cut != nil {
+		(*cut)()
+	}
 }
 
 // Run is the session (listener.Session).

@@ -195,6 +195,9 @@ func (c *conn) enter(e *login.Entry) (*reply, error) {
 		e.Leave()
 		return &rep, nil
 	}
+	if e.Far != nil {
+		return nil, c.splice(e)
+	}
 	if !c.srv.servedHere(acct.Host) {
 		return refuse(refused("SYS/PERM", "this mailbox is on %s", acct.Host))
 	}

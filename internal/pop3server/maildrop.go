@@ -17,6 +17,7 @@ import (
 type maildrop struct {
 	account *store.Account
 	view    *store.View
+	uidls   store.UIDLs
 	deleted map[int]bool // by message number
 }
 
@@ -36,7 +37,12 @@ func openMaildrop(ctx context.Context, st *store.Store, id mail.AccountID) (*mai
 		account.Release()
 		return nil, err
 	}
-	return &maildrop{account: account, view: view, deleted: map[int]bool{}}, nil
+	d := &maildrop{account: account, view: view, deleted: map[int]bool{}}
+	if d.uidls, err = account.UIDLs(ctx, view.Snapshot().Mailbox().ID); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
 }
 
 func (d *maildrop) close() {
@@ -83,10 +89,11 @@ func (c *conn) list(arg string) (*reply, error) {
 	return c.scan(arg, func(m *mail.Message) string { return strconv.FormatInt(m.Size, 10) })
 }
 
-// uidl is UIDL (RFC 1939 §7): unique as long as UIDVALIDITY and UID are.
+// uidl is UIDL (RFC 1939 §7): as the server said that the mailbox came from, or
+// else unique as long as UIDVALIDITY and UID are.
 func (c *conn) uidl(arg string) (*reply, error) {
 	validity := c.drop.view.Snapshot().Mailbox().UIDValidity
-	return c.scan(arg, func(m *mail.Message) string { return fmt.Sprintf("%08x%08x", uint32(m.UID), uint32(validity)) })
+	return c.scan(arg, func(m *mail.Message) string { return c.drop.uidls.UIDL(validity, m.UID) })
 }
 
 // scan answers with one message's number and value, or with all of them.

@@ -83,11 +83,15 @@ type Table struct {
 	Default *Relay            // of every domain without a route of its own; nil: DNS
 	Domains map[string]*Relay // by mail.DomainKey; ".example.org" is for what is below; nil: DNS in spite of Default
 	Relays  map[string]*Relay // further hosts by the name of their hop: how a mailHost is spoken to
+	Hosts   map[string]*Relay // where the mail of a mailHost goes that takes it elsewhere than on its own port 25
 }
 
 // Hop returns the name of the hop for a domain, or for a host that is known
 // already (mailHost) where one is given.
 func (t *Table) Hop(domain, host string) (string, error) {
+	if r := t.Hosts[strings.ToLower(host)]; r != nil {
+		return r.Hop(), nil
+	}
 	if host != "" {
 		r, err := ParseRelay(host)
 		if err != nil {
@@ -141,6 +145,9 @@ func (t *Table) all() []*Relay {
 		list = append(list, r)
 	}
 	for _, r := range t.Relays {
+		list = append(list, r)
+	}
+	for _, r := range t.Hosts {
 		list = append(list, r)
 	}
 	return list

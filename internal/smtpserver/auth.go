@@ -97,6 +97,9 @@ func (c *conn) enter(x *login.Exchange) reply {
 		}
 	})
 	c.trust()
+	if e.Far != nil {
+		return c.splice(e)
+	}
 	return reply{code: 235, status: "2.7.0", text: "logged in"}
 }
 

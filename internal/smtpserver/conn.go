@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 
 	"expost/internal/delivery"
 	"expost/internal/directory"
@@ -43,6 +44,8 @@ type conn struct {
 	alerts  *ratelimit.Limiter
 	filters *milter.Session // nil: none, or none asked yet
 	discard string          // the content filter that wants the message to go nowhere
+
+	cut atomic.Pointer[context.CancelFunc] // ends a session by proxy; nil: there is none
 
 	failures int // commands refused for good
 	idle     int // commands that did nothing, since the last message
@@ -83,7 +86,12 @@ func (c *conn) Refuse(why listener.Refusal) {
 }
 
 // Stop makes the session end before its next command.
-func (c *conn) Stop() { c.wire.interrupt() }
+func (c *conn) Stop() {
+	c.wire.interrupt()
+	if cut := c.cut.Load(); cut != nil {
+		(*cut)()
+	}
+}
 
 // Run is the session loop. A client that goes away does not end ctx, so it does
 // not stop a delivery half way.

@@ -159,6 +159,13 @@ func (w *wire) interrupt() {
 	}
 }
 
+// stopped tells whether the connection was interrupted.
+func (w *wire) stopped() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stop
+}
+
 // linger ends the output and reads on for a moment, so that a client that is
 // still sending sees the last reply and not a reset.
 func (w *wire) linger() {

@@ -248,6 +248,13 @@ func (d *Directory) Keys(_ context.Context, login string) (*directory.Account, p
 	return nil, password.Scram{}, mail.Errorf(mail.KindNotExist, "there are no keys for the login %q", login)
 }
 
+// HasPassword implements directory.KeyKeeper.
+func (d *Directory) HasPassword(_ context.Context, dn ldap.DN) bool {
+	s := d.snap.Load()
+	n, _ := s.find(dn, d.suffix)
+	return n != nil && len(s.userPassword(n)) > 0
+}
+
 // Learn implements directory.KeyKeeper.
 func (d *Directory) Learn(ctx context.Context, dn ldap.DN, pw []byte) error {
 	s := d.snap.Load()
