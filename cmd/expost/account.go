@@ -26,7 +26,7 @@ func accountCommand(a *app) *cobra.Command {
 the store. Any LDAP tool shows and changes the same entries.`,
 	}
 	cmd.AddCommand(accountAddCommand(a), accountListCommand(a), accountShowCommand(a),
-		accountPasswdCommand(a), accountSetCommand(a), accountReplyCommand(a), accountRemoveCommand(a))
+		accountPasswdCommand(a), accountSetCommand(a), accountReplyCommand(a), accountRemoveCommand(a), accountShareCommand(a))
 	return cmd
 }
 
@@ -97,7 +97,7 @@ func checkedPassword(pw string) ([]byte, error) {
 // accountAddCommand makes accounts.
 func accountAddCommand(a *app) *cobra.Command {
 	var name, quota, host string
-	var stdin, none bool
+	var stdin, none, shared bool
 	cmd := nodeCommand(a, cobra.Command{
 		Use:   "add ADDR…",
 		Short: "Make accounts",
@@ -107,7 +107,8 @@ otherwise an entry is made below ou=people. The password is asked for, or read
 from standard input's first line; several accounts get the same one.`,
 		Example: `  expost account add ajay@example.org --name "Ajay Kumar" --quota 2G
   pwgen 16 1 | expost account add ajay@example.org --password-stdin
-  expost account add ajay@example.org --mail-host exchange.example.org --no-password`,
+  expost account add ajay@example.org --mail-host exchange.example.org --no-password
+  expost account add info@example.org --shared`,
 		Args: cobra.MinimumNArgs(1),
 	}, func(ctx context.Context, n *node, args []string) error {
 		size, err := parseSize(quota)
@@ -115,7 +116,7 @@ from standard input's first line; several accounts get the same one.`,
 			return err
 		}
 		var pw []byte
-		if !none {
+		if !none && !shared {
 			if pw, err = a.newPassword(stdin); err != nil {
 				return err
 			}
@@ -125,7 +126,7 @@ from standard input's first line; several accounts get the same one.`,
 			if err != nil {
 				return err
 			}
-			acct, err := addAccount(ctx, n, directory.NewAccount{Address: addr, Name: name, Password: pw, Host: host, Quota: mail.Quota{Bytes: size}})
+			acct, err := addAccount(ctx, n, directory.NewAccount{Address: addr, Name: name, Password: pw, Host: host, Quota: mail.Quota{Bytes: size}, Shared: shared})
 			if err != nil {
 				return err
 			}
@@ -143,6 +144,7 @@ from standard input's first line; several accounts get the same one.`,
 	f.StringVar(&host, "mail-host", "", "where the mailbox lives, if not here: a `host` name")
 	f.BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
 	f.BoolVar(&none, "no-password", false, "no password: nobody can log in yet")
+	f.BoolVar(&shared, "shared", false, "a shared mailbox: nobody logs in, others get rights (expost account share)")
 	cmd.MarkFlagsMutuallyExclusive("password-stdin", "no-password")
 	return cmd
 }
@@ -201,11 +203,12 @@ type accountJSON struct {
 	Quota    int64            `json:"quotaBytes,omitempty"`
 	Used     *int64           `json:"usedBytes,omitempty"`
 	Messages *int64           `json:"messages,omitempty"`
+	Shared   bool             `json:"shared,omitempty"`
 }
 
 func accountInfo(acct *directory.Account) accountJSON {
 	return accountJSON{Address: acct.Address, Name: acct.Name, DN: acct.DN.String(), Status: acct.Status, Host: acct.Host,
-		Store: acct.ID, Aliases: acct.Aliases, Forward: acct.Forward, Quota: acct.Quota.Bytes}
+		Store: acct.ID, Aliases: acct.Aliases, Forward: acct.Forward, Quota: acct.Quota.Bytes, Shared: acct.Shared}
 }
 
 // accountShowCommand shows one account.
@@ -292,6 +295,7 @@ func accountPasswdCommand(a *app) *cobra.Command {
 func accountSetCommand(a *app) *cobra.Command {
 	var name, quota, host, status string
 	var aliases, forward []string
+	var shared bool
 	var cmd *cobra.Command
 	cmd = nodeCommand(a, cobra.Command{
 		Use:   "set ADDR",
@@ -338,9 +342,15 @@ value takes it away.`,
 				return err
 			}
 		}
+		if given("shared") {
+			if err := directory.SetShared(ctx, n.Directory, acct.DN, shared); err != nil {
+				return err
+			}
+		}
 		return directory.ChangeAccount(ctx, n.Directory, acct.DN, change)
 	})
 	f := cmd.Flags()
+	f.BoolVar(&shared, "shared", false, "make it a shared mailbox, to which nobody logs in; false: a person's")
 	f.StringVar(&name, "name", "", "the person's `name`")
 	f.StringVar(&quota, "quota", "", "most the mailbox may hold: 500M, 2G; `size` 0 is no limit")
 	f.StringVar(&host, "mail-host", "", "where the mailbox lives: a `host` name; empty: here")
@@ -390,6 +400,9 @@ mail, give --keep-mail, or only shut the account: expost account set ADDR --stat
 		}
 		if !yes {
 			return usageError{fmt.Errorf("this removes %s with all mail; say --yes if that is meant", acct.Address)}
+		}
+		if err := forgetAccount(ctx, n, acct); err != nil {
+			return err
 		}
 		if err := directory.RemoveAccount(ctx, n.Directory, acct.DN); err != nil {
 			return err

@@ -30,6 +30,7 @@ type Config struct {
 	SMTP      SMTP      `toml:"smtp"`
 	Queue     Queue     `toml:"queue"`
 	Store     Store     `toml:"store"`
+	IMAP      IMAP      `toml:"imap"`
 	Login     Login     `toml:"login"`
 	Hosts     []Host    `toml:"host"`
 	Limits    Limits    `toml:"limits"`
@@ -123,6 +124,7 @@ func Default(hostname string) Config {
 		SMTP:      SMTP{MaxMessage: 100 << 20, Separator: "+"},
 		Queue:     Queue{Lifetime: Duration(5 * 24 * time.Hour), DelayNotice: Duration(4 * time.Hour), Sessions: 200, SessionsPerHost: 20},
 		Store:     Store{OpenAccounts: 256},
+		IMAP:      IMAP{PersonalFlags: "seen"},
 		Login:     defaultLogin(),
 		Limits:    Limits{Connections: 20000, ConnectionsPerHost: 100},
 		Log:       Log{Level: "info", Format: "text"},
@@ -241,6 +243,9 @@ func (c *Config) check() error {
 		return wrong("smtp.max-message, store.open-accounts, limits", "must be above zero")
 	}
 	if err := c.Queue.check(wrong); err != nil {
+		return err
+	}
+	if err := c.IMAP.complete(c.SMTP.Postmaster, wrong); err != nil {
 		return err
 	}
 	if err := c.Login.check(wrong); err != nil {

@@ -55,7 +55,8 @@ func allCommands() []command {
 		appendCommand(), idleCommand(), checkCommand(), closeCommand(), unselectCommand(), expungeCommand(), uidExpungeCommand(),
 		searchCommand(), uidSearchCommand(), esearchCommand(), cancelUpdateCommand(), uidBatchesCommand(), sortCommand(), uidSortCommand(), threadCommand(), uidThreadCommand(), fetchCommand(), uidFetchCommand(), storeCommand(), uidStoreCommand(),
 		copyCommand(), uidCopyCommand(), moveCommand(), uidMoveCommand(), replaceCommand(), uidReplaceCommand(), getQuotaCommand(), getQuotaRootCommand(),
-		unauthenticateCommand(),
+		unauthenticateCommand(), setACLCommand(), deleteACLCommand(), getACLCommand(), listRightsCommand(), myRightsCommand(),
+		getMetadataCommand(), setMetadataCommand(), setQuotaCommand(),
 	}
 }
 

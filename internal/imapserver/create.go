@@ -52,7 +52,7 @@ func createCommand() command {
 func (c *conn) mayCreate(ctx context.Context, name string) (place, error) {
 	p, err := c.locate(ctx, name)
 	if mail.KindOf(err) == mail.KindNotExist && err != nil {
-		return place{}, no("NOPERM", "mailboxes of others are made by those who have the right to, in accounts that are there")
+		return place{}, no("NOPERM", "you do not have the right to make mailboxes there")
 	}
 	if err != nil || p.own() {
 		return p, err

@@ -10,10 +10,12 @@ import (
 )
 
 // listCommand is LIST (RFC 9051 §6.3.9) with LIST-EXTENDED (RFC 5258),
-// LIST-STATUS (RFC 5819), SPECIAL-USE (RFC 6154) and CHILDREN (RFC 3348).
+// LIST-STATUS (RFC 5819), SPECIAL-USE (RFC 6154), CHILDREN (RFC 3348),
+// LIST-MYRIGHTS (RFC 8440) and LIST-METADATA (RFC 9590).
 func listCommand() command {
 	return command{
-		name: "LIST", in: loggedIn, caps: caps("CHILDREN", "LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE"),
+		name: "LIST", in: loggedIn,
+		caps: append(caps("CHILDREN", "LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "LIST-METADATA"), capability{name: "LIST-MYRIGHTS", when: (*conn).shares}),
 		run: func(ctx context.Context, c *conn) (reply, error) {
 			cmd := c.dec.ListCommand(c.utf8())
 			if err := c.dec.Err(); err != nil {
@@ -115,21 +117,21 @@ func compareNodes(a, b node) int {
 }
 
 // selected tells whether the selection options take the node, and whether they
-// take it only for what is below (RFC 5258 §3.5 CHILDINFO).
+// take it for what is below (RFC 5258 §3.5 CHILDINFO).
 func (n *node) selected(s imapwire.ListSelect) (yes, childInfo bool) {
 	if !s.Subscribed && !s.SpecialUse {
 		return n.at != nil || n.children, false
 	}
 	yes = (!s.Subscribed || n.subscribed) && (!s.SpecialUse || n.at != nil && n.at.box.SpecialUse != mail.UseNone)
 	childInfo = s.RecursiveMatch && s.Subscribed && n.below
-	return yes || childInfo, childInfo
+	return yes, childInfo
 }
 
 // listNode writes the LIST response of a node that the selection options take,
 // and its STATUS.
 func (c *conn) listNode(ctx context.Context, n *node, cmd *imapwire.ListCommand) error {
 	yes, childInfo := n.selected(cmd.Select)
-	if !yes {
+	if !yes && !childInfo {
 		return nil
 	}
 	c.out.Text("* LIST (")
@@ -140,7 +142,20 @@ func (c *conn) listNode(ctx context.Context, n *node, cmd *imapwire.ListCommand)
 		c.out.Text(` (CHILDINFO ("SUBSCRIBED"))`)
 	}
 	c.out.Line()
-	if cmd.Return.Status != 0 && n.at != nil && n.at.rights.Has(mail.RightRead) {
+	if n.at == nil || !yes { // there for what is below alone
+		return nil
+	}
+	if cmd.Return.MyRights {
+		c.writeMyRights(n.at)
+	}
+	if len(cmd.Return.Metadata) > 0 && mayAnnotate(n.at.rights) {
+		have, err := c.annotations(ctx, n.at)
+		if err != nil {
+			return err
+		}
+		c.writeMetadata(n.at.box.Name, matchEntries(have, &imapwire.GetMetadataCommand{Entries: cmd.Return.Metadata}), -1)
+	}
+	if cmd.Return.Status != 0 && n.at.rights.Has(mail.RightRead) {
 		return c.writeStatus(ctx, n.at, cmd.Return.Status)
 	}
 	return nil

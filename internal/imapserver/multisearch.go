@@ -39,7 +39,7 @@ func (c *conn) multiSearch(ctx context.Context, cmd *imapwire.MultiSearchCommand
 	if err := checkFuzzy(search, nil); err != nil {
 		return reply{}, err
 	}
-	if err := c.prepareSearch(search); err != nil {
+	if err := c.prepareSearch(ctx, search); err != nil {
 		return reply{}, err
 	}
 	if c.sel != nil {

@@ -19,7 +19,7 @@ import (
 // (RFC 9738).
 func searchCommand() command {
 	return command{
-		name: "SEARCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: append(caps("ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "INPROGRESS", "SEARCH=FUZZY"), messageLimitCapability()),
+		name: "SEARCH", in: selected, keepsNumbers: true, takesNumbers: true, caps: append(caps("FILTERS", "ESEARCH", "SEARCHRES", "WITHIN", "PARTIAL", "INPROGRESS", "SEARCH=FUZZY"), messageLimitCapability()),
 		run: func(ctx context.Context, c *conn) (reply, error) { return c.search(ctx, false) },
 	}
 }
@@ -61,7 +61,7 @@ func (c *conn) find(ctx context.Context, cmd *imapwire.SearchCommand, whole bool
 	if err := checkFuzzy(cmd, nil); err != nil {
 		return nil, 0, err
 	}
-	if err := c.prepareSearch(cmd); err != nil {
+	if err := c.prepareSearch(ctx, cmd); err != nil {
 		return nil, 0, err
 	}
 	if err := c.catchUp(ctx, false); err != nil {
@@ -70,8 +70,11 @@ func (c *conn) find(ctx context.Context, cmd *imapwire.SearchCommand, whole bool
 	return c.runSearch(ctx, &cmd.Key, whole)
 }
 
-// prepareSearch decodes the charset.
-func (c *conn) prepareSearch(cmd *imapwire.SearchCommand) error {
+// prepareSearch puts in stored searches and decodes the charset.
+func (c *conn) prepareSearch(ctx context.Context, cmd *imapwire.SearchCommand) error {
+	if err := c.expandFilters(ctx, cmd); err != nil {
+		return err
+	}
 	if usesModSeq(&cmd.Key) {
 		c.features |= condstore
 	}

@@ -40,6 +40,7 @@ type Config struct {
 	TLSConfig     *tls.Config    // for STARTTLS; nil: none. A TLS listener needs no more than itself.
 	People        People         // nil: nothing is shared
 	Personal      store.Personal // which flags are each reader's own in mailboxes of others
+	Contact       string         // a URI: how to reach the administrators (RFC 5464 §3.2.1.1); may be empty
 	Admins        []mail.Address // who may set quotas and the server's shared annotations
 	PlaintextAuth listener.PlaintextAuth
 	Version       string // told by ID; may be empty

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,10 +26,61 @@ type logins map[string]*directory.Account
 // Login finds the account.
 func (l logins) Login(_ context.Context, login, password string) (*directory.Account, error) {
 	a, ok := l[login]
-	if !ok || password != "secret" {
+	if !ok || a.Status == directory.StatusNoAccess || password != "secret" {
 		return nil, mail.Errorf(mail.KindAuth, "wrong login or password")
 	}
 	return a, nil
+}
+
+// Resolve finds the account of an address.
+func (l logins) Resolve(_ context.Context, addr mail.Address) (*directory.Account, error) {
+	for _, a := range l {
+		if a.Address.Key() == addr.Key() || slices.Contains(a.Aliases, addr) {
+			return a, nil
+		}
+	}
+	return nil, mail.Errorf(mail.KindNotExist, "there is no account with the address %s", addr)
+}
+
+// ByStore finds the account of a mailbox.
+func (l logins) ByStore(_ context.Context, id mail.AccountID) (*directory.Account, error) {
+	for _, a := range l {
+		if a.ID == id {
+			return a, nil
+		}
+	}
+	return nil, mail.Errorf(mail.KindNotExist, "no account has the mailbox %q", string(id))
+}
+
+// Groups has bishal and chitra in a group.
+func (l logins) Groups(_ context.Context, a *directory.Account) ([]string, error) {
+	if a.Address == "ajay@example.org" {
+		return nil, nil
+	}
+	return []string{"group:staff@example.org"}, nil
+}
+
+// Identifier knows the accounts and the group.
+func (l logins) Identifier(ctx context.Context, text string) (string, error) {
+	name := strings.TrimPrefix(text, "-")
+	sign := text[:len(text)-len(name)]
+	if name == "anyone" || name == "group:staff@example.org" {
+		return text, nil
+	}
+	if a, known := l[name]; known {
+		return sign + a.Address.Key(), nil
+	}
+	a, err := l.Resolve(ctx, mail.Address(name))
+	if err != nil {
+		return "", err
+	}
+	return sign + a.Address.Key(), nil
+}
+
+// SetQuota notes what an account may hold.
+func (l logins) SetQuota(_ context.Context, a *directory.Account, q mail.Quota) error {
+	a.Quota = q
+	return nil
 }
 
 // people are the accounts of a test's server.
@@ -36,6 +88,8 @@ func people() logins {
 	return logins{
 		"ajay":   {ID: "example.org/ajay", Address: "ajay@example.org"},
 		"bishal": {ID: "example.org/bishal", Address: "bishal@example.org", Quota: mail.Quota{Bytes: 2000}, MaxMessage: 1000},
+		"chitra": {ID: "example.org/chitra", Address: "chitra@example.org", Aliases: []mail.Address{"c@example.org"}},
+		"info":   {ID: "example.org/info", Address: "info@example.org", Shared: true, Status: directory.StatusNoAccess},
 		"moved":  {ID: "example.org/moved", Address: "moved@example.org", Host: "old.example.org"},
 	}
 }
@@ -68,8 +122,9 @@ func newSite(t testing.TB, change func(*imapserver.Config)) *site {
 			t.Fatal(err)
 		}
 	}
+	everybody := people()
 	cfg := imapserver.Config{
-		Store: st, Directory: people(), Hostname: "mail.example.org", Version: "1", PlaintextAuth: listener.PlaintextLoopback,
+		Store: st, Directory: everybody, People: everybody, Personal: store.PersonalSeen, Contact: "mailto:postmaster@example.org", Admins: []mail.Address{"ajay@example.org"}, Hostname: "mail.example.org", Version: "1", PlaintextAuth: listener.PlaintextLoopback,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	if change != nil {

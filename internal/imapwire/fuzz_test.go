@@ -27,7 +27,7 @@ func commands(stream string, decode func(d *imapwire.Decoder)) {
 func FuzzCommand(f *testing.F) {
 	for _, seed := range []string{
 		"a LOGIN u {3+}\r\np\"s\r\n", "a APPEND INBOX (\\Seen x) \" 1-Feb-1994 21:52:25 -0800\" {5}\r\nhello\r\n", "a STORE 1:*,$ (UNCHANGEDSINCE 5) +FLAGS.SILENT (\\Deleted a)\r\n",
-		"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (\"a%\" *) RETURN (STATUS (MESSAGES UIDNEXT) CHILDREN)\r\n", "a STATUS \"&APw-\" (UNSEEN)\r\n", "a ID (\"a\" NIL)\r\n", "a UIDBATCHES 500 1:2\r\n", "a NOTIFY SET STATUS (selected (MessageNew (UID BODY[TEXT]) MessageExpunge)) (subtree (a {1+}\r\nb) NONE)\r\n", "x {9+}\r\n{3+}\r\nabc\r\n",
+		"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (\"a%\" *) RETURN (STATUS (MESSAGES UIDNEXT) CHILDREN)\r\n", "a STATUS \"&APw-\" (UNSEEN)\r\n", "a ID (\"a\" NIL)\r\n", "a UIDBATCHES 500 1:2\r\n", "a GETMETADATA (DEPTH infinity) \"\" (/shared/a /private/b)\r\n", "a SETMETADATA x (/shared/a {1+}\r\nb /private/c NIL)\r\n", "a NOTIFY SET STATUS (selected (MessageNew (UID BODY[TEXT]) MessageExpunge)) (subtree (a {1+}\r\nb) NONE)\r\n", "x {9+}\r\n{3+}\r\nabc\r\n",
 	} {
 		f.Add(seed)
 	}
@@ -49,6 +49,10 @@ func FuzzCommand(f *testing.F) {
 				d.UIDBatches()
 			case "NOTIFY":
 				d.Notify(false)
+			case "GETMETADATA":
+				d.GetMetadata(false)
+			case "SETMETADATA":
+				d.SetMetadata(false)
 			case "STATUS":
 				d.SP()
 				d.Mailbox(true)
@@ -82,6 +86,18 @@ func FuzzSearch(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, stream string) { commands(stream, func(d *imapwire.Decoder) { d.Search() }) })
+}
+
+// FuzzStoredSearch has what FILTERS keeps.
+func FuzzStoredSearch(f *testing.F) {
+	for _, seed := range []string{"OR SEEN (FROM {1}\r\nx)", "FILTER a", "ALL\r\nb", "{9999999}\r\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, err := imapwire.ParseSearch(text, fuzzLimits); err == nil && strings.TrimSpace(text) == "" {
+			t.Errorf("%q is a search", text)
+		}
+	})
 }
 
 func FuzzMultiSearch(f *testing.F) {

@@ -5,10 +5,13 @@ type ListSelect struct {
 	Subscribed, Remote, RecursiveMatch, SpecialUse bool
 }
 
-// ListReturn are the return options of LIST (RFC 5258 §3.2, RFC 5819, RFC 6154).
+// ListReturn are the return options of LIST (RFC 5258 §3.2, RFC 5819, RFC 6154,
+// RFC 8440, RFC 9590).
 type ListReturn struct {
 	Subscribed, Children, SpecialUse bool
 	Status                           StatusItems // RFC 5819
+	MyRights                         bool        // RFC 8440
+	Metadata                         []string    // the names of annotations (RFC 9590)
 }
 
 // ListCommand is a decoded LIST.
@@ -84,6 +87,14 @@ func (d *Decoder) listReturn(r *ListReturn) {
 	case "STATUS":
 		d.SP()
 		r.Status = d.StatusItems()
+	case "MYRIGHTS":
+		r.MyRights = true
+	case "METADATA":
+		d.SP()
+		d.List(func() { r.Metadata = append(r.Metadata, d.EntryName(2)) })
+		if len(r.Metadata) == 0 {
+			d.Fail("expected the name of an annotation")
+		}
 	default:
 		d.Fail("unknown return option " + word)
 	}

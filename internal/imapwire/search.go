@@ -40,6 +40,7 @@ const (
 	SearchText                       // Text
 	SearchEmailID                    // Text (RFC 8474)
 	SearchThreadID                   // Text (RFC 8474)
+	SearchFilter                     // Text: the name of a stored search (RFC 5466)
 	SearchFuzzy                      // Keys, one (RFC 6203)
 )
 
@@ -262,6 +263,13 @@ func (d *Decoder) argumentKey(word string) (SearchKey, bool) {
 			op = SearchYounger
 		}
 		return SearchKey{Op: op, Num: int64(d.nz32())}, true
+	case "FILTER":
+		d.SP()
+		name := d.Atom()
+		if d.err == nil && !IsFilterName(name) {
+			d.Fail("the name of a filter is an atom without a slash")
+		}
+		return SearchKey{Op: SearchFilter, Text: name}, true
 	case "UID":
 		d.SP()
 		return SearchKey{Op: SearchUID, Set: d.NumSet()}, true
