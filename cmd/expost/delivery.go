@@ -35,9 +35,10 @@ func (n *node) deliveryConfig() (delivery.Config, error) {
 		return cfg, err
 	}
 	cfg.Moderation = n.Moderation
-	if cfg.Vacation, err = vacation.Open(filepath.Join(c.Data, "vacation")); err != nil {
+	if n.vacation, err = vacation.Open(filepath.Join(c.Data, "vacation")); err != nil {
 		return cfg, err
 	}
+	cfg.Vacation = n.vacation
 	if cfg.Trusted, err = config.Networks(c.MailAuth.Trusted); err != nil {
 		return cfg, err
 	}

@@ -37,6 +37,7 @@ import (
 	"expost/internal/smtpserver"
 	"expost/internal/store"
 	"expost/internal/store/sqlite"
+	"expost/internal/vacation"
 )
 
 // node is an open data folder: the store, the directory and the queue.
@@ -51,6 +52,7 @@ type node struct {
 	Resolver   *resolver.Resolver
 	DKIM       *dkimkey.Ring
 	Moderation *moderation.Store
+	vacation   *vacation.Log
 	carrier    *queue.Remote   // to other hosts
 	hosts      *delivery.Hosts // of mailboxes elsewhere
 	Gate       *gate.Gate      // who is in which account; moves freeze them
@@ -145,7 +147,7 @@ func (n *node) isSelf(host string, addr netip.Addr) bool {
 // Close closes the queue, the store and the directory.
 func (n *node) Close() error {
 	n.hosts.Close()
-	return errors.Join(n.Queue.Close(), n.MailLog.Close(), n.Store.Close(), n.Directory.Close())
+	return errors.Join(n.vacation.Close(), n.Queue.Close(), n.MailLog.Close(), n.Store.Close(), n.Directory.Close())
 }
 
 // handle carries out a command for a caller of the control socket.

@@ -71,7 +71,7 @@ func (a *Agent) Spool(ctx context.Context, env *Envelope, r io.Reader) (*Spooled
 	defer a.headers.Put(h)
 	h.reset(src, a.unfinished.seed, a.cfg.MaxReceived)
 	h.hostname = a.cfg.Hostname
-	if env.Foreign {
+	if env.Foreign || env.Submitted {
 		h.authserv = a.cfg.Hostname
 	}
 	if env.Submitted {

@@ -84,7 +84,7 @@ func (l local) Send(m *smtpclient.Message) ([]smtpclient.Reply, error) {
 	replies := make([]smtpclient.Reply, len(m.Recipients))
 	index := []int{}
 	for i, r := range m.Recipients {
-		route, err := a.Resolve(l.ctx, Query{Address: r.Address, From: m.From, Own: true})
+		route, err := a.Resolve(l.ctx, Query{Address: r.Address, From: m.From, Relay: true})
 		if err != nil {
 			replies[i] = replyOf(err)
 			continue

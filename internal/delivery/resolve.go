@@ -28,6 +28,7 @@ type Query struct {
 	Sender  *directory.Account // who is logged in; nil: nobody
 	Foreign bool               // nobody vouches for From: the client is another host
 	Own     bool               // the mail is this host's own, as reports are
+	Relay   bool               // the client may send anywhere without a login
 	Helo    string             // what the client calls itself; empty: not told
 
 	decided   mail.Address     // the list whose decision on the message is known
@@ -87,7 +88,7 @@ func (a *Agent) Resolve(ctx context.Context, q Query) (*Route, error) {
 		r.route.Remote = []RemoteTarget{{Address: f.outside}}
 	case ours && a.cfg.SRS != nil && srs.IsRewritten(addr):
 		return a.resolveRewritten(q, addr)
-	case !ours && a.cfg.Remote != nil && (q.Sender != nil || q.Own):
+	case !ours && a.cfg.Remote != nil && (q.Sender != nil || q.Own || q.Relay):
 		r.route.Remote = []RemoteTarget{{Address: addr}}
 	default:
 		err = a.unknown(q, addr)

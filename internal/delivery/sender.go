@@ -40,11 +40,40 @@ func (a *Agent) MaySend(ctx context.Context, acct *directory.Account, from mail.
 	if a.Owns(acct, from) {
 		return directory.SendOwn, nil
 	}
-	right, err := directory.SendRightFor(ctx, a.directory, acct, a.unalias(from))
+	from = a.unalias(from)
+	right, err := directory.SendRightFor(ctx, a.directory, acct, from)
+	if err == nil && right == directory.SendNot {
+		right, err = a.maySendForList(ctx, acct, from)
+	}
 	if err != nil {
 		return directory.SendNot, errDirectory(err)
 	}
 	return right, nil
+}
+
+// maySendForList returns by which right an account sends from the address of a list.
+func (a *Agent) maySendForList(ctx context.Context, acct *directory.Account, from mail.Address) (directory.SendRight, error) {
+	l, err := directory.ListByAddress(ctx, a.directory, from)
+	switch mail.KindOf(err) {
+	case mail.KindNotExist, mail.KindConflict:
+		return directory.SendNot, nil
+	}
+	if err != nil {
+		return directory.SendNot, err
+	}
+	for _, r := range []struct {
+		who   *directory.Audience
+		right directory.SendRight
+	}{{&l.SendAs, directory.SendAs}, {&l.OnBehalf, directory.SendOnBehalf}} {
+		ok, err := r.who.Has(ctx, a.directory, acct.Address, acct)
+		if err != nil {
+			return directory.SendNot, err
+		}
+		if ok {
+			return r.right, nil
+		}
+	}
+	return directory.SendNot, nil
 }
 
 // maxFrom bounds how many authors a message may have.

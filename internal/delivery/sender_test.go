@@ -17,6 +17,9 @@ func TestAuthors(t *testing.T) {
 		person("ann", "displayName: Ann B.", "mailAlternateAddress: anna@example.org"), person("bob"),
 		person("info", shared+"mailSendAs: "+uid("ann")), person("boss", shared+"publicDelegates: "+uid("ann")),
 		person("team", shared+"mailSendAs: "+cn("crew")), group("crew", "member: "+uid("ann")),
+		group("sales", "objectClass: expostMailbox", "member: "+uid("bob"), "mailSendAs: "+uid("ann")),
+		group("board", "objectClass: expostMailbox", "member: "+uid("ann"), "publicDelegates: "+cn("crew")),
+		group("others", "member: "+uid("ann")),
 	)
 	const date = "Date: d\r\nMessage-ID: <m@x>\r\n"
 	added := "Sender: \"Ann B.\" <ann@example.org>\r\n"
@@ -27,6 +30,9 @@ func TestAuthors(t *testing.T) {
 		"sub-address":            {"From: ann+shop@example.org\r\n", "From: ann+shop@example.org\r\n"},
 		"send as":                {"From: info@example.org\r\n", "From: info@example.org\r\n"},
 		"send as, of a group":    {"From: team@example.org\r\n", "From: team@example.org\r\n"},
+		"send as a list":         {"From: sales@example.org\r\n", "From: sales@example.org\r\n"},
+		"on behalf of a list":    {"From: board@example.org\r\n", "From: board@example.org\r\n" + added},
+		"a list of one's own":    {"From: others@example.org\r\n", "5.7.1"},
 		"on behalf":              {"From: boss@example.org\r\n", "From: boss@example.org\r\n" + added},
 		"on behalf, with Sender": {"Sender: anna@example.org\r\nFrom: boss@example.org\r\n", "From: boss@example.org\r\nSender: anna@example.org\r\n"},
 		"on behalf, forged":      {"Sender: boss@example.org\r\nFrom: boss@example.org\r\n", "From: boss@example.org\r\n" + added},

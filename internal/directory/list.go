@@ -27,6 +27,9 @@ type List struct {
 	ConfirmText string   // confirmtext, for the question to the sender
 	ModText     string   // moderatortext, for the question to moderators
 	Bounces     []mail.Address
+
+	SendAs   Audience // who may send as the list: mailSendAs
+	OnBehalf Audience // and who on its behalf: publicDelegates
 }
 
 // Audience names people by their entries, their addresses, or by what is true
@@ -72,6 +75,7 @@ func ListOf(e *ldap.Entry) (*List, bool) {
 		Moderators:  Audience{DNs: dns("dnmoderator", "msExchModeratedByLink"), Addresses: parseAddresses(e.Values("rfc822moderator"))},
 		MembersOnly: isTrue(e, "membersonly"), SignedIn: isTrue(e, "msExchRequireAuthToSendTo"), Confirm: isTrue(e, "senderconfirm"),
 		ConfirmText: e.Value("confirmtext"), ModText: e.Value("moderatortext"), Bounces: parseAddresses(e.Values("bounceadmin")),
+		SendAs: Audience{DNs: dns(string(SendAsAttr))}, OnBehalf: Audience{DNs: dns(string(OnBehalfAttr))},
 	}
 	if l.Name == "" {
 		l.Name = e.Value("cn")
