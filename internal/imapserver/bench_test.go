@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"expost/internal/imapserver"
 )
 
 // BenchmarkFetchBodies is one command for 1,000 messages of 8 KiB.
@@ -37,6 +39,30 @@ func BenchmarkFetchBodies(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/1000")
+		})
+	}
+}
+
+// BenchmarkFirst asks 2,000 messages of 4 KiB for the first time: nothing of
+// them is kept, and their texts are not indexed.
+func BenchmarkFirst(b *testing.B) {
+	s := newSite(b, func(c *imapserver.Config) { c.Limits.Cards = 1 })
+	for i := range 2000 {
+		s.deliver(b, "INBOX", fmt.Sprintf("Return-Path: <a@example.org>\r\nReceived: from mx%d.example.org (mx.example.org [192.0.2.1]) by mail.example.org with ESMTPS id %d; Wed, 1 Oct 2003 12:00:00 +0000\r\n"+
+			"From: Ajay <ajay%d@example.org>\r\nTo: Bishal <bishal@example.org>\r\nSubject: budget number %d\r\nDate: Wed, 1 Oct 2003 12:00:00 +0000\r\nMessage-ID: <%d@example.org>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n",
+			i, i, i%50, i, i)+strings.Repeat(fmt.Sprintf("line %d of a text that is not too dull\r\n", i), 80))
+	}
+	p := s.login(b)
+	p.ask(b, "SELECT INBOX")
+	for _, cmd := range []string{
+		"FETCH 1:* (ENVELOPE)", "FETCH 1:* (BODYSTRUCTURE)", "FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (FROM TO SUBJECT DATE)])",
+		"SEARCH SUBJECT nowhere", "SEARCH TEXT nowhere", "SEARCH BODY nowhere",
+	} {
+		b.Run(cmd, func(b *testing.B) {
+			for b.Loop() {
+				p.ask(b, cmd)
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/2000, "us/message")
 		})
 	}
 }

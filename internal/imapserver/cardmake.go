@@ -1,12 +1,11 @@
 package imapserver
 
 import (
-	"context"
 	"strings"
 
 	"expost/internal/imapwire"
-	"expost/internal/mail"
 	"expost/internal/message"
+	"expost/internal/store"
 )
 
 // make fills in the wanted parts of a card, but for the header, out of the
@@ -70,14 +69,9 @@ func inWords(words string, field int, needle string) bool {
 	return strings.Contains(words, needle)
 }
 
-// readHeader fills in the header of a card, which is at e.
-func (k *card) readHeader(ctx context.Context, c *conn, id mail.EmailID, e extent) error {
-	body, err := c.sel.account.Body(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = body.Close() }()
-	if k.header, err = readHeader(body, e, c.srv.cfg.Limits.Header); k.header == "" {
+// readHeader fills in the header of a card, which is at e of body.
+func (k *card) readHeader(body *store.Body, e extent, limit int64) (err error) {
+	if k.header, err = readHeader(body, e, limit); k.header == "" {
 		k.header = "\r\n" // of a message without a header
 	}
 	return err

@@ -72,11 +72,13 @@ type cardIndex struct {
 // boxCards are the cards of one mailbox.
 type boxCards struct {
 	index *cardIndex
+	key   boxKey
 	used  atomic.Int64 // index.clock at the last use
 
-	mu    sync.RWMutex
-	cards map[mail.EmailID]card
-	bytes int64
+	mu      sync.RWMutex
+	cards   map[mail.EmailID]card
+	bytes   int64
+	dropped bool // it is not in the index any more
 }
 
 func newCardIndex(budget int64) *cardIndex {
@@ -89,7 +91,7 @@ func (x *cardIndex) open(k boxKey) *boxCards {
 	defer x.mu.Unlock()
 	b := x.boxes[k]
 	if b == nil {
-		b = &boxCards{index: x, cards: map[mail.EmailID]card{}}
+		b = &boxCards{index: x, key: k, cards: map[mail.EmailID]card{}}
 		x.boxes[k] = b
 	}
 	b.used.Store(x.clock.Add(1))
@@ -109,6 +111,13 @@ func (b *boxCards) put(id mail.EmailID, c card) {
 		return
 	}
 	b.mu.Lock()
+	if b.dropped { // while a session still has it
+		b.mu.Unlock()
+		if !b.index.readmit(b) {
+			return
+		}
+		b.mu.Lock()
+	}
 	old, known := b.cards[id]
 	grown := c.size()
 	if known {
@@ -117,6 +126,7 @@ func (b *boxCards) put(id mail.EmailID, c card) {
 	b.cards[id] = c
 	b.bytes += grown
 	b.mu.Unlock()
+	b.used.Store(b.index.clock.Add(1))
 	if b.index.bytes.Add(grown) > b.index.budget {
 		b.index.shrink()
 	}
@@ -138,7 +148,22 @@ func (x *cardIndex) shrink() {
 		delete(x.boxes, oldest)
 		least.mu.Lock()
 		x.bytes.Add(-least.bytes)
-		least.cards, least.bytes = map[mail.EmailID]card{}, 0
+		least.cards, least.bytes, least.dropped = map[mail.EmailID]card{}, 0, true
 		least.mu.Unlock()
 	}
+}
+
+// readmit takes the cards of a mailbox back that were dropped, unless others
+// have its place.
+func (x *cardIndex) readmit(b *boxCards) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if other := x.boxes[b.key]; other != nil && other != b {
+		return false
+	}
+	x.boxes[b.key] = b
+	b.mu.Lock()
+	b.dropped = false
+	b.mu.Unlock()
+	return true
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 
 	"expost/internal/imapwire"
-	"expost/internal/mail"
 	"expost/internal/message"
+	"expost/internal/store"
 )
 
 // cardParts returns the parts of a card that answer every item that the index
@@ -61,13 +61,19 @@ func (f *fetching) answerFromCards(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i, b := range lacking {
-		if !b.gone && b.card.lacks(f.want) != 0 {
-			err := b.card.readHeader(ctx, f.c, b.m.Email, headers[i])
-			if b.gone = err != nil && mail.KindOf(err) == mail.KindNotExist; err != nil && !b.gone {
-				return err
+	if f.want&cardHeader != 0 {
+		err := f.c.sel.account.Bodies(ctx, f.emails, func(i int, body *store.Body) error {
+			b := lacking[i]
+			if b.gone = b.gone || body == nil; b.gone || b.card.lacks(f.want) == 0 {
+				return nil
 			}
+			return b.card.readHeader(body, headers[i], f.c.srv.cfg.Limits.Header)
+		})
+		if err != nil {
+			return err
 		}
+	}
+	for _, b := range lacking {
 		if !b.gone {
 			f.c.sel.cards.put(b.m.Email, b.card)
 		}

@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -129,6 +130,7 @@ func (s *searching) decide(ctx context.Context) error {
 			return err
 		}
 	}
+	s.emails, s.read = s.emails[:0], s.read[:0]
 	for i := range s.batch {
 		c := &s.batch[i]
 		if c.m == nil {
@@ -138,16 +140,21 @@ func (s *searching) decide(ctx context.Context) error {
 		case yes:
 			s.hit(c)
 		case unknown:
-			if err := s.readBytes(ctx, c); err != nil {
-				return err
-			}
-			if err := s.progress.at(c.seq); err != nil {
-				return err
-			}
+			s.emails, s.read = append(s.emails, c.m.Email), append(s.read, i)
 		}
 	}
+	err := s.c.sel.account.Bodies(ctx, s.emails, func(i int, body *store.Body) error {
+		c := &s.batch[s.read[i]]
+		if body == nil {
+			return nil
+		}
+		if err := s.readBytes(c, body); err != nil {
+			return err
+		}
+		return s.progress.at(c.seq)
+	})
 	s.batch = s.batch[:0]
-	return ctx.Err()
+	return errors.Join(err, ctx.Err())
 }
 
 // readStructures reads the structures of those messages of the batch that need
@@ -176,15 +183,7 @@ func (s *searching) readStructures(ctx context.Context) error {
 }
 
 // readBytes scans a message's header, and where that does not decide all of it.
-func (s *searching) readBytes(ctx context.Context, c *candidate) error {
-	body, err := s.c.sel.account.Body(ctx, c.m.Email)
-	if err != nil {
-		if mail.KindOf(err) == mail.KindNotExist {
-			return nil
-		}
-		return err
-	}
-	defer func() { _ = body.Close() }()
+func (s *searching) readBytes(c *candidate, body *store.Body) error {
 	result := unknown
 	if s.header {
 		if err := s.scan.header(body, s.c.srv.cfg.Limits.Header); err != nil {

@@ -77,6 +77,7 @@ func (s *scan) reset() {
 func (s *scan) header(b *store.Body, limit int64) error {
 	s.reset()
 	p := message.NewParser(message.Limits{}, s)
+	p.SkipPreview()
 	for off := int64(0); off < limit; {
 		piece, err := s.read(b, off, min(4<<10, limit-off))
 		if len(piece) == 0 {
@@ -96,6 +97,7 @@ func (s *scan) header(b *store.Body, limit int64) error {
 func (s *scan) all(b *store.Body) error {
 	s.reset()
 	p := message.NewParser(message.Limits{}, s)
+	p.SkipPreview()
 	for off := int64(0); s.body.missing > 0 || off == 0; {
 		piece, err := s.read(b, off, 32<<10)
 		if len(piece) == 0 {

@@ -100,18 +100,20 @@ type site struct {
 	addr  string
 	stop  context.CancelFunc
 	ended chan error
+	dir   string     // of the store
 	gate  sync.Mutex // held: the store changes nothing, since it wants to know the time
 }
 
 // newSite starts a server over a fresh store whose clock stands still.
 func newSite(t testing.TB, change func(*imapserver.Config)) *site {
 	t.Helper()
-	engine, err := sqlite.New(t.TempDir(), sqlite.Options{})
+	dir := t.TempDir()
+	engine, err := sqlite.New(dir, sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Date(2003, 10, 1, 12, 0, 0, 0, time.UTC)
-	s := &site{ended: make(chan error, 1)}
+	s := &site{dir: dir, ended: make(chan error, 1)}
 	st := store.New(engine, store.Options{IndexDelay: -1, Now: func() time.Time {
 		s.gate.Lock()
 		defer s.gate.Unlock()

@@ -57,6 +57,9 @@ func NewParser(lim Limits, text io.Writer) *Parser {
 	return p
 }
 
+// SkipPreview makes no preview, for those who only want the text.
+func (p *Parser) SkipPreview() { p.text.preview.done = true }
+
 // Write takes the next bytes of the message. It never fails.
 func (p *Parser) Write(b []byte) (int, error) {
 	n := len(b)

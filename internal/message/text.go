@@ -75,7 +75,9 @@ func (t *textOut) print(s string) {
 
 // write takes text of a body, whole characters of UTF-8.
 func (t *textOut) write(b []byte) {
-	t.preview.write(b)
+	if !t.preview.done {
+		t.preview.write(b)
+	}
 	if t.w == nil {
 		return
 	}

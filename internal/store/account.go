@@ -258,6 +258,70 @@ func (a *Account) Body(ctx context.Context, id mail.EmailID) (*Body, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.openBody(row, inline)
+}
+
+// How much Bodies reads at once.
+const (
+	bodiesBatch = 64
+	bodiesBytes = 512 << 10
+)
+
+// Bodies calls fn with the bytes of each email, in the order of ids, reading
+// many small ones at once. A missing one is passed as nil. fn may be slow; the
+// Body is closed when it returns.
+func (a *Account) Bodies(ctx context.Context, ids []mail.EmailID, fn func(i int, b *Body) error) error {
+	var rows [bodiesBatch]EmailRow
+	var inline [bodiesBatch][]byte
+	for start := 0; start < len(ids); {
+		n, size := 0, 0
+		err := a.db.View(ctx, func(tx ReadTx) error {
+			for n, size = 0, 0; n < bodiesBatch && start+n < len(ids) && size < bodiesBytes; n++ {
+				row, err := tx.Email(ids[start+n])
+				if err == nil && row.Inline {
+					inline[n], err = tx.Body(row.ID)
+					size += len(inline[n])
+				}
+				if err != nil && mail.KindOf(err) != mail.KindNotExist {
+					return err
+				}
+				if rows[n] = row; err != nil {
+					rows[n] = EmailRow{}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for i, row := range rows[:n] {
+			if err := a.withBody(row, inline[i], func(b *Body) error { return fn(start+i, b) }); err != nil {
+				return err
+			}
+			inline[i] = nil
+		}
+		start += n
+	}
+	return nil
+}
+
+// withBody calls fn with the bytes of a row that was read; nil where it is zero.
+func (a *Account) withBody(row EmailRow, inline []byte, fn func(b *Body) error) error {
+	if row.ID == 0 {
+		return fn(nil)
+	}
+	b, err := a.openBody(row, inline)
+	if mail.KindOf(err) == mail.KindNotExist && err != nil { // expunged since
+		return fn(nil)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(b), b.Close())
+}
+
+// openBody returns the bytes of a row, and of what is inline of it.
+func (a *Account) openBody(row EmailRow, inline []byte) (*Body, error) {
 	if row.Inline {
 		return newInlineBody(a.store.codec, inline, row.Size)
 	}
