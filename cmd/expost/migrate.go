@@ -41,6 +41,7 @@ power loss) and run again: the same command goes on where the last one stopped,
 and copies nothing twice. Between passes users keep working on the old server;
 later passes bring over what is new, changed flags and deletions.
 
+  expost migrate preflight -f migration.toml try the way into the old server
   expost migrate plan   -f migration.toml   look at both sides, change nothing
   expost migrate run    -f migration.toml   a pass: copy
   expost migrate status -f migration.toml   how far it is, also while it runs
@@ -60,6 +61,7 @@ The plan is a file like this (paths in it are relative to its folder):
   address = "exchange.example.org:993"
   login = 'EXAMPLE\admin\{local}'      # {address} {local} {domain}; default {address}
   password-file = "admin.password"     # or a password for each user
+  # admin = 'EXAMPLE\admin'           # whose login preflight tries for all users
   # tls = "implicit"                   # implicit | starttls | none; default by port
   # tls-ca = "exchange.pem"            # trust this certificate
   # authzid = "{address}"              # SASL: login acts for this account
@@ -96,35 +98,12 @@ migration.ledger.aside.`,
 	f.StringVar(&m.ledgerFile, "ledger", "", "the ledger (`file`), instead of the one beside the plan")
 	f.StringSliceVar(&m.users, "user", nil, "only the accounts with this source or target `address` (repeatable)")
 	f.StringSliceVar(&m.batches, "batch", nil, "only the accounts of this `batch` of the plan (repeatable)")
-	cmd.AddCommand(m.cutoverCommand(), m.rollbackCommand(), m.planCommand(), m.runCommand(), m.statusCommand(), m.verifyCommand(), m.reportCommand())
+	cmd.AddCommand(m.cutoverCommand(), m.rollbackCommand(), m.preflightCommand(), m.planCommand(), m.runCommand(), m.statusCommand(), m.verifyCommand(), m.reportCommand())
 	return cmd
 }
 
 // needsNodeMark marks a command as one that works on the data folder.
 func needsNodeMark() map[string]string { return map[string]string{needsNode: "yes"} }
-
-func (m *migration) planCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "plan",
-		Short: "Look at both sides and say what a run would do",
-		Long: `Log in to every account of the plan, list its folders, count its messages, and
-look what stands in the way at the target. Nothing is copied. What was found is
-kept in the ledger.`,
-		Args:        cobra.NoArgs,
-		Annotations: needsNodeMark(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var previews []migrate.Preview
-			err := m.withEngine(cmd.Context(), migrate.Options{}, func(e *migrate.Engine, users []migrate.User) (err error) {
-				previews, err = e.Preview(cmd.Context(), users)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			return m.printPreviews(previews)
-		},
-	}
-}
 
 func (m *migration) runCommand() *cobra.Command {
 	removals := "guarded"
@@ -430,27 +409,6 @@ func imapAddress(s migrate.SourcePlan) (string, imapclient.Security, error) {
 		return address, imapclient.StartTLS, nil
 	}
 	return address, imapclient.TLS, nil
-}
-
-// printPreviews prints what a plan found.
-func (m *migration) printPreviews(previews []migrate.Preview) error {
-	failed := 0
-	for _, p := range previews {
-		if p.Problem != "" {
-			failed++
-		}
-	}
-	if m.json {
-		if err := m.printJSON(previews); err != nil {
-			return err
-		}
-	} else if err := migrate.WritePreviews(m.stdout, previews); err != nil {
-		return err
-	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d accounts cannot be moved as the plan says", failed, len(previews))
-	}
-	return nil
 }
 
 // printResults prints what a pass did.

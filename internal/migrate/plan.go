@@ -36,6 +36,7 @@ type SourcePlan struct {
 	TLSVerify    *bool     `toml:"tls-verify"`
 	Login        string    `toml:"login"`   // imap: {address} {local} {domain}
 	Authzid      string    `toml:"authzid"` // imap: the same; the account that login acts for
+	Admin        string    `toml:"admin"`   // imap: whose login preflight tries: DOMAIN\\admin, admin@example.org
 	Password     string    `toml:"-"`
 	PasswordFile string    `toml:"password-file"`
 	Codepage     int       `toml:"codepage"` // pst: of 8-bit text in files that name none
