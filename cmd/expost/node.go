@@ -190,7 +190,7 @@ func (n *node) services(tlsConfig *tls.Config) (map[string]service, error) {
 		})
 	}
 	imap := imapserver.New(imapserver.Config{
-		People: directory.People{Directory: n.Directory}, Personal: personalFlags(c.IMAP), Admins: adminsOf(c.IMAP), Contact: c.IMAP.Contact,
+		People: directory.People{Directory: n.Directory}, Gate: n.Gate, Personal: personalFlags(c.IMAP), Admins: adminsOf(c.IMAP), Contact: c.IMAP.Contact,
 		Login: door,
 		Store: n.Store, Directory: n.Directory, Hostname: c.Hostname, TLSConfig: tlsConfig, PlaintextAuth: auth, Version: versionText(), Logger: n.Log,
 		Limits: imapserver.Limits{MessageSize: c.SMTP.MaxMessage, Connections: c.Limits.Connections, PerHost: c.Limits.ConnectionsPerHost, Messages: int64(c.Limits.MessagesPerCommand)},

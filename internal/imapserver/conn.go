@@ -56,9 +56,9 @@ type conn struct {
 	user     *directory.Account
 	who      store.Principal // the user, as of whoAt
 	whoAt    time.Time
-	borrowed []*store.Account // of others, until the command ends
-	owner    string           // the account's address, for the log
-	limit    int64            // bytes of an APPEND
+	borrowed []loan // of others, until the command ends
+	owner    string // the account's address, for the log
+	limit    int64  // bytes of an APPEND
 	sel      *selection
 	idle     bool     // an IDLE is under way
 	telling  *telling // of changes, while the loop waits; nil: nobody tells
@@ -77,6 +77,7 @@ type selection struct {
 	account  *store.Access // of its owner
 	prefix   string        // what stands before its name in the client's names
 	rights   mail.Rights   // that the client was told of
+	leave    func()        // lets another's account go; nil: it is the client's own
 	view     *store.View
 	id       mail.MailboxID
 	readOnly bool
@@ -425,6 +426,9 @@ func (c *conn) plaintextOK() bool {
 func (c *conn) deselect() {
 	if c.sel != nil {
 		c.sel.view.Close()
+		if c.sel.leave != nil {
+			c.sel.leave()
+		}
 		c.sel = nil
 		c.state = authenticated
 	}

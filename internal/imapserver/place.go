@@ -2,11 +2,13 @@ package imapserver
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"time"
 
 	"expost/internal/directory"
+	"expost/internal/gate"
 	"expost/internal/mail"
 	"expost/internal/store"
 )
@@ -75,7 +77,19 @@ func (c *conn) locate(ctx context.Context, name string) (place, error) {
 	if err != nil || acct.ID == c.account.ID() || acct.Shared != (space == sharedBoxes) || !c.srv.servedHere(acct.Host) {
 		return place{}, errMissing(name)
 	}
-	access, err := c.borrow(ctx, acct.ID)
+	leave, err := c.enterAccount(ctx, acct.ID)
+	if err != nil {
+		return place{}, err
+	}
+	// While it waited the mailbox may have moved.
+	if acct, err = c.srv.cfg.People.ByStore(ctx, acct.ID); err == nil && !c.srv.servedHere(acct.Host) {
+		err = errMissing(name)
+	}
+	if err != nil {
+		leave()
+		return place{}, err
+	}
+	access, err := c.borrow(ctx, acct.ID, leave)
 	if err != nil {
 		if mail.KindOf(err) == mail.KindNotExist {
 			err = errMissing(name)
@@ -114,23 +128,69 @@ func ownerOf(level string) mail.Address {
 	return mail.Address(strings.NewReplacer("=3D", "=", "=2F", "/", "=2A", "*", "=25", "%").Replace(level))
 }
 
-// borrow opens another's account until the command under way ends.
-func (c *conn) borrow(ctx context.Context, id mail.AccountID) (*store.Access, error) {
-	a, err := c.srv.cfg.Store.Open(ctx, id)
+// loan is another's account that a command uses.
+type loan struct {
+	account *store.Account
+	leave   func() // lets it go; nil: it was only looked into
+}
+
+// enterAccount admits the session to another's account. One that is frozen, because it
+// changes its place, ends the session as it ends those of its owner.
+func (c *conn) enterAccount(ctx context.Context, id mail.AccountID) (func(), error) {
+	if c.srv.cfg.Gate == nil {
+		return func() {}, nil
+	}
+	inside, leave, err := c.srv.cfg.Gate.Enter(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	c.borrowed = append(c.borrowed, a)
+	forget := context.AfterFunc(inside, func() {
+		if errors.Is(context.Cause(inside), gate.ErrFrozen) {
+			c.frozen.Store(true)
+			c.Stop()
+		}
+	})
+	return func() {
+		forget()
+		leave()
+	}, nil
+}
+
+// borrow opens another's account until the command under way ends. leave, where
+// not nil, is called then.
+func (c *conn) borrow(ctx context.Context, id mail.AccountID, leave func()) (*store.Access, error) {
+	a, err := c.srv.cfg.Store.Open(ctx, id)
+	if err != nil {
+		if leave != nil {
+			leave()
+		}
+		return nil, err
+	}
+	c.borrowed = append(c.borrowed, loan{a, leave})
 	return a.Access(c.principal(ctx), c.srv.cfg.Personal), nil
 }
 
 // giveBack releases what was borrowed.
 func (c *conn) giveBack() {
-	for _, a := range c.borrowed {
-		a.Release()
+	for _, l := range c.borrowed {
+		l.account.Release()
+		if l.leave != nil {
+			l.leave()
+		}
 	}
 	clear(c.borrowed)
 	c.borrowed = c.borrowed[:0]
+}
+
+// stayIn keeps the session in an account that was entered, beyond the command.
+func (c *conn) stayIn(id mail.AccountID) (leave func()) {
+	for i := range c.borrowed {
+		if l := &c.borrowed[i]; l.account.ID() == id && l.leave != nil {
+			leave, l.leave = l.leave, nil
+			return leave
+		}
+	}
+	return nil
 }
 
 // principal returns by which names access control lists know the user.
@@ -237,7 +297,7 @@ func (c *conn) othersPlaces(ctx context.Context) []place {
 
 // placesOf returns the mailboxes of another's account that the client may see.
 func (c *conn) placesOf(ctx context.Context, acct *directory.Account) ([]place, error) {
-	access, err := c.borrow(ctx, acct.ID)
+	access, err := c.borrow(ctx, acct.ID, nil)
 	if err != nil {
 		return nil, err
 	}

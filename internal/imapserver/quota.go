@@ -127,7 +127,7 @@ func (c *conn) quotaRoot(ctx context.Context, root string) (*store.Access, *dire
 	if err != nil || !c.srv.servedHere(owner.Host) || owner.Shared != (space == sharedBoxes) {
 		return nil, nil, missing
 	}
-	account, err := c.borrow(ctx, owner.ID)
+	account, err := c.borrow(ctx, owner.ID, nil)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -70,6 +70,7 @@ func (c *conn) selectMailbox(ctx context.Context, readOnly bool) (reply, error) 
 	box := view.Snapshot().Mailbox()
 	c.features, c.state = features, selected
 	c.sel = c.newSelection(&p, view, readOnly)
+	c.sel.leave = c.stayIn(p.account.ID())
 	c.describe(&box)
 	if known.given && known.uidValidity == box.UIDValidity {
 		if err := c.resync(ctx, &known); err != nil {

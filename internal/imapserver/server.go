@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"expost/internal/directory"
+	"expost/internal/gate"
 	"expost/internal/listener"
 	"expost/internal/login"
 	"expost/internal/mail"
@@ -39,6 +40,7 @@ type Config struct {
 	Hostname      string         // in the greeting, and what mailHost must be empty or equal to
 	TLSConfig     *tls.Config    // for STARTTLS; nil: none. A TLS listener needs no more than itself.
 	People        People         // nil: nothing is shared
+	Gate          *gate.Gate     // of accounts that others use; nil: none is ever frozen
 	Personal      store.Personal // which flags are each reader's own in mailboxes of others
 	Contact       string         // a URI: how to reach the administrators (RFC 5464 §3.2.1.1); may be empty
 	Admins        []mail.Address // who may set quotas and the server's shared annotations

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"expost/internal/gate"
 	"expost/internal/imapserver"
 	"expost/internal/mail"
 	"expost/internal/store"
@@ -115,6 +116,32 @@ func TestSharedMailbox(t *testing.T) {
 	bishal.must(`EXAMINE "Shared/info@example.org/Orders"`)
 	if got := bishal.must("FETCH 1 (FLAGS)"); len(got) != 1 || !strings.Contains(got[0], `\Seen`) {
 		t.Errorf("the moved message is %q to who has seen it", got)
+	}
+}
+
+// Whoever works in another's mailbox leaves when it is to be moved.
+func TestFrozenSharedMailbox(t *testing.T) {
+	t.Parallel()
+	g := gate.New(0)
+	s := newSite(t, func(cfg *imapserver.Config) { cfg.Gate = g })
+	s.grant(t, "example.org/ajay", "INBOX", "anyone", "lri")
+	bishal, chitra := s.as(t, "bishal"), s.as(t, "chitra")
+	bishal.must(`SELECT "Other Users/ajay@example.org/INBOX"`)
+	chitra.must("SELECT INBOX")
+	chitra.must(`APPEND "Other Users/ajay@example.org/INBOX" {4+}` + "\r\nabcd")
+	if n := g.Inside("example.org/ajay"); n != 1 {
+		t.Errorf("%d sessions are in the account, want that of bishal", n)
+	}
+	thaw, err := g.Freeze(t.Context(), "example.org/ajay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bishal.expect("* BYE [UNAVAILABLE] the mailbox is being moved<any>")
+	thaw()
+	chitra.must(`SELECT "Other Users/ajay@example.org/INBOX"`)
+	chitra.must("UNSELECT")
+	if n := g.Inside("example.org/ajay"); n != 0 {
+		t.Errorf("%d sessions are in the account behind UNSELECT", n)
 	}
 }
 
