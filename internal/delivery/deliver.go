@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -110,8 +111,15 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 	done := a.unfinished.done(s.key, now)
 	s.flag = env.Junk
 	d := &dispatch{agent: a, env: env, done: done, outcome: map[place]error{}}
-	d.send(ctx, &consignment{env: env, msg: s, routes: routesOf(env)})
+	loops, err := a.loops(env, s)
+	if err != nil {
+		return slices.Repeat([]error{err}, len(env.Recipients))
+	}
+	d.send(ctx, &consignment{env: env, msg: s, routes: routesOf(env, loops)})
 	for i := range env.Recipients {
+		if loops[i] != nil {
+			continue
+		}
 		for _, l := range env.Recipients[i].Route.Lists {
 			d.list(ctx, s, &env.Recipients[i], l)
 		}
@@ -121,6 +129,7 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 	}
 	results := make([]error, len(env.Recipients))
 	for i, r := range env.Recipients {
+		results[i] = loops[i]
 		for _, p := range r.Route.places() {
 			if err := d.outcome[p]; err != nil && (results[i] == nil || Permanent(results[i])) {
 				results[i] = err
@@ -128,6 +137,7 @@ func (a *Agent) Deliver(ctx context.Context, env *Envelope, s *Spooled) []error 
 		}
 		a.noteSkipped(env, &r)
 	}
+	a.returnFailed(ctx, env, s, results)
 	accepted := Reply(results) == nil
 	if !accepted || len(done) > 0 {
 		a.unfinished.set(s.key, reached(env, results, d.outcome), now)
@@ -271,7 +281,7 @@ func Reply(results []error) error {
 	var first error // a temporary one where there is one
 	failed, permanent := 0, 0
 	for _, err := range results {
-		if err == nil {
+		if e, ok := errors.AsType[*Error](err); err == nil || ok && e.Returned {
 			continue
 		}
 		failed++

@@ -36,6 +36,8 @@
 //
 //   - every recipient has the message: 250;
 //   - every recipient failed for good: 5xx, the sender's host returns it;
+//   - some have it, and the others failed for good: 250, and a report to the
+//     sender about the others, where one can be sent;
 //   - anything else: 451. The sender's host tries again with all recipients. At
 //     that second RCPT those that fail for good (full, disabled, gone) are told so
 //     one by one, which the reply to DATA cannot do.
@@ -44,10 +46,7 @@
 // that; so the Agent remembers, in memory, which mailboxes a partly delivered
 // message reached (by sender and a hash of the bytes as they were received) and
 // leaves them out when the same message comes again. A restart in between, or
-// more than maxUnfinished such messages, costs duplicates, not mail. A recipient
-// who fails for good at every try, and only after DATA (a message too big for
-// mailSizeMax whose sender did not say SIZE), costs the sender's host its
-// retries; then it returns the message.
+// more than maxUnfinished such messages, costs duplicates, not mail.
 package delivery
 
 import (

@@ -41,9 +41,13 @@ type consigned struct {
 	recipient *Recipient
 }
 
-func routesOf(env *Envelope) []consigned {
+// routesOf returns the routes of an envelope but for those that are left out.
+func routesOf(env *Envelope, without map[int]error) []consigned {
 	var list []consigned
 	for i := range env.Recipients {
+		if without[i] != nil {
+			continue
+		}
 		list = append(list, consigned{env.Recipients[i].Route, &env.Recipients[i]})
 	}
 	return list

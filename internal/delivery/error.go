@@ -8,10 +8,12 @@ import (
 
 // Error is a recipient or a message that is refused. Status is the enhanced
 // status code (RFC 3463), "5.1.1", which says more than the Kind; the two agree
-// on whether another try may help.
+// on whether another try may help. Returned says that the message was accepted
+// for the sake of other recipients, and its sender is told by a report.
 type Error struct {
-	Status string
-	Err    *mail.Error
+	Status   string
+	Err      *mail.Error
+	Returned bool
 }
 
 // Error returns the text of the cause.

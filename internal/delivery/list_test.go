@@ -409,6 +409,53 @@ func TestBounceAdmin(t *testing.T) {
 	}
 }
 
+// TestSomeFail has a message that only some of its recipients can have.
+func TestSomeFail(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, person("ann"), person("small", "mailSizeMax: 10"), person("full", "mailQuotaCount: 1"))
+	o.wantStatus("fill", o.post(letter{from: "x@far.example", to: []mail.Address{"full@example.org"}}), "")
+	for n, tt := range []struct {
+		to     []mail.Address
+		notify string
+		want   string
+		ann    int
+		report int
+	}{
+		{[]mail.Address{"ann@example.org", "small@example.org"}, "", "", 1, 1},
+		{[]mail.Address{"ann@example.org", "small@example.org"}, "DELAY", "", 2, 1},
+		{[]mail.Address{"small@example.org"}, "", "5.2.3", 2, 1},
+		{[]mail.Address{"ann@example.org", "small@example.org", "full@example.org"}, "", "4.3.0", 3, 1},
+	} {
+		text := fmt.Sprintf("From: x@far.example\r\nTo: y\r\nSubject: %d\r\n\r\n%s\r\n", n, strings.Repeat("x", 100))
+		o.wantStatus(fmt.Sprint(tt), o.post(letter{from: "x@far.example", to: tt.to, notify: tt.notify, text: text}), tt.want)
+		o.wantInbox("ann", tt.ann)
+		if got := o.out.to("x@far.example"); len(got) != tt.report || tt.report > 0 && (!strings.Contains(got[0].text, "small@example.org") || !strings.Contains(got[0].text, "Status: 5.2.3") || strings.Contains(got[0].text, "ann@")) {
+			t.Errorf("%v: the sender is told %+v", tt, got)
+		}
+	}
+}
+
+// TestForwardLoop has a message come back from where it was forwarded to.
+func TestForwardLoop(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, person("ann", "mailForwardingAddress: ann@far.example"), person("bob", "mailForwardingAddress: bob@far.example", "deliveryMode: nolocal"), person("cid"))
+	o.wantStatus("first", o.post(letter{from: "x@far.example", to: []mail.Address{"ann@example.org", "bob@example.org"}}), "")
+	o.wantInbox("ann", 1)
+	sent := o.out.to("ann@far.example")
+	if len(sent) != 1 || !strings.HasPrefix(sent[0].text, "Delivered-To: ann@example.org\r\n") || strings.Contains(sent[0].text, "bob@") {
+		t.Fatalf("%+v", sent)
+	}
+	back := letter{from: sent[0].From, to: []mail.Address{"ann@example.org"}, text: sent[0].text}
+	o.wantStatus("back", o.post(back), "5.4.6")
+	o.wantInbox("ann", 1)
+	back.to = []mail.Address{"bob@example.org", "cid@example.org"} // who have not forwarded it
+	o.wantStatus("to others", o.post(back), "")
+	o.wantInbox("cid", 1)
+	if n := len(o.out.to("bob@far.example")); n != 2 {
+		t.Errorf("bob forwarded %d messages, want 2", n)
+	}
+}
+
 func TestLegacyAddresses(t *testing.T) {
 	t.Parallel()
 	const site = "/o=Example/ou=First Site/cn=Recipients/cn="

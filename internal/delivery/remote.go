@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,11 +23,12 @@ func (t *RemoteTarget) place() place {
 	return place{mail.AccountID(t.Address.Key()), "\x00" + t.Host}
 }
 
-// relay hands a message over that leaves this host, once for all recipients
-// that get it from the same sender.
+// relay hands a message over that leaves this host: once for all recipients that
+// get it from the same sender, and once for each account that forwards it.
 func (d *dispatch) relay(ctx context.Context, c *consignment) {
-	a, env := d.agent, c.env
-	var hosted, forwarded, plain parcel
+	a := d.agent
+	var hosted, plain parcel
+	forwarded := map[mail.Address]*parcel{} // by the account; empty: a list
 	for _, r := range c.routes {
 		for _, t := range r.Remote {
 			p := t.place()
@@ -37,23 +39,67 @@ func (d *dispatch) relay(ctx context.Context, c *consignment) {
 			switch {
 			case t.Host != "":
 				to = &hosted
-			case t.Forward && a.rewrites(env.From):
-				to = &forwarded
+			case t.Forward:
+				if forwarded[t.By] == nil {
+					forwarded[t.By] = &parcel{}
+				}
+				to = forwarded[t.By]
 			}
 			to.places = append(to.places, p)
 			to.recipients = append(to.recipients, r.recipient.remote(t))
 		}
 	}
-	out := env.outgoing()
-	a.handOver(ctx, &hosted, out, c.msg, d.outcome)
+	a.handOver(ctx, &hosted, c.env.outgoing(), c.msg, d.outcome)
 	plain.send(d.outcome, func() error {
+		out := c.env.outgoing()
 		out.Recipients = plain.recipients
 		return a.enqueue(ctx, out, c.msg, a.signingDomain(c), "")
 	})
-	forwarded.send(d.outcome, func() error {
-		out.Recipients, out.From = forwarded.recipients, a.cfg.SRS.Forward(env.From)
-		return a.enqueue(ctx, out, c.msg, a.cfg.SRS.Domain(), "")
-	})
+	for by, p := range forwarded {
+		p.send(d.outcome, func() error { return a.forward(ctx, c, by, p.recipients) })
+	}
+}
+
+// forward hands a message over that an account, or a list, sends on. The sender
+// is one of ours where it was not, and what the account sends on says so, so that
+// it is noticed where it comes back.
+func (a *Agent) forward(ctx context.Context, c *consignment, by mail.Address, to []queue.Recipient) error {
+	out := c.env.outgoing()
+	out.Recipients = to
+	domain := a.signingDomain(c)
+	if a.rewrites(out.From) {
+		out.From, domain = a.cfg.SRS.Forward(out.From), a.cfg.SRS.Domain()
+	}
+	prefix := ""
+	if by != "" {
+		prefix = "Delivered-To: " + mail.QuotedAddress(by) + "\r\n"
+	}
+	return a.enqueue(ctx, out, c.msg, domain, prefix)
+}
+
+// loops returns the recipients, by their places in the envelope, to whom the
+// message comes back that they have forwarded before.
+func (a *Agent) loops(env *Envelope, s *Spooled) (map[int]error, error) {
+	var head map[string][]string
+	found := map[int]error{}
+	for i := range env.Recipients {
+		for _, t := range env.Recipients[i].Route.Remote {
+			if t.By == "" {
+				continue
+			}
+			if head == nil {
+				var err error
+				if head, err = s.fields(); err != nil {
+					return nil, err
+				}
+			}
+			by := mail.QuotedAddress(t.By)
+			if slices.ContainsFunc(head["delivered-to"], func(v string) bool { return strings.EqualFold(v, by) }) {
+				found[i] = refuse("5.4.6", mail.KindInvalid, "%s has forwarded this message already: it goes round in a loop", t.By)
+			}
+		}
+	}
+	return found, nil
 }
 
 // parcel is what leaves this host in one transaction of the queue.

@@ -51,6 +51,53 @@ func (a *Agent) report(ctx context.Context, env *Envelope, s *Spooled, results [
 	}
 }
 
+// returnFailed reports the recipients that failed for good, where all others have
+// the message: SMTP's one reply cannot say that, and to try again would help
+// nobody. They are marked as returned then. Over LMTP each has a reply of its own.
+func (a *Agent) returnFailed(ctx context.Context, env *Envelope, s *Spooled, results []error) {
+	if env.PerReply {
+		return
+	}
+	var to []dsn.Recipient
+	failed := 0
+	for i, err := range results {
+		switch r := env.Recipients[i]; {
+		case err == nil:
+		case !Permanent(err):
+			return
+		case wantsFailure(r.Notify):
+			f := failedRecipient(r.Address, err)
+			f.Original = r.Original
+			to = append(to, f)
+			failed++
+		default:
+			failed++
+		}
+	}
+	if failed == 0 || failed == len(results) {
+		return
+	}
+	if len(to) > 0 && env.From != "" {
+		if err := a.tell(ctx, env, env.From, to, returnedOf(s)); err != nil {
+			a.log.Warn("a message cannot be returned", slog.String("id", env.ID), slog.String("from", string(env.From)), slog.Any("error", err))
+			return
+		}
+	}
+	for i, err := range results {
+		if err != nil {
+			results[i] = returnedError(err)
+		}
+	}
+}
+
+// returnedError marks the failure of a recipient whose sender is told.
+func returnedError(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return &Error{Status: e.Status, Err: e.Err, Returned: true}
+	}
+	return &Error{Status: "5.0.0", Err: mail.WrapError(mail.KindOf(err), err, "%s", mail.PublicText(err)), Returned: true}
+}
+
 // success is what is said of a recipient whose mail is accepted. It is false
 // where somebody else says it: the queue, the next host, or a moderator.
 func (r *Route) success() (dsn.Action, bool) {

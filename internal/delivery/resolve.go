@@ -54,8 +54,9 @@ type Target struct {
 // RemoteTarget is an address whose mail leaves this host.
 type RemoteTarget struct {
 	Address mail.Address
-	Host    string // mailHost; empty: by the domain
-	Forward bool   // somebody here forwards to it
+	Host    string       // mailHost; empty: by the domain
+	Forward bool         // somebody here forwards to it
+	By      mail.Address // the account that does; empty: a list
 }
 
 // Resolve returns what an address stands for, or an *Error that says why its
@@ -406,7 +407,7 @@ func (r *resolution) follow(ctx context.Context, from *directory.Account, addr m
 	case f.list != nil:
 		return r.addList(ctx, f.list, depth+1)
 	case r.agent.cfg.Remote != nil && !r.agent.domains[mail.DomainKey(addr.Domain())]:
-		return r.addRemote(string(from.Address), RemoteTarget{Address: addr, Forward: true})
+		return r.addRemote(string(from.Address), RemoteTarget{Address: addr, Forward: true, By: from.Address})
 	}
 	return refuse("4.4.4", mail.KindTemporary, "the mail of %s is forwarded to where this server cannot send", from.Address)
 }
