@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -289,7 +290,7 @@ func (c *conn) command(ctx context.Context) error {
 	if err := c.dec.Next(c.in); err != nil {
 		return err
 	}
-	if c.tag = c.dec.Tag(); c.dec.Err() != nil {
+	if c.tag = c.dec.Tag(); c.tag == "" {
 		c.tag = "*"
 	}
 	rep, err := c.dispatch(ctx)
@@ -357,6 +358,7 @@ func (c *conn) countError() error {
 // dispatch finds the command and runs it.
 func (c *conn) dispatch(ctx context.Context) (reply, error) {
 	c.dec.SP()
+	at := c.dec.Pos()
 	name := c.dec.Keyword()
 	if name == "UID" {
 		c.dec.SP()
@@ -367,7 +369,7 @@ func (c *conn) dispatch(ctx context.Context) (reply, error) {
 	}
 	cmd, known := c.srv.commands[name]
 	if !known {
-		return reply{}, bad("unknown command " + name)
+		return reply{}, bad("unknown command " + name + " at position " + strconv.FormatInt(at, 10))
 	}
 	if cmd.in&c.state == 0 {
 		return reply{}, bad(name + wrongState(c.state, cmd.in))

@@ -39,11 +39,19 @@ func createCommand() command {
 			opt.LikeInbox = !p.own()
 			box, err := p.account.CreateMailbox(ctx, p.name, opt)
 			if err != nil {
-				return reply{}, err
+				return reply{}, orLimit(err)
 			}
 			return ok("MAILBOXID ("+box.ID.String()+")", "mailbox created"), nil
 		},
 	}
+}
+
+// orLimit says LIMIT (RFC 5530) where an account has as many mailboxes as it can.
+func orLimit(err error) error {
+	if mail.KindOf(err) == mail.KindTooBig {
+		return no("LIMIT", mail.PublicText(err))
+	}
+	return err
 }
 
 // mayCreate returns where a mailbox is to be made, for which the client needs a

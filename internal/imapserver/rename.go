@@ -30,7 +30,7 @@ func renameCommand() command {
 				return reply{}, no("CANNOT", "a mailbox cannot be renamed into another account; copy its messages")
 			}
 			if err := p.account.RenameMailbox(ctx, p.name, target.name); err != nil {
-				return reply{}, err
+				return reply{}, orLimit(err)
 			}
 			return ok("", "mailbox renamed"), nil
 		},

@@ -114,7 +114,7 @@ func newSite(t testing.TB, change func(*imapserver.Config)) *site {
 	}
 	now := time.Date(2003, 10, 1, 12, 0, 0, 0, time.UTC)
 	s := &site{dir: dir, ended: make(chan error, 1)}
-	st := store.New(engine, store.Options{IndexDelay: -1, Now: func() time.Time {
+	st := store.New(engine, store.Options{IndexDelay: -1, MaxMailboxes: 500, Now: func() time.Time {
 		s.gate.Lock()
 		defer s.gate.Unlock()
 		return now

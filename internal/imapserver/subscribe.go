@@ -23,7 +23,7 @@ func (c *conn) subscribe(ctx context.Context, on bool) (reply, error) {
 		return reply{}, c.dec.Err()
 	}
 	if err := c.account.Subscribe(ctx, name, on); err != nil {
-		return reply{}, err
+		return reply{}, orLimit(err)
 	}
 	return ok("", "done"), nil
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -25,6 +26,7 @@ type Decoder struct {
 	depth int
 	err   error
 	lit   *literalReader // a literal that is being streamed
+	tag   string         // of a command whose first line is too long
 }
 
 // NewDecoder returns a Decoder with limits. ask, called before a synchronizing
@@ -81,6 +83,7 @@ func (d *Decoder) readLine() error {
 	}
 	d.bytes += len(b)
 	if d.bytes > d.lim.Line {
+		d.keepTag(b)
 		d.tooBig("command line is longer than " + strconv.Itoa(d.lim.Line) + " bytes")
 	}
 	d.line = bytes.TrimSuffix(b[:len(b)-1], []byte{'\r'})
@@ -95,6 +98,7 @@ func (d *Decoder) readLong(b []byte) ([]byte, error) {
 	for {
 		b, err := d.r.ReadSlice('\n')
 		if room := d.lim.Line + 32 - len(d.spill) - d.bytes; len(b) > room {
+			d.keepTag(d.spill)
 			d.tooBig("command line is longer than " + strconv.Itoa(d.lim.Line) + " bytes")
 			b = append(d.spill[:0], b[max(0, len(b)-32):]...)
 			d.spill = b
@@ -104,6 +108,20 @@ func (d *Decoder) readLong(b []byte) ([]byte, error) {
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			return d.spill, err
 		}
+	}
+}
+
+// maxKeptTag is how long a tag may be that is answered to where its line is too long.
+const maxKeptTag = 64
+
+// keepTag keeps the tag of a line that is too long, for the answer.
+func (d *Decoder) keepTag(line []byte) {
+	if d.err != nil || d.base > 0 {
+		return
+	}
+	end := slices.IndexFunc(line, func(c byte) bool { return !tagChar(c) })
+	if end > 0 && end <= maxKeptTag && line[end] == ' ' {
+		d.tag = string(line[:end])
 	}
 }
 
@@ -225,9 +243,15 @@ func (d *Decoder) take(ok func(byte) bool) []byte {
 	return d.line[start:d.off]
 }
 
-// Tag reads a command's tag.
+// tagChar tells whether c may be in a tag.
+func tagChar(c byte) bool { return c != '+' && (c == ']' || atomChar(c)) }
+
+// Tag reads a command's tag. It is known even where the line is too long.
 func (d *Decoder) Tag() string {
-	b := d.take(func(c byte) bool { return c != '+' && (c == ']' || atomChar(c)) })
+	if d.tag != "" {
+		return d.tag
+	}
+	b := d.take(tagChar)
 	if len(b) == 0 {
 		d.Fail("expected a tag")
 	}

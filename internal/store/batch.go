@@ -140,6 +140,9 @@ func (b *batch) subscribe(name string, on bool) error {
 	if b.isSubscribed(name) == on {
 		return nil
 	}
+	if limit := b.a.store.opt.MaxMailboxes; on && len(b.a.subscribed) >= limit {
+		return mail.Errorf(mail.KindTooBig, "an account can have %d subscriptions", limit)
+	}
 	b.dirty = true
 	b.subscribed[name] = on
 	if id := b.byName(name); id != 0 {

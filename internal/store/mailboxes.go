@@ -50,7 +50,9 @@ func (b *batch) mailbox(e *mailboxEdit) mail.Mailbox {
 
 // create makes a mailbox whose name is free, and its missing parents.
 func (b *batch) create(name string, opt CreateOptions) (*mailboxEdit, error) {
-	b.createParents(name, opt.LikeInbox)
+	if err := b.createParents(name, 1, opt.LikeInbox); err != nil {
+		return nil, err
+	}
 	e := b.add(name, opt)
 	if opt.SpecialUse != mail.UseNone {
 		if err := b.setUse(e, opt.SpecialUse); err != nil {
@@ -63,13 +65,17 @@ func (b *batch) create(name string, opt CreateOptions) (*mailboxEdit, error) {
 	return e, nil
 }
 
-// createParents makes the mailboxes above name that are missing.
-func (b *batch) createParents(name string, likeInbox bool) {
-	for _, parent := range parents(name) {
-		if b.byName(parent) == 0 {
-			b.add(parent, CreateOptions{LikeInbox: likeInbox})
-		}
+// createParents makes the mailboxes above name that are missing, where the
+// account can have them and more.
+func (b *batch) createParents(name string, more int, likeInbox bool) error {
+	missing := slices.DeleteFunc(parents(name), func(parent string) bool { return b.byName(parent) != 0 })
+	if limit := b.a.store.opt.MaxMailboxes; len(b.nameMap())+len(missing)+more > limit {
+		return mail.Errorf(mail.KindTooBig, "an account can have %d mailboxes", limit)
 	}
+	for _, parent := range missing {
+		b.add(parent, CreateOptions{LikeInbox: likeInbox})
+	}
+	return nil
 }
 
 // add makes one mailbox.
@@ -158,7 +164,9 @@ func (a *Account) RenameMailbox(ctx context.Context, from, to string) error {
 		if err != nil {
 			return err
 		}
-		b.createParents(to, false)
+		if err := b.createParents(to, 0, false); err != nil {
+			return err
+		}
 		for _, m := range moves {
 			if err := b.rename(m.e, m.to); err != nil {
 				return err

@@ -56,6 +56,7 @@ type Options struct {
 	Mailboxes    []DefaultMailbox // of a new account beside INBOX; Drafts, Sent, Junk, Trash, Archive
 	IdleAccounts int              // accounts kept in memory after their last Release: 256
 	InlineMax    int              // largest compressed body kept in the database, bytes: 64 KiB
+	MaxMailboxes int              // mailboxes an account can have, and subscriptions: 20,000
 	HistoryRows  int              // expunges remembered an account: 32,768
 	IndexDelay   time.Duration    // quiet time before new messages are indexed for searches: 2 s; negative: only on demand
 	Limits       message.Limits
@@ -98,6 +99,9 @@ func New(engine Engine, opt Options) *Store {
 	}
 	if opt.InlineMax == 0 {
 		opt.InlineMax = 64 << 10
+	}
+	if opt.MaxMailboxes == 0 {
+		opt.MaxMailboxes = 20_000
 	}
 	if opt.HistoryRows == 0 {
 		opt.HistoryRows = 32 << 10
