@@ -138,7 +138,7 @@ func (c *conversion) embeddedPart(i int, a attachment) *part {
 	inner.seed = nextSeed(fmt.Sprintf("%s/%d", c.seed, i))
 	if c.depth+1 >= limit {
 		c.report(fmt.Errorf("messages are nested more than %d deep", limit))
-		return filePart("application/json", "message.json", "attachment", inner.sidecar())
+		return filePart("application/json", "message.json", "attachment", PropertiesJSON(a.message, c.cp))
 	}
 	name := a.name
 	if name == "" {

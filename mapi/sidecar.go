@@ -1,25 +1,25 @@
 package mapi
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"unicode/utf8"
 )
 
-// inMail are properties that the mail itself holds.
+// inMail are properties that the mail itself holds, or that say nothing outside
+// the file.
 var inMail = map[uint16]bool{
 	idBody: true, idHTML: true, idRTFCompressed: true, idTransportHeaders: true, idAttachData: true, idSubject: true,
 	idNormalizedSubject: true, idSubjectPrefix: true, idMessageID: true, idReferences: true, idInReplyTo: true,
 	idDisplayTo: true, idDisplayCc: true, idDisplayBcc: true, idConversationTopic: true, idConversationIndex: true,
 	idSenderName: true, idRepresentingName: true, idReportText: true, idListHelp: true, idListSubscribe: true, idListUnsubscribe: true,
-}
-
-// object is the JSON form of an object's properties.
-type object struct {
-	Properties  map[string]any `json:"properties"`
-	Recipients  []object       `json:"recipients,omitempty"`
-	Attachments []object       `json:"attachments,omitempty"`
+	idMessageClass: true, idDisplayName: true, idAddressType: true, idEmailAddress: true, idSMTPAddress: true, idRecipientType: true,
+	idClientSubmitTime: true, idDeliveryTime: true, idAttachLongFilename: true, idAttachFilename: true, idAttachExtension: true,
+	idAttachMIME: true, idAttachContentID: true, 0x67F2: true, 0x67F3: true, 0x0E08: true, 0x0E20: true, 0x0E1B: true,
 }
 
 // PropertiesJSON returns every property of a message, of its recipients and of
@@ -27,50 +27,64 @@ type object struct {
 // its 8-bit text where the message does not say. What cannot be read is left out.
 func PropertiesJSON(m Message, cp int) []byte {
 	cp = Codepage(m, cp)
-	all := func(p Properties) object {
-		return object{Properties: jsonProperties(&view{Properties: p, cp: cp, problem: func(error) {}}, nil)}
-	}
-	o := all(m)
+	look := func(p Properties) *view { return &view{Properties: p, cp: cp, problem: func(error) {}} }
+	var people, attached []*view
 	for r, err := range m.Recipients() {
 		if err == nil {
-			o.Recipients = append(o.Recipients, all(r))
+			people = append(people, look(r))
 		}
 	}
 	for a, err := range m.Attachments() {
 		if err == nil {
-			o.Attachments = append(o.Attachments, all(a))
+			attached = append(attached, look(a))
 		}
 	}
-	b, _ := json.MarshalIndent(o, "", "  ") // of values that are all JSON
-	return b
+	var out bytes.Buffer
+	if err := json.Indent(&out, appendObject(nil, look(m), people, attached, nil), "", "  "); err != nil {
+		return nil // it is JSON
+	}
+	return out.Bytes()
 }
 
 // sidecar returns the properties that are not in the mail. The key is the tag in
 // hex, with the name behind it where it has one; binary values are in base64.
 func (c *conversion) sidecar() []byte {
-	o := object{Properties: c.remaining(&c.view)}
+	people, attached := make([]*view, len(c.people)), make([]*view, len(c.attached))
 	for i := range c.people {
-		o.Recipients = append(o.Recipients, object{Properties: c.remaining(&c.people[i].view)})
+		people[i] = &c.people[i].view
 	}
 	for i := range c.attached {
-		o.Attachments = append(o.Attachments, object{Properties: c.remaining(&c.attached[i].view)})
+		attached[i] = &c.attached[i].view
 	}
-	b, err := json.Marshal(o)
-	c.reportJSON(err)
-	return b
+	return appendObject(nil, &c.view, people, attached, inMail)
 }
 
-func (c *conversion) reportJSON(err error) {
-	if err != nil {
-		c.report(fmt.Errorf("writing the properties: %w", err))
+// appendObject appends a message as JSON: properties, recipients, attachments.
+func appendObject(b []byte, v *view, people, attached []*view, leave map[uint16]bool) []byte {
+	b = appendProperties(append(b, `{"properties":`...), v, leave)
+	for _, list := range []struct {
+		name  string
+		views []*view
+	}{{"recipients", people}, {"attachments", attached}} {
+		for i, x := range list.views {
+			if i == 0 {
+				b = append(append(append(b, `,"`...), list.name...), `":[`...)
+			} else {
+				b = append(b, ',')
+			}
+			b = append(appendProperties(append(b, `{"properties":`...), x, leave), '}')
+		}
+		if len(list.views) > 0 {
+			b = append(b, ']')
+		}
 	}
+	return append(b, '}')
 }
 
-func (c *conversion) remaining(v *view) map[string]any { return jsonProperties(v, inMail) }
-
-// jsonProperties returns the properties but those left out.
-func jsonProperties(v *view, leave map[uint16]bool) map[string]any {
-	out := map[string]any{}
+// appendProperties appends the properties of an object but those left out.
+func appendProperties(b []byte, v *view, leave map[uint16]bool) []byte {
+	b = append(b, '{')
+	first := true
 	for tag := range v.Tags() {
 		if leave[tag.ID()] || tag.Type() == TypeObject {
 			continue
@@ -80,13 +94,17 @@ func jsonProperties(v *view, leave map[uint16]bool) map[string]any {
 		if !ok || value == nil {
 			continue
 		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
 		key := fmt.Sprintf("%08x", uint32(tag))
 		if n, ok := v.Name(tag); ok && tag.ID() >= 0x8000 {
 			key += " " + n.key()
 		}
-		out[key] = jsonValue(value, v.cp)
+		b = appendValue(append(appendQuoted(b, key), ':'), value, v.cp)
 	}
-	return out
+	return append(b, '}')
 }
 
 func (n Name) key() string {
@@ -102,22 +120,73 @@ func (g GUID) String() string {
 		binary.LittleEndian.Uint16(g[6:]), g[8:10], g[10:])
 }
 
-func jsonValue(v any, cp int) any {
+// appendValue appends a value as JSON.
+func appendValue(b []byte, v any, cp int) []byte {
 	switch v := v.(type) {
-	case []byte:
-		return base64.StdEncoding.EncodeToString(v)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case int16:
+		return strconv.AppendInt(b, int64(v), 10)
+	case int32:
+		return strconv.AppendInt(b, int64(v), 10)
+	case int64:
+		return strconv.AppendInt(b, v, 10)
+	case uint32:
+		return strconv.AppendUint(b, uint64(v), 10)
+	case Time:
+		return strconv.AppendUint(b, uint64(v), 10)
+	case string:
+		return appendQuoted(b, v)
 	case String8:
-		return v.Decode(cp)
-	case []String8:
-		out := make([]string, len(v))
-		for i := range v {
-			out[i] = v[i].Decode(cp)
-		}
-		return out
+		return appendQuoted(b, v.Decode(cp))
+	case []byte:
+		b = append(b, '"')
+		return append(base64.StdEncoding.AppendEncode(b, v), '"')
 	case GUID:
-		return v.String()
-	case float32, float64, []float32, []float64:
-		return fmt.Sprint(v) // NaN is not JSON
+		return appendQuoted(b, v.String())
+	case []string:
+		return appendList(b, v, cp)
+	case []String8:
+		return appendList(b, v, cp)
+	case [][]byte:
+		return appendList(b, v, cp)
+	case []int32:
+		return appendList(b, v, cp)
+	case []int64:
+		return appendList(b, v, cp)
+	case []Time:
+		return appendList(b, v, cp)
+	case []GUID:
+		return appendList(b, v, cp)
 	}
-	return v
+	return appendQuoted(b, fmt.Sprint(v)) // floats: NaN is not JSON
+}
+
+func appendList[T any](b []byte, list []T, cp int) []byte {
+	b = append(b, '[')
+	for i, v := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendValue(b, v, cp)
+	}
+	return append(b, ']')
+}
+
+// appendQuoted appends a JSON string.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ' || r == 0x7F || r == 0x2028 || r == 0x2029:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		case r == utf8.RuneError:
+			b = append(b, "\uFFFD"...)
+		default:
+			b = append(b, s[i:i+utf8.RuneLen(r)]...)
+		}
+	}
+	return append(b, '"')
 }

@@ -142,3 +142,37 @@ func TestImportOutlookFile(t *testing.T) {
 		t.Error("no message is read")
 	}
 }
+
+// TestRestIsKept looks for properties that mail cannot hold in the ledger.
+func TestRestIsKept(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.addAccounts("ajay@linuxforu.com")
+	items := 0
+	for _, f := range outlookFiles(t) {
+		if strings.HasSuffix(f, "apache__testPST.pst") {
+			s.run("import", "ajay@linuxforu.com", f)
+			items = itemsOf(t, f)
+		}
+	}
+	if items == 0 {
+		t.Skip("no sample file apache__testPST.pst")
+	}
+	ledgers, err := filepath.Glob(filepath.Join(s.dir, "data", "imports", "*.ledger"))
+	if err != nil || len(ledgers) != 1 {
+		t.Fatalf("ledgers %q: %v", ledgers, err)
+	}
+	lines := strings.Split(strings.TrimSpace(s.run("migrate", "rest", "--ledger", ledgers[0])), "\n")
+	if len(lines) != items {
+		t.Errorf("%d lines, want %d", len(lines), items)
+	}
+	for _, line := range lines {
+		var x struct {
+			Item string
+			Rest struct{ Properties map[string]any }
+		}
+		if err := json.Unmarshal([]byte(line), &x); err != nil || x.Item == "" || len(x.Rest.Properties) < 5 || x.Rest.Properties["300b0102"] == nil {
+			t.Errorf("%v: %.300s", err, line)
+		}
+	}
+}

@@ -98,7 +98,7 @@ migration.ledger.aside.`,
 	f.StringVar(&m.ledgerFile, "ledger", "", "the ledger (`file`), instead of the one beside the plan")
 	f.StringSliceVar(&m.users, "user", nil, "only the accounts with this source or target `address` (repeatable)")
 	f.StringSliceVar(&m.batches, "batch", nil, "only the accounts of this `batch` of the plan (repeatable)")
-	cmd.AddCommand(m.cutoverCommand(), m.rollbackCommand(), m.preflightCommand(), m.planCommand(), m.runCommand(), m.statusCommand(), m.verifyCommand(), m.reportCommand())
+	cmd.AddCommand(m.cutoverCommand(), m.rollbackCommand(), m.preflightCommand(), m.planCommand(), m.runCommand(), m.statusCommand(), m.verifyCommand(), m.reportCommand(), m.restCommand())
 	return cmd
 }
 

@@ -39,7 +39,7 @@ func (o *pstFlags) add(cmd *cobra.Command) {
 // for addresses in Exchange's form.
 func pstSource(dir string, opt pstFlags, n *node) *sourcepst.Source {
 	return sourcepst.New(sourcepst.Config{
-		Dir: dir, Codepage: opt.codepage, Recover: opt.recover, Log: n.Log,
+		Dir: dir, Codepage: opt.codepage, Recover: opt.recover, Rest: true, Log: n.Log,
 		Resolve: func(a mapi.Address) string { return exchangeAddress(context.Background(), n.Directory, a) },
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/ncruces/go-sqlite3"
 	"golang.org/x/sys/unix"
 
@@ -113,6 +114,8 @@ type Ledger struct {
 	mu    sync.Mutex
 	db    *sqlite3.Conn
 	stmts map[string]*sqlite3.Stmt
+
+	packer *zstd.Encoder // once something was kept beside messages
 }
 
 // OpenLedger opens the ledger at path for a run, making it where it is

@@ -218,7 +218,7 @@ func (l *Ledger) sync(ctx context.Context, account int64, listed []Folder, named
 
 // kept returns f as its row will show it.
 func kept(f Folder) Folder {
-	f.State.UIDNext, f.State.ModSeq = 0, 0
+	f.State.UIDNext, f.State.ModSeq, f.Class = 0, 0, ""
 	return f
 }
 
@@ -405,6 +405,9 @@ func (l *Ledger) land(ctx context.Context, account int64, f *folderRow, rows []r
 			}
 		}
 		if err := l.writeRows(f.id, rows); err != nil {
+			return err
+		}
+		if err := l.writeRest(f.id, rows); err != nil {
 			return err
 		}
 		return l.writeFolder(account, f)

@@ -108,7 +108,8 @@ type Folder struct {
 	Name       string // UTF-8, levels separated by mail.Delimiter; INBOX is "INBOX"
 	Use        mail.SpecialUse
 	Subscribed bool
-	NoItems    bool // it only has children (\Noselect)
+	NoItems    bool   // it only has children (\Noselect)
+	Class      string // what Exchange calls its kind, such as "IPF.Appointment"; "" of mail
 	State      State
 }
 
@@ -130,6 +131,7 @@ type Item struct {
 	Flags    mail.Flags
 	Keywords mail.Keywords
 	Date     mail.Date
+	Rest     []byte // a JSON object of what the message cannot hold, for the ledger; nil of mail
 }
 
 // Scanned is how a Scan ended.

@@ -83,6 +83,9 @@ func (g *fetcher) item(it migrate.Item) error {
 	}
 	out := g.conv.Read(m)
 	it = marked(it, &out.Result, -1)
+	if g.Rest {
+		it.Rest = out.Sidecar()
+	}
 	if size, ok, _ := m.Value(mapi.NewTag(0x0E08, mapi.TypeInt32)); ok && size.(int32) < inMemory && size.(int32) >= 0 {
 		return g.small(it, out)
 	}

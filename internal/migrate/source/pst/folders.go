@@ -125,6 +125,9 @@ func (l *lister) add(d *pst.Folder, version uint64) {
 		Subscribed: shown || !l.seen && !slices.Contains(quiet, d.Kind()) || d.Kind() == pst.Recovered,
 		State:      migrate.State{ModSeq: version, Messages: n, Bytes: -1},
 	}
+	if class := d.Class(); !strings.EqualFold(class, "IPF.Note") {
+		f.Class = class
+	}
 	name := l.name(d)
 	f.Name = name
 	for i := 2; l.taken[strings.ToLower(f.Name)]; i++ {

@@ -43,6 +43,10 @@ type Config struct {
 	// Exchange form, "" where it is not known.
 	Resolve func(mapi.Address) string
 
+	// Rest has the properties that mail cannot hold come with the items, for the
+	// ledger.
+	Rest bool
+
 	Log *slog.Logger
 }
 
