@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"expost/internal/directory"
 	"expost/internal/ldap"
@@ -27,7 +29,9 @@ type directoryImport struct {
 	late     []lateEntry // the one above is not there yet
 	wait     []lateEntry
 	done     int
-	failed   int
+
+	mu     sync.Mutex // of failed and what is said of it
+	failed int
 }
 
 // lateEntry is an entry that waits, with its line.
@@ -37,7 +41,7 @@ type lateEntry struct {
 }
 
 // importBatch is how many entries are written at once.
-const importBatch = 2000
+const importBatch = 10_000
 
 // directoryImportCommand takes an OpenLDAP over.
 func directoryImportCommand(a *app) *cobra.Command {
@@ -136,14 +140,43 @@ func (in *directoryImport) entries(ctx context.Context, file string, r io.Reader
 	reader := ldif.NewReader(r, ldif.Options{File: file, Lenient: true, Report: func(i ldif.Issue) {
 		fmt.Fprintf(in.app.stderr, "%s:%d: %s: %s\n", file, i.Line, i.What, i.Did)
 	}})
+	batches := make(chan []lateEntry)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { // writes while the next are read
+		for batch := range batches {
+			in.wait = batch
+			if err := in.flush(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	group.Go(func() error {
+		defer close(batches)
+		return in.parse(ctx, reader, batches)
+	})
+	return group.Wait()
+}
+
+// parse reads LDIF in batches.
+func (in *directoryImport) parse(ctx context.Context, r *ldif.Reader, batches chan<- []lateEntry) error {
+	var batch []lateEntry
+	send := func() error {
+		select {
+		case batches <- batch:
+			batch = nil
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	for {
-		rec, err := reader.Next()
+		rec, err := r.Next()
 		if err == io.EOF {
-			return in.flush(ctx)
+			return send()
 		}
 		if bad, ok := errors.AsType[*ldif.Error](err); ok {
-			in.failed++
-			fmt.Fprintln(in.app.stderr, bad)
+			in.report("%v", bad)
 			continue
 		}
 		if err != nil {
@@ -154,8 +187,8 @@ func (in *directoryImport) entries(ctx context.Context, file string, r io.Reader
 			in.fail(rec.Line, rec.DN, err)
 			continue
 		}
-		if in.wait = append(in.wait, lateEntry{rec.Line, e}); len(in.wait) >= importBatch {
-			if err := in.flush(ctx); err != nil {
+		if batch = append(batch, lateEntry{rec.Line, e}); len(batch) >= importBatch {
+			if err := send(); err != nil {
 				return err
 			}
 		}
@@ -163,8 +196,15 @@ func (in *directoryImport) entries(ctx context.Context, file string, r io.Reader
 }
 
 func (in *directoryImport) fail(line int, dn string, err error) {
+	in.report("%s:%d: %q: %v%s", in.file, line, dn, err, hint(err, &ldif.Record{}))
+}
+
+// report says what failed.
+func (in *directoryImport) report(format string, args ...any) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	in.failed++
-	fmt.Fprintf(in.app.stderr, "%s:%d: %q: %v%s\n", in.file, line, dn, err, hint(err, &ldif.Record{}))
+	fmt.Fprintf(in.app.stderr, format+"\n", args...)
 }
 
 // flush writes what waits; what the entry above is missing of waits on.
@@ -247,8 +287,7 @@ func (in *directoryImport) finish(ctx context.Context) error {
 		}
 	}
 	for _, l := range in.late {
-		in.failed++
-		fmt.Fprintf(in.app.stderr, "%s:%d: %q: the entry above is neither there nor in the file (--parents makes it)\n", in.file, l.line, l.entry.DN)
+		in.report("%s:%d: %q: the entry above is neither there nor in the file (--parents makes it)", in.file, l.line, l.entry.DN)
 	}
 	in.late = nil
 	return nil

@@ -58,8 +58,12 @@ func (p *page) recount() {
 	}
 }
 
-// pageSize is how many items or kids a page holds before it is split.
-const pageSize = 96
+// pageSize is how many items or kids a page holds before it is split; pages that
+// are made of many items at once are filled to pageFill.
+const (
+	pageSize = 96
+	pageFill = pageSize * 4 / 5
+)
 
 // mutable returns p, or a copy that e may change.
 func (p *page) mutable(e *edit) *page {
@@ -93,6 +97,75 @@ func (x *index) insert(e *edit, it item) {
 		left.recount()
 	}
 	x.root = left
+}
+
+// insertAll puts sorted items into the index. Each page is found once.
+func (x *index) insertAll(e *edit, items []item) {
+	if len(items) == 0 {
+		return
+	}
+	if x.root == nil {
+		*x = buildIndex(items)
+		return
+	}
+	pages := x.root.insertAll(e, items)
+	for len(pages) > 1 {
+		pages = group(e, pages)
+	}
+	x.root = pages[0]
+}
+
+// insertAll returns the pages that p has become.
+func (p *page) insertAll(e *edit, items []item) []*page {
+	if p.kids == nil {
+		return leaves(e, merge(p.items, items))
+	}
+	var kids []*page
+	for i, kid := range p.kids {
+		n := len(items)
+		if i+1 < len(p.kids) {
+			n, _ = slices.BinarySearchFunc(items, p.items[i+1], item.compare)
+		}
+		if n == 0 {
+			kids = append(kids, kid)
+			continue
+		}
+		kids = append(kids, kid.insertAll(e, items[:n])...)
+		items = items[n:]
+	}
+	return group(e, kids)
+}
+
+// leaves cuts items into leaves; those that come twice go.
+func leaves(e *edit, items []item) []*page {
+	items = slices.Compact(items)
+	if len(items) <= pageSize {
+		return []*page{{edit: e, items: items}}
+	}
+	n := (len(items) + pageFill - 1) / pageFill
+	pages := make([]*page, 0, n)
+	for i := range n {
+		pages = append(pages, &page{edit: e, items: slices.Clone(items[i*len(items)/n : (i+1)*len(items)/n])})
+	}
+	return pages
+}
+
+// group puts pages below as few inner pages as can hold them.
+func group(e *edit, kids []*page) []*page {
+	n := 1
+	if len(kids) > pageSize {
+		n = (len(kids) + pageFill - 1) / pageFill
+	}
+	pages := make([]*page, 0, n)
+	for i := range n {
+		p := &page{edit: e, kids: slices.Clone(kids[i*len(kids)/n : (i+1)*len(kids)/n])}
+		for _, kid := range p.kids {
+			p.items = append(p.items, kid.items[0])
+		}
+		p.recount()
+		pages = append(pages, p)
+	}
+	return pages
 }
 
 // insert returns the changed page, and what was split off it.
@@ -279,14 +352,13 @@ func buildIndex(items []item) index {
 	if len(items) == 0 {
 		return index{}
 	}
-	const fill = pageSize * 4 / 5
 	var level []*page
-	for chunk := range slices.Chunk(items, fill) {
+	for chunk := range slices.Chunk(items, pageFill) {
 		level = append(level, &page{items: slices.Clone(chunk)})
 	}
 	for len(level) > 1 {
 		var upper []*page
-		for kids := range slices.Chunk(level, fill) {
+		for kids := range slices.Chunk(level, pageFill) {
 			p := &page{kids: slices.Clone(kids)}
 			for _, kid := range kids {
 				p.items = append(p.items, kid.items[0])

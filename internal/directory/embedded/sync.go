@@ -371,12 +371,7 @@ func (d *Directory) restore(b *batch, e *ldap.Entry) error {
 
 // byUUID returns the entry of a UUID, or nil.
 func (b *batch) byUUID(text string) *node {
-	t := b.dict.schema.Attribute("entryUUID")
-	norm, ok := t.Equality.Normalize(nil, []byte(text))
-	if !ok {
-		return nil
-	}
-	id, ok := b.index.one(uint32(t.ID), string(norm))
+	id, ok := b.index.one(b.uuidAttr(), strings.ToLower(text))
 	if !ok {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"expost/internal/ldap"
 )
@@ -86,6 +87,7 @@ func (d *Directory) store(b *batch) error {
 	if len(b.changes.put) == 0 && len(b.changes.removed) == 0 {
 		return nil
 	}
+	b.reindex()
 	if err := d.disk.commit(b.changes); err != nil {
 		return fmt.Errorf("writing %d entries: %w", len(b.changes.put)+len(b.changes.removed), err)
 	}
@@ -105,6 +107,8 @@ type batch struct {
 	changes  changes
 	moved    bool // an entry with others below it has another DN
 	facts    *facts
+
+	before map[uint32]keys // of the entries that changed, as the indexes have them still
 }
 
 // commit returns what the batch changed.
@@ -116,6 +120,7 @@ func newBatch(s *snapshot, suffix ldap.DN, f *facts) *batch {
 	return &batch{
 		snapshot: *s, suffixDN: suffix, edit: &edit{}, facts: f,
 		changes: changes{names: map[uint32]string{}, put: map[uint32]*node{}, removed: map[uint32]bool{}},
+		before:  map[uint32]keys{},
 	}
 }
 
@@ -137,10 +142,11 @@ func (b *batch) pack(e *ldap.Entry) []byte {
 // put stores an entry: a new one where old is nil.
 func (b *batch) put(old *node, parent uint32, e *ldap.Entry) {
 	n := &node{parent: parent}
-	var before keys
+	var before []item
 	if old != nil {
 		n.id = old.id
-		before = b.keysOf(old)
+		before = b.ownItems(old)
+		b.remember(old)
 	} else {
 		b.lastID++
 		n.id = b.lastID
@@ -152,13 +158,17 @@ func (b *batch) put(old *node, parent uint32, e *ldap.Entry) {
 	n.data = b.pack(e)
 	n.attrs = rdnLength(n.data)
 	b.nodes.set(b.edit, n.id, n)
-	b.reindex(n.id, before, b.keysOf(n))
+	b.place(before, b.ownItems(n))
+	if old == nil {
+		b.before[n.id] = keys{}
+	}
 	b.changes.put[n.id] = n
 }
 
 // drop removes an entry.
 func (b *batch) drop(n *node) {
-	b.reindex(n.id, b.keysOf(n), keys{})
+	b.place(b.ownItems(n), nil)
+	b.remember(n)
 	b.nodes.set(b.edit, n.id, nil)
 	b.count--
 	if n.parent == 0 {
@@ -168,7 +178,39 @@ func (b *batch) drop(n *node) {
 	b.changes.removed[n.id] = true
 }
 
-// keys is all that the indexes hold of one entry, sorted.
+// ownItems returns the items by which an entry is found while the batch is made:
+// its place in the tree, what mail knows it by, and its UUID.
+func (b *batch) ownItems(n *node) []item {
+	items := b.treeItems(n, b.suffixDN)
+	if id := b.attribute(n, "entryUUID"); id != "" {
+		items = append(items, item{strings.ToLower(id), b.uuidAttr(), n.id})
+	}
+	slices.SortFunc(items, item.compare)
+	return items
+}
+
+func (b *batch) uuidAttr() uint32 { return uint32(b.dict.schema.Attribute("entryUUID").ID) }
+
+// place brings the index from some items to others at once.
+func (b *batch) place(before, after []item) {
+	gone, come := difference(before, after, item.compare)
+	for _, it := range gone {
+		b.index.remove(b.edit, it)
+	}
+	for _, it := range come {
+		b.index.insert(b.edit, it)
+	}
+}
+
+// remember keeps the keys of an entry that is about to change for the first
+// time.
+func (b *batch) remember(n *node) {
+	if _, ok := b.before[n.id]; !ok {
+		b.before[n.id] = b.keysOf(n)
+	}
+}
+
+// keys is all that the other indexes hold of one entry, sorted.
 type keys struct {
 	items []item
 	terms []uint32
@@ -176,30 +218,69 @@ type keys struct {
 
 // keysOf returns the keys of an entry.
 func (b *batch) keysOf(n *node) keys {
-	k := keys{items: b.treeItems(n, b.suffixDN)}
-	b.facts.of(n, b.dict, func(attr uint32, key []byte) { k.items = append(k.items, item{string(key), attr, n.id}) })
+	var k keys
+	uuid := b.uuidAttr() // is of ownItems
+	b.facts.of(n, b.dict, func(attr uint32, key []byte) {
+		if attr != uuid {
+			k.items = append(k.items, item{string(key), attr, n.id})
+		}
+	})
 	k.terms = slices.Clone(b.facts.terms)
 	slices.SortFunc(k.items, item.compare)
 	slices.Sort(k.terms)
 	return k
 }
 
-// reindex brings the indexes from an entry's keys before a change to those
-// after it, and touches nothing that stays: a group keeps most of its members.
-func (b *batch) reindex(id uint32, before, after keys) {
-	gone, come := difference(before.items, after.items, item.compare)
+// reindex brings the indexes up to date with all that the batch changed, and
+// touches nothing that stays: a group keeps most of its members. Items and terms
+// are changed in their order, which finds each page once.
+func (b *batch) reindex() {
+	var gone, come []item
+	var left, entered []uint64 // term and id
+	for id, before := range b.before {
+		var after keys
+		if n := b.nodes.get(id); n != nil {
+			after = b.keysOf(n)
+		}
+		out, in := difference(before.items, after.items, item.compare)
+		gone, come = append(gone, out...), append(come, in...)
+		lost, new := difference(before.terms, after.terms, cmp.Compare[uint32])
+		for _, t := range lost {
+			left = append(left, uint64(t)<<32|uint64(id))
+		}
+		for _, t := range new {
+			entered = append(entered, uint64(t)<<32|uint64(id))
+		}
+	}
+	slices.SortFunc(gone, item.compare)
+	slices.SortFunc(come, item.compare)
+	slices.Sort(left)
+	slices.Sort(entered)
 	for _, it := range gone {
 		b.index.remove(b.edit, it)
 	}
-	for _, it := range come {
-		b.index.insert(b.edit, it)
+	if len(come) >= pageSize {
+		b.index.insertAll(b.edit, come)
+	} else {
+		for _, it := range come {
+			b.index.insert(b.edit, it)
+		}
 	}
-	left, entered := difference(before.terms, after.terms, cmp.Compare[uint32])
-	for _, t := range left {
-		b.terms.set(b.edit, t, b.terms.get(t).remove(b.edit, id))
-	}
-	for _, t := range entered {
-		b.terms.set(b.edit, t, b.terms.get(t).add(b.edit, id))
+	b.changeTerms(left, (*postings).remove)
+	b.changeTerms(entered, (*postings).add)
+	clear(b.before)
+}
+
+// changeTerms adds ids to terms, or takes them away. pairs are sorted.
+func (b *batch) changeTerms(pairs []uint64, change func(p *postings, e *edit, id uint32) *postings) {
+	for len(pairs) > 0 {
+		term := uint32(pairs[0] >> 32)
+		p := b.terms.get(term)
+		for len(pairs) > 0 && uint32(pairs[0]>>32) == term {
+			p = change(p, b.edit, uint32(pairs[0]))
+			pairs = pairs[1:]
+		}
+		b.terms.set(b.edit, term, p)
 	}
 }
 
