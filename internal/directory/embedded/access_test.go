@@ -257,3 +257,38 @@ func TestConfiguredIndexes(t *testing.T) {
 		}
 	}
 }
+
+// TestSearchesDoNotWaitForWriters holds the writer up in the middle of a change,
+// and searches, looks up and logs in.
+func TestSearchesDoNotWaitForWriters(t *testing.T) {
+	t.Parallel()
+	d := open(t, options(t.TempDir()))
+	if err := d.Add(t.Context(), directory.Local(), directorytest.Entry("dn: uid=a,ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\nobjectClass: qmailUser\ncn: A\nsn: A\nmail: a@example.org\nuserPassword: geheim")); err != nil {
+		t.Fatal(err)
+	}
+	held, release, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- d.change(context.Background(), func(*batch) error {
+			close(held)
+			<-release
+			return nil
+		})
+	}()
+	<-held
+	found := 0
+	err := d.Search(t.Context(), directory.Local(), &ldap.SearchRequest{Base: d.Suffix(), Scope: ldap.ScopeSub, Filter: directorytest.Filter("(cn=a)")},
+		func(*ldap.Entry) error { found++; return nil })
+	if err != nil || found != 1 {
+		t.Errorf("%d entries, %v", found, err)
+	}
+	if _, err := d.Resolve(t.Context(), "a@example.org"); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.Login(t.Context(), "a@example.org", "geheim"); err != nil {
+		t.Error(err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
