@@ -236,7 +236,7 @@ func (r *reader) include(d directive, name, from string, depth int) error {
 func isBuiltin(name string) bool {
 	base := strings.ToLower(filepath.Base(name))
 	base = strings.TrimSuffix(strings.TrimSuffix(base, ".schema"), ".ldif")
-	return slices.Contains([]string{"core", "cosine", "inetorgperson", "nis", "misc", "qmail", "authldap", "courier", "mozilla", "mozillaorgperson", "openldap"}, base)
+	return slices.Contains([]string{"core", "cosine", "inetorgperson", "nis", "misc", "qmail", "authldap", "courier", "mozilla", "mozillaorgperson"}, base)
 }
 
 // index takes "index attributes kinds".

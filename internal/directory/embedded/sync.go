@@ -326,11 +326,12 @@ func (d *Directory) readyToRestore(ctx context.Context, e *ldap.Entry) (*ldap.En
 // isServerState tells attributes that servers keep for themselves and that are
 // nothing to a copy.
 func isServerState(desc string) bool {
-	switch strings.ToLower(baseOf(desc)) {
-	case "contextcsn", "hassubordinates", "numsubordinates", "subschemasubentry", "entrydn", "pwdchangedtime", "pwdhistory", "memberof":
+	name := strings.ToLower(baseOf(desc))
+	switch name {
+	case "contextcsn", "numsubordinates", "authtimestamp", "entryttl", "dynamicsubtrees":
 		return true
 	}
-	return false
+	return strings.HasPrefix(name, "pwd") // of password policies
 }
 
 // restore puts an entry in as it is.
