@@ -163,7 +163,7 @@ func (a *Agent) forList(ctx context.Context, env *Envelope, s *Spooled, r *Recip
 	if err != nil {
 		return nil, err
 	}
-	self := nameOf(l.List)
+	self := word(nameOf(l.List))
 	visited := head["x-list-member-of"]
 	for _, v := range visited {
 		if strings.EqualFold(v, self) {

@@ -80,8 +80,14 @@ func (r *resolution) mayWrite(ctx context.Context, l *directory.List) error {
 		return nil
 	}
 	denied := refuse("5.7.1", mail.KindPermission, "%s takes no mail from %s", nameOf(l), orNull(r.query.From))
-	if l.SignedIn && r.query.Sender == nil && (r.query.Foreign || r.query.From == "") {
-		return refuse("5.7.1", mail.KindPermission, "%s takes mail only from those who log in here", nameOf(l))
+	if l.SignedIn && r.query.Sender == nil {
+		author, err := r.author(ctx)
+		if err != nil {
+			return err
+		}
+		if author == nil || !r.vouched(ctx) {
+			return refuse("5.7.1", mail.KindPermission, "%s takes mail only from those who log in here", nameOf(l))
+		}
 	}
 	if !l.MembersOnly && l.Senders.IsEmpty() {
 		return nil
@@ -93,7 +99,7 @@ func (r *resolution) mayWrite(ctx context.Context, l *directory.List) error {
 	if err != nil {
 		return err
 	}
-	if acct != nil && r.query.Sender == nil && r.query.Foreign {
+	if acct != nil && r.query.Sender == nil && !r.vouched(ctx) {
 		return refuse("5.7.1", mail.KindPermission, "%s takes mail from %s only through this server, logged in", nameOf(l), r.query.From)
 	}
 	audiences := []*directory.Audience{&l.Senders}
@@ -117,6 +123,16 @@ func orNull(addr mail.Address) string {
 		return "<>"
 	}
 	return string(addr)
+}
+
+// vouched tells whether the client would not say a sender of ours who is not: it
+// is no foreign host, or one that is trusted, or the host of some of our mailboxes.
+func (r *resolution) vouched(ctx context.Context) bool {
+	q := r.query
+	if !q.Foreign {
+		return true
+	}
+	return q.Client.IsValid() && (r.agent.trusts(q.Client) || r.agent.isMailHost(ctx, &Client{Helo: q.Helo, Address: q.Client}))
 }
 
 // author returns the account the mail is from, as far as is known before the

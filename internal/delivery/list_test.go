@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ import (
 	"expost/internal/mail"
 	"expost/internal/moderation"
 	"expost/internal/queue"
+	"expost/internal/resolver"
+	"expost/internal/resolver/resolvertest"
 	"expost/internal/srs"
 	"expost/internal/vacation"
 )
@@ -243,6 +246,8 @@ func TestListPermissions(t *testing.T) {
 		{"internal", "ann@example.org", "ann@example.org", false, ""},
 		{"internal", "x@far.example", "", true, "5.7.1"},
 		{"internal", "ann@example.org", "", true, "5.7.1"},
+		{"internal", "ann@example.org", "", false, ""},
+		{"internal", "x@far.example", "", false, "5.7.1"},
 		{"outer", "x@far.example", "", true, ""},
 	} {
 		err := o.post(letter{from: tt.from, login: tt.login, foreign: tt.foreign, to: []mail.Address{tt.to + "@example.org"}})
@@ -251,6 +256,37 @@ func TestListPermissions(t *testing.T) {
 	before := len(o.inbox("ann"))
 	o.wantStatus("outer", o.post(letter{from: "x@far.example", foreign: true, to: []mail.Address{"outer@example.org"}}), "")
 	o.wantInbox("ann", before) // named has rules of its own
+}
+
+// TestListFromMailHost has mail of a user whose mailbox is on another host come
+// from that host.
+func TestListFromMailHost(t *testing.T) {
+	t.Parallel()
+	dns := resolvertest.Serve(t, `exchange.example.org. A 192.0.2.5`, `evil.example. A 192.0.2.6`)
+	o := newOffice(t, person("ann", "mailHost: exchange.example.org"), person("bob"),
+		group("internal", "member: "+uid("bob"), "msExchRequireAuthToSendTo: TRUE"), group("members", "member: "+uid("ann"), "membersonly: TRUE"))
+	o.cfg.Resolver = resolver.New(resolver.Options{Server: dns.Addr})
+	for _, tt := range []struct {
+		list, from mail.Address
+		helo, ip   string
+		want       string
+	}{
+		{"internal", "ann@example.org", "exchange.example.org", "192.0.2.5", ""},
+		{"internal", "x@far.example", "exchange.example.org", "192.0.2.5", "5.7.1"},
+		{"internal", "ann@example.org", "exchange.example.org", "192.0.2.6", "5.7.1"},
+		{"internal", "ann@example.org", "evil.example", "192.0.2.6", "5.7.1"},
+		{"members", "ann@example.org", "Exchange.Example.Org", "192.0.2.5", ""}, // back to her, as a member
+		{"members", "ann@example.org", "evil.example", "192.0.2.6", "5.7.1"},
+	} {
+		_, err := o.Resolve(t.Context(), Query{Address: tt.list + "@example.org", From: tt.from, Foreign: true, Helo: tt.helo, Client: netip.MustParseAddr(tt.ip)})
+		o.wantStatus(fmt.Sprint(tt), err, tt.want)
+	}
+	r, err := o.Resolve(t.Context(), Query{Address: "members@example.org", From: "ann@example.org", Foreign: true, Helo: "exchange.example.org", Client: netip.MustParseAddr("192.0.2.5")})
+	if err != nil || len(r.Lists[0].Failed) > 0 || len(r.Lists[0].Members.Remote) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	_, err = o.Resolve(t.Context(), Query{Address: "ann@example.org", From: "x@far.example", Foreign: true, Helo: "exchange.example.org", Client: netip.MustParseAddr("192.0.2.5")})
+	o.wantStatus("a mailbox that each holds for the other's", err, "5.4.6")
 }
 
 // token returns what stands behind a verb in a question.

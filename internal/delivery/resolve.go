@@ -30,6 +30,7 @@ type Query struct {
 	Own     bool               // the mail is this host's own, as reports are
 	Relay   bool               // the client may send anywhere without a login
 	Helo    string             // what the client calls itself; empty: not told
+	Client  netip.Addr         // its address
 
 	decided   mail.Address     // the list whose decision on the message is known
 	decidedBy moderation.Stage // and whose decision it was
@@ -318,7 +319,7 @@ func (r *resolution) add(ctx context.Context, acct *directory.Account, detail st
 		return refuse("5.1.1", mail.KindNotExist, "there is no mailbox %s here", acct.Address)
 	}
 	if !r.agent.hosts[acct.Host] {
-		return r.addHosted(acct)
+		return r.addHosted(acct, depth == 0 && r.route == r.top)
 	}
 	replies := hasMode(acct, "reply") && acct.Reply != ""
 	if replies {
@@ -339,13 +340,13 @@ func (r *resolution) add(ctx context.Context, acct *directory.Account, detail st
 }
 
 // addHosted puts an account into the route whose mailbox is on another host.
-// Where the mail comes from that very host, each of the two holds the mailbox
-// for the other's, and the mail would go to and fro for ever.
-func (r *resolution) addHosted(acct *directory.Account) error {
+// Where the mail comes from that very host for that very mailbox, each of the two
+// holds it for the other's, and the mail would go to and fro for ever.
+func (r *resolution) addHosted(acct *directory.Account, directly bool) error {
 	if r.agent.cfg.Remote == nil {
 		return refuse("4.4.4", mail.KindTemporary, "the mailbox %s is on %s, and this server does not pass mail on to it", acct.Address, acct.Host)
 	}
-	if r.query.Helo != "" && strings.EqualFold(r.query.Helo, hostOf(acct.Host)) {
+	if directly && r.query.Helo != "" && strings.EqualFold(r.query.Helo, hostOf(acct.Host)) {
 		return refuse("5.4.6", mail.KindInvalid, "the mailbox %s is on %s for this server, and here for that one: mail for it goes round in a loop", acct.Address, acct.Host)
 	}
 	return r.addRemote(string(acct.Address), RemoteTarget{Address: acct.Address, Host: acct.Host})

@@ -85,7 +85,7 @@ func (c *conn) recipient(ctx context.Context, to *delivery.Recipient, path strin
 		to.Address = addr
 	}
 	route, err := c.cfg.Delivery.Resolve(ctx, delivery.Query{
-		Address: to.Address, Local: c.local, From: c.env.From, Sender: c.account, Foreign: c.env.Foreign, Helo: c.helo, Relay: c.relays(),
+		Address: to.Address, Local: c.local, From: c.env.From, Sender: c.account, Foreign: c.env.Foreign, Helo: c.helo, Client: c.remote, Relay: c.relays(),
 	})
 	if err == nil {
 		to.Route = route
