@@ -27,6 +27,7 @@ type dovecot struct {
 	imaps  string
 	pop3   string
 	pop3s  string
+	lmtp   string
 	cmd    *exec.Cmd
 	exited chan struct{}
 }
@@ -47,7 +48,7 @@ func newDovecot(t *testing.T, users map[string]string) *dovecot {
 	d := &dovecot{t: t, dir: dir, ca: filepath.Join(dir, "cert.pem")}
 	key := filepath.Join(dir, "key.pem")
 	selfSigned(t, d.ca, key)
-	for _, addr := range []*string{&d.imap, &d.imaps, &d.pop3, &d.pop3s} {
+	for _, addr := range []*string{&d.imap, &d.imaps, &d.pop3, &d.pop3s, &d.lmtp} {
 		*addr = freeAddress(t)
 	}
 	var passwords strings.Builder
@@ -83,7 +84,7 @@ func (d *dovecot) config(key string) string {
 	return fmt.Sprintf(`base_dir = %[1]s/run
 state_dir = %[1]s/state
 log_path = %[1]s/log
-protocols = imap pop3
+protocols = imap pop3 lmtp
 listen = 127.0.0.1
 ssl = yes
 ssl_cert = <%[1]s/cert.pem
@@ -110,7 +111,15 @@ passdb {
 }
 userdb {
   driver = static
-  args = uid=nobody gid=nogroup home=%[1]s/mail/%%u
+  args = uid=nobody gid=nogroup home=%[1]s/mail/%%u allow_all_users=yes
+}
+protocol lmtp {
+  auth_username_format = %%Ln
+}
+service lmtp {
+  inet_listener lmtp {
+    port = %[7]s
+  }
 }
 namespace inbox {
   inbox = yes
@@ -139,7 +148,7 @@ service pop3-login {
     ssl = yes
   }
 }
-`, d.dir, key, port(d.imap), port(d.imaps), port(d.pop3), port(d.pop3s))
+`, d.dir, key, port(d.imap), port(d.imaps), port(d.pop3), port(d.pop3s), port(d.lmtp))
 }
 
 // start runs it and waits until it answers.

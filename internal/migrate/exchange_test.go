@@ -146,6 +146,26 @@ func TestThrottledLogin(t *testing.T) {
 	}
 }
 
+// TestThrottledListing has more folders than the server lets be asked for in a
+// row.
+func TestThrottledListing(t *testing.T) {
+	t.Parallel()
+	var boxes []*migratetest.Box
+	for i := range 20 {
+		boxes = append(boxes, box(fmt.Sprintf("F%02d", i), mail.UIDValidity(i+1), messages(1, 1, 1)))
+	}
+	var asked atomic.Int64
+	b := newBench(t, migratetest.Quirks{Command: func(_ int, line string) string {
+		if strings.HasPrefix(line, "STATUS") && asked.Add(1)%8 == 0 {
+			return "BAD Request is throttled. Suggested Backoff Time: 1 milliseconds"
+		}
+		return ""
+	}}, boxes...)
+	if r := b.run(t); r.Err != nil || r.Copied != 20 {
+		t.Errorf("the pass: %+v", r)
+	}
+}
+
 // TestThrottlingIsRemembered stops a run while it waits; the next one waits on.
 func TestThrottlingIsRemembered(t *testing.T) {
 	t.Parallel()

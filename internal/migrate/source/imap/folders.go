@@ -22,9 +22,9 @@ type listing struct {
 
 // Folders implements migrate.SourceAccount.
 func (a *account) Folders(ctx context.Context) ([]migrate.Folder, error) {
-	var l listing
+	l := listing{status: map[string]imapclient.Status{}} // kept over tries: a server that throttles would never let it end
 	err := a.try(ctx, func() error {
-		l = listing{subscribed: map[string]bool{}, status: map[string]imapclient.Status{}}
+		l = listing{subscribed: map[string]bool{}, status: l.status}
 		return a.list(&l)
 	})
 	if err != nil {
@@ -115,7 +115,7 @@ func (a *account) listPlain(l *listing) error {
 		return err
 	}
 	for _, box := range l.boxes {
-		if noItems(box) {
+		if _, known := l.status[box.Name]; known || noItems(box) {
 			continue
 		}
 		err := a.c.Command("STATUS", l.read, imapclient.Text(box.Name), imapclient.Raw(items))
