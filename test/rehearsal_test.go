@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -57,6 +58,7 @@ func newQuirkProxy(t *testing.T, behind string) *quirkProxy {
 
 var (
 	quirkCaps = regexp.MustCompile(` (UIDPLUS|CONDSTORE|QRESYNC|ESEARCH|LIST-STATUS|LIST-EXTENDED|SPECIAL-USE|STATUS=SIZE|MULTIAPPEND|ENABLE)\b`)
+	quirkUID  = regexp.MustCompile(`\[(APPENDUID|COPYUID) [^]]*\] `)
 	quirkSize = regexp.MustCompile(`RFC822\.SIZE (\d+)`)
 	quirkSeq  = regexp.MustCompile(`^\* (\d+) FETCH`)
 )
@@ -79,6 +81,7 @@ func (q *quirkProxy) serve(client net.Conn) {
 				return
 			}
 			line = quirkCaps.ReplaceAllString(line, "")
+			line = quirkUID.ReplaceAllString(line, "")
 			line = quirkSize.ReplaceAllStringFunc(line, func(s string) string {
 				n, _ := strconv.Atoi(s[len("RFC822.SIZE "):])
 				return fmt.Sprintf("RFC822.SIZE %d", n*9/10+100)
@@ -254,15 +257,16 @@ type rehearsal struct {
 	old   *dovecot
 	users []string // addresses
 
-	mu   sync.Mutex
-	sent map[string][]string // Message-IDs that were acknowledged, by user
+	mu      sync.Mutex
+	sent    map[string][]string // Message-IDs that were acknowledged, by user
+	refused map[string]int
 }
 
 // newRehearsal starts the old server and Expost in front of it.
 func newRehearsal(t *testing.T, n int) *rehearsal {
 	org := sample.New(sample.Options{People: n, Messages: 40, MaxSize: 64 << 10})
 	passwords := map[string]string{}
-	r := &rehearsal{t: t, sent: map[string][]string{}}
+	r := &rehearsal{t: t, sent: map[string][]string{}, refused: map[string]int{}}
 	for _, p := range org.People {
 		passwords[p.Address.Local()] = password
 		r.users = append(r.users, string(p.Address))
@@ -315,7 +319,10 @@ func (r *rehearsal) live(stop chan struct{}, wg *sync.WaitGroup) {
 			u := r.users[rand.IntN(len(r.users))]
 			id := fmt.Sprintf("living%d@far.example", i)
 			text := fmt.Sprintf("From: x@far.example\r\nTo: %s\r\nSubject: living %d\r\nMessage-ID: <%s>\r\n\r\ntext\r\n", u, i, id)
-			if err := smtp.SendMail(r.addr["smtp"], nil, "x@far.example", []string{u}, []byte(text)); err != nil {
+			if err := sendTo(r.addr["smtp"], u, text); err != nil {
+				r.mu.Lock()
+				r.refused[err.Error()]++
+				r.mu.Unlock()
 				continue // not acknowledged: the sender would try again
 			}
 			r.mu.Lock()
@@ -346,6 +353,26 @@ func (r *rehearsal) live(stop chan struct{}, wg *sync.WaitGroup) {
 	})
 }
 
+// sendTo hands a message in by SMTP.
+func sendTo(addr, to, text string) error {
+	c, err := smtp.Dial(addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := errors.Join(c.Hello("far.example"), c.Mail("x@far.example"), c.Rcpt(to)); err != nil {
+		return err
+	}
+	w, err := c.Data()
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		return err
+	}
+	return w.Close() // the server's answer
+}
+
 // moved is what cutover and rollback print.
 type moved struct {
 	Target   string        `json:"target"`
@@ -374,7 +401,7 @@ func (r *rehearsal) move(args ...string) []moved {
 		if err == nil {
 			return done
 		}
-		r.t.Logf("once more: %s", errs)
+		r.t.Logf("once more: %s%+v", errs, list)
 	}
 	r.t.Fatalf("%v: not done after five tries", args)
 	return nil
@@ -424,6 +451,9 @@ func TestRehearsal(t *testing.T) {
 	watching.Wait()
 	slices.Sort(gaps)
 	t.Logf("%d accounts moved; frozen for %v in the middle, %v at most; %d messages came meanwhile", len(gaps), gaps[len(gaps)/2], gaps[len(gaps)-1], r.total())
+	if n := r.total(); n < 10 {
+		t.Errorf("only %d messages came: %v", n, r.refused)
+	}
 	if len(gaps) != users {
 		t.Errorf("%d of %d accounts moved", len(gaps), users)
 	}

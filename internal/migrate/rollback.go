@@ -34,6 +34,9 @@ func (e *Engine) rollback(ctx context.Context, row accountRow, site Site, back T
 		m.Before, m.After, m.Done, m.Note = "", host, true, "a rollback that was interrupted had flipped it already"
 		row.stage = StageCopying
 		return errors.Join(e.reconcile(ctx, row), e.land(ctx, row, "rollback", m))
+	case row.stage == StageCopying && host != "" && row.moved != 0:
+		m.Done, m.Note = true, "it is back already"
+		return nil
 	case row.stage == StageCopying || host != "":
 		return mail.Errorf(mail.KindInvalid, "%s has not been moved by this plan: there is nothing to roll back", row.user.Target)
 	}

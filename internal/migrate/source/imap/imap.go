@@ -222,6 +222,13 @@ func throttled(err error) (time.Duration, bool) {
 	return time.Duration(ms) * time.Millisecond, perr == nil
 }
 
+// Backoff returns how long a server that refused a command wants to be left
+// alone.
+func Backoff(err error) (time.Duration, bool) { return throttled(err) }
+
+// Wait waits, or returns the error of ctx.
+func Wait(ctx context.Context, d time.Duration) error { return wait(ctx, d) }
+
 // try runs fn on a connection, again on a new one where the connection was
 // lost, and after the time that a server asks for.
 func (a *account) try(ctx context.Context, fn func() error) error {

@@ -7,10 +7,12 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"expost/internal/mail"
 	"expost/internal/migrate"
 	"expost/internal/migrate/imapclient"
+	source "expost/internal/migrate/source/imap"
 )
 
 // window is how many APPENDs are on their way at once; more might fill the
@@ -30,11 +32,25 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 		return err
 	}
 	p := &appending{account: a, c: a.c, wire: wire, msgs: msgs, plus: true}
-	if err := p.run(); err != nil {
-		if status(err) == nil {
-			a.drop()
+	for i := range msgs {
+		p.later = append(p.later, i)
+	}
+	for waits := 0; ; waits++ {
+		err := p.run()
+		if err == nil && len(p.later) > 0 && waits < maxWaits {
+			err = source.Wait(ctx, p.pause)
+		} else if err == nil && len(p.later) > 0 {
+			err = mail.Errorf(mail.KindTemporary, "the server throttles and throttles")
 		}
-		return fmt.Errorf("appending: %w", err)
+		if err != nil {
+			if status(err) == nil {
+				a.drop()
+			}
+			return fmt.Errorf("appending: %w", err)
+		}
+		if len(p.later) == 0 {
+			break
+		}
 	}
 	for _, i := range p.refused {
 		if err := p.mend(ctx, i); err != nil {
@@ -44,7 +60,7 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 	if p.plus {
 		return nil
 	}
-	return a.findUIDs(ctx, folder, before.UIDNext, msgs)
+	return a.findUIDs(ctx, folder, before.UIDNext, msgs, !p.resent)
 }
 
 // appending is an Append on its way.
@@ -55,6 +71,9 @@ type appending struct {
 	msgs    []migrate.Message
 	plus    bool // the server says which UIDs it gives
 	refused []int
+	later   []int         // to be sent, at first all; then those that the server throttled
+	pause   time.Duration // how long it asked to wait
+	resent  bool          // the order of arrival is not that of msgs
 	tags    []string
 	waiting []int // indexes of messages whose answers have not been read
 }
@@ -62,7 +81,9 @@ type appending struct {
 // run sends all messages, several of them at once where the server lets us.
 func (p *appending) run() error {
 	limit, _ := strconv.ParseInt(p.c.Value("APPENDLIMIT"), 10, 64)
-	for i := range p.msgs {
+	now := p.later
+	p.later, p.pause = nil, 0
+	for _, i := range now {
 		if body, ok := p.msgs[i].Body.(*migrate.Bytes); !ok {
 			return errOther
 		} else if limit > 0 && body.Size > limit {
@@ -142,6 +163,10 @@ func (p *appending) refuse(i int, err error) error {
 	if s == nil {
 		return err
 	}
+	if d, ok := source.Backoff(err); ok {
+		p.later, p.pause, p.resent = append(p.later, i), max(p.pause, d), true
+		return nil
+	}
 	code, _, _ := strings.Cut(strings.ToUpper(s.Code), " ")
 	switch code {
 	case "OVERQUOTA":
@@ -174,10 +199,11 @@ func (p *appending) mend(ctx context.Context, i int) error {
 	defer mended.Close()
 	one := []migrate.Message{p.msgs[i]}
 	one[0].Body, one[0].Err = mended, nil
-	again := &appending{account: p.account, c: p.c, wire: p.wire, msgs: one, plus: true}
-	if err := again.run(); err != nil || one[0].Err != nil {
+	again := &appending{account: p.account, c: p.c, wire: p.wire, msgs: one, plus: true, later: []int{0}}
+	if err := again.run(); err != nil || one[0].Err != nil || len(again.later) > 0 {
 		return err
 	}
+	p.resent = true
 	p.target.cfg.Log.Warn("a message was mended: the original is attached to its copy", "target", p.user.Target, "because", why)
 	p.plus = p.plus && again.plus
 	p.msgs[i].UID, p.msgs[i].Err = one[0].UID, nil
@@ -187,7 +213,7 @@ func (p *appending) mend(ctx context.Context, i int) error {
 // findUIDs finds the UIDs of messages just appended, at a server without
 // UIDPLUS: they stand behind next in the order of sending; where something else
 // came in meanwhile, their headers tell.
-func (a *account) findUIDs(ctx context.Context, folder string, next mail.UID, msgs []migrate.Message) error {
+func (a *account) findUIDs(ctx context.Context, folder string, next mail.UID, msgs []migrate.Message, inOrder bool) error {
 	var fresh mail.UIDSet
 	_, err := a.reader.Scan(ctx, a.readFolder(folder), migrate.State{}, func(items []migrate.Item) error {
 		for _, it := range items {
@@ -206,7 +232,7 @@ func (a *account) findUIDs(ctx context.Context, folder string, next mail.UID, ms
 			waiting = append(waiting, &msgs[i])
 		}
 	}
-	if fresh.Len() == len(waiting) {
+	if inOrder && fresh.Len() == len(waiting) {
 		i := 0
 		for uid := range fresh.All() {
 			waiting[i].UID = uid

@@ -136,9 +136,13 @@ func (a *account) writer(ctx context.Context) (*imapclient.Client, error) {
 	return c, nil
 }
 
+// maxWaits is how often an operation waits because the server asks for it.
+const maxWaits = 100
+
 // do runs fn on the connection that writes, once more on a new one where the
 // first was lost. fn may be carried out twice.
 func (a *account) do(ctx context.Context, fn func(c *imapclient.Client) error) error {
+	waits := 0
 	for try := 0; ; try++ {
 		c, err := a.writer(ctx)
 		if err != nil {
@@ -146,6 +150,17 @@ func (a *account) do(ctx context.Context, fn func(c *imapclient.Client) error) e
 		}
 		if err = fn(c); err == nil {
 			return nil
+		}
+		if d, ok := source.Backoff(err); ok && waits < maxWaits {
+			waits++
+			try--
+			if status(err) == nil {
+				a.drop()
+			}
+			if err := source.Wait(ctx, d); err != nil {
+				return err
+			}
+			continue
 		}
 		if status(err) != nil {
 			return err
