@@ -299,3 +299,36 @@ func (w *waitBye) Read([]byte) (int, error) {
 	<-w.c.Closed()
 	return 0, io.EOF
 }
+
+// TestNodesThatSendEachOther lets two nodes each say that the mailbox is the
+// other's, and one believe the other whom it speaks for.
+func TestNodesThatSendEachOther(t *testing.T) {
+	t.Parallel()
+	nodes := map[string]*server{}
+	addr := map[string]string{"a": freeAddress(t), "b": freeAddress(t)}
+	for name, other := range map[string]string{"a": "b", "b": "a"} {
+		s := newServer(t)
+		nodes[name] = s
+		s.configure("imap = \"127.0.0.1:0\"", "imap = \""+addr[name]+"\"")
+		s.configure("mail.linuxforu.com", name+".linuxforu.com")
+		s.configure("level = \"warn\"", "level = \"info\"")
+		s.configure("[log]", fmt.Sprintf("[login]\nproxy-networks = [\"127.0.0.0/8\"]\n[[host]]\nname = %q\nimap = \"imap://%s\"\ntls = \"none\"\ntell-client = true\n[log]", other+".linuxforu.com", addr[other]))
+		s.start()
+		s.run("account", "add", "ajay@linuxforu.com", "--mail-host", other+".linuxforu.com", "--no-password")
+	}
+	nodes["b"].addAccounts("anup@linuxforu.com")
+	nodes["a"].run("account", "add", "anup@linuxforu.com", "--mail-host", "b.linuxforu.com", "--no-password")
+	began := time.Now()
+	if err := dialIMAP(t, nodes["a"], "127.0.0.1").Login("ajay@linuxforu.com", password).Wait(); !refusedWith(err, imap.ResponseCodeUnavailable) {
+		t.Errorf("a mailbox that is nowhere: %v\n%s", err, nodes["a"].log)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v to find out", took)
+	}
+	if err := dialIMAP(t, nodes["a"], "127.0.0.77").Login("anup@linuxforu.com", password).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(nodes["b"].log.String(), "remote=127.0.0.77") {
+		t.Errorf("the other node does not know the client's address:\n%s", nodes["b"].log)
+	}
+}

@@ -9,6 +9,7 @@ func (a *app) subcommands() []*cobra.Command {
 		accountCommand(a),
 		queueCommand(a),
 		logCommand(a),
+		traceCommand(a),
 		dkimCommand(a),
 		moderationCommand(a),
 		checkCommand(a),

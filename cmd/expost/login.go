@@ -25,6 +25,10 @@ func (n *node) door(tlsConfig *tls.Config) (*login.Door, error) {
 	if err != nil {
 		return nil, err
 	}
+	proxies, err := config.Networks(c.Proxies)
+	if err != nil {
+		return nil, err
+	}
 	rules, err := loginRules(n.Config)
 	if err != nil {
 		return nil, err
@@ -34,7 +38,7 @@ func (n *node) door(tlsConfig *tls.Config) (*login.Door, error) {
 		return nil, err
 	}
 	return login.New(login.Config{
-		Hostname: n.Config.Hostname, Proxy: far, Rules: rules,
+		Hostname: n.Config.Hostname, Trace: n.Trace, Proxy: far, Proxies: proxies, Rules: rules,
 		Directory: n.Directory, Gate: n.Gate, TLS: tlsConfig, Secret: secret, Iterations: c.ScramIterations, Mechanisms: c.Mechanisms, CertNames: c.ClientNames, Log: n.Log,
 		Sessions: &login.Sessions{PerAccount: c.SessionsPerAccount, PerAddress: c.SessionsPerAddress, Trusted: trusted},
 		Throttle: login.NewThrottle(login.ThrottleConfig{

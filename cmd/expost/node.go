@@ -37,6 +37,7 @@ import (
 	"expost/internal/smtpserver"
 	"expost/internal/store"
 	"expost/internal/store/sqlite"
+	"expost/internal/trace"
 	"expost/internal/vacation"
 )
 
@@ -55,6 +56,7 @@ type node struct {
 	vacation   *vacation.Log
 	carrier    *queue.Remote   // to other hosts
 	hosts      *delivery.Hosts // of mailboxes elsewhere
+	Trace      *trace.Tracer   // who watches which account
 	Gate       *gate.Gate      // who is in which account; moves freeze them
 	Log        *slog.Logger
 }
@@ -74,7 +76,7 @@ func openNode(ctx context.Context, c config.Config, log *slog.Logger) (*node, er
 		return nil, errors.Join(err, st.Close())
 	}
 	n := &node{
-		Config: c, Store: st, Directory: dir, Gate: gate.New(0), Log: log,
+		Config: c, Store: st, Directory: dir, Gate: gate.New(0), Trace: trace.New(nil), Log: log,
 		Resolver: resolver.New(resolver.Options{Server: c.DNS.Server}), DKIM: dkimkey.Open(filepath.Join(c.Data, "dkim")),
 	}
 	n.Metrics = metrics.New(metrics.Config{

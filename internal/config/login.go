@@ -18,6 +18,7 @@ type Login struct {
 	ClientCA           string           `toml:"client-ca"`        // PEM: who signs the certificates that clients log in with
 	ClientNames        []login.CertName `toml:"client-names"`     // the parts of a certificate that name its account
 	Trusted            []string         `toml:"trusted-networks"` // addresses of many people
+	Proxies            []string         `toml:"proxy-networks"`   // proxies, which are believed whom they speak for
 	FailuresPerAccount int              `toml:"failures-per-account"`
 	FailuresPerAddress int              `toml:"failures-per-address"`
 	AccountDelay       Duration         `toml:"account-delay"`
@@ -51,6 +52,9 @@ func (l *Login) check(wrong func(key, format string, args ...any) error) error {
 		if !slices.Contains([]login.CertName{login.CertEmail, login.CertUPN, login.CertCN, login.CertUID}, n) {
 			return wrong("login.client-names", "%q is none of email, upn, cn, uid", n)
 		}
+	}
+	if _, err := Networks(l.Proxies); err != nil {
+		return wrong("login.proxy-networks", "%s", mail.PublicText(err))
 	}
 	if _, err := Networks(l.Trusted); err != nil {
 		return wrong("login.trusted-networks", "%s", mail.PublicText(err))

@@ -37,9 +37,10 @@ func authenticateCommand() command {
 
 // client describes the connection to the door.
 func (c *conn) client() login.Client {
-	return login.Client{
+	client := login.Client{
 		Protocol: "imap", Addr: listener.AddrOf(c.raw.RemoteAddr()), TLS: listener.TLSState(c.uncompressed()), Plaintext: c.plaintextOK(),
 	}
+	return client.For(c.origin)
 }
 
 // authenticate carries out a SASL exchange.

@@ -18,7 +18,9 @@ import (
 	"expost/internal/imapwire"
 	"expost/internal/listener"
 	"expost/internal/mail"
+	"expost/internal/proxy"
 	"expost/internal/store"
+	"expost/internal/trace"
 )
 
 // feature is what a client has switched on with ENABLE or by using it.
@@ -69,6 +71,9 @@ type conn struct {
 	errors, logins int
 	stopping       atomic.Bool // the session is to end: the server shuts down, or
 	frozen         atomic.Bool // the account is being moved
+
+	origin proxy.Origin   // whom a proxy speaks for
+	traced *trace.Session // is shown what is read; may be nil
 
 	cut atomic.Pointer[context.CancelFunc] // ends a session by proxy; nil: there is none
 }
@@ -232,6 +237,8 @@ func (c *conn) awaitInput() error {
 		return err
 	}
 	c.first = c.wait[:n]
+	c.traced.Begin()
+	c.traced.Client(c.first)
 	c.takeInput()
 	return nil
 }
@@ -268,6 +275,7 @@ func (r *connReader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		n, err := c.nc.Read(p)
+		c.traced.Client(p[:n])
 		if n == 0 && !interrupted && c.stopping.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
 			continue // stop woke it in the middle of a command, which may end
 		}

@@ -3,8 +3,12 @@ package imapserver
 import (
 	"context"
 	"log/slog"
+	"net/netip"
+	"strings"
 
 	"expost/internal/imapwire"
+	"expost/internal/listener"
+	"expost/internal/proxy"
 )
 
 // idCommand is ID (RFC 2971).
@@ -13,9 +17,15 @@ func idCommand() command {
 		name: "ID", in: anyState, caps: caps("ID"),
 		run: func(_ context.Context, c *conn) (reply, error) {
 			c.dec.SP()
-			client := c.readID()
+			client, origin := c.readID()
 			if c.dec.End(); c.dec.Err() != nil {
 				return reply{}, c.dec.Err()
+			}
+			if c.state == notAuthenticated {
+				if !c.srv.cfg.Login.Believes(listener.AddrOf(c.raw.RemoteAddr())) {
+					origin.Addr = netip.Addr{}
+				}
+				c.origin = origin
 			}
 			if len(client) > 0 {
 				c.log.Debug("client says who it is", client...)
@@ -32,12 +42,12 @@ func idCommand() command {
 }
 
 // readID reads the client's list of field-value pairs as log attributes. At
-// most 30 are allowed (RFC 2971 §3.3).
-func (c *conn) readID() []any {
+// most 30 are allowed (RFC 2971 §3.3). A proxy tells of its client there, as
+// Dovecot's do.
+func (c *conn) readID() (attrs []any, origin proxy.Origin) {
 	if c.dec.TryKeyword("NIL") {
-		return nil
+		return nil, origin
 	}
-	var attrs []any
 	c.dec.List(func() {
 		key := c.dec.String()
 		c.dec.SP()
@@ -46,6 +56,12 @@ func (c *conn) readID() []any {
 			c.dec.Fail("more than 30 fields")
 		}
 		attrs = append(attrs, slog.String("id."+key, value))
+		switch strings.ToLower(key) {
+		case "x-proxy-ttl":
+			origin.SetTTL(value)
+		case "x-originating-ip":
+			origin.Addr, _ = netip.ParseAddr(value)
+		}
 	})
-	return attrs
+	return attrs, origin
 }

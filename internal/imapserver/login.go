@@ -76,6 +76,7 @@ func (c *conn) stay(e *login.Entry) {
 		forget()
 		e.Leave()
 	}
+	c.traced, c.out.traced = e.Trace, e.Trace
 }
 
 // countLogin refuses a login, and ends a connection that guesses.

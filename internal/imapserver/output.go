@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"expost/internal/imapwire"
+	"expost/internal/trace"
 )
 
 // The sizes of the buffers that connections share.
@@ -35,7 +36,8 @@ func newBuffers() *buffers {
 type output struct {
 	nc      net.Conn
 	pool    *sync.Pool
-	timeout time.Duration // for each write
+	timeout time.Duration  // for each write
+	traced  *trace.Session // is shown what is written; may be nil
 	b       []byte
 	box     *[]byte // what b came in, for the pool
 	err     error
@@ -75,6 +77,7 @@ func (o *output) Flush() error {
 		return o.err
 	}
 	if o.err = o.nc.SetWriteDeadline(time.Now().Add(o.timeout)); o.err == nil {
+		o.traced.Server(o.b)
 		_, o.err = o.nc.Write(o.b)
 	}
 	if o.b = o.b[:0]; cap(o.b) > largeBuffer {

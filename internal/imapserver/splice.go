@@ -27,7 +27,7 @@ func (c *conn) splice(e *login.Entry) error {
 		cut()
 	}
 	c.log.Info("served by proxy", "user", e.Account.Address, "host", e.Account.Host)
-	clean, err := e.Far.Splice(ctx, proxy.Client{Conn: c.nc, Pending: pending})
+	clean, err := e.Far.Splice(ctx, proxy.Client{Conn: c.nc, Pending: pending, Heard: e.Trace.Heard, Said: e.Trace.Server})
 	c.log.Debug("proxy session ended", "user", e.Account.Address, "host", e.Account.Host, "err", err)
 	if !clean || !c.stopping.Load() {
 		c.out.err = net.ErrClosed // nothing that we say would be understood

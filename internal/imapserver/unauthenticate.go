@@ -18,7 +18,7 @@ func unauthenticateCommand() command {
 			c.endNotify()
 			c.account.Release()
 			c.leave()
-			c.leave = nil
+			c.leave, c.traced, c.out.traced = nil, nil, nil
 			c.account, c.user, c.owner, c.features = nil, nil, "", 0
 			c.state, c.started, c.log = notAuthenticated, time.Now(), c.srv.log
 			c.dec.SetLimits(beforeLogin())

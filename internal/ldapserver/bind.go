@@ -58,7 +58,7 @@ func (c *conn) certificate() *x509.Certificate {
 // bind is the bind operation (RFC 4511 §4.2). Whoever was bound is anonymous
 // from here on, unless it succeeds.
 func (c *conn) bind(ctx context.Context, r *ldapwire.BindRequest) ldapwire.Op {
-	c.who = directory.Identity{}
+	c.who, c.traced = directory.Identity{}, nil
 	who, data, err := c.authenticate(ctx, r)
 	switch {
 	case err != nil && ldap.CodeOf(err) == ldap.SASLBindInProgress:
@@ -128,6 +128,7 @@ func (c *conn) checkPassword(ctx context.Context, name string, password []byte) 
 		return directory.Identity{}, err
 	}
 	e.Leave()
+	c.traced = e.Trace
 	return directory.Identity{DN: e.Account.DN}, nil
 }
 
@@ -171,7 +172,7 @@ func (c *conn) bindSASL(ctx context.Context, r *ldapwire.BindRequest, under *exc
 		c.exchange = under
 		return who, data, ldap.Errorf(ldap.SASLBindInProgress, "")
 	}
-	who = directory.Identity{DN: under.Entry.Account.DN}
+	who, c.traced = directory.Identity{DN: under.Entry.Account.DN}, under.Entry.Trace
 	under.Entry.Leave()
 	return who, data, nil
 }

@@ -18,6 +18,7 @@ import (
 	"expost/internal/directory"
 	"expost/internal/ldap"
 	"expost/internal/ldapwire"
+	"expost/internal/trace"
 )
 
 // conn is one connection. What is not marked otherwise belongs to the
@@ -38,7 +39,8 @@ type conn struct {
 	out      *output       // shared
 	secure   bool
 	who      directory.Identity
-	exchange *exchange // a SASL bind under way; nil: none
+	exchange *exchange      // a SASL bind under way; nil: none
+	traced   *trace.Session // is shown the operations; may be nil
 
 	slots    chan struct{} // one for each operation under way
 	under    sync.WaitGroup

@@ -2,7 +2,9 @@ package ldapserver
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"expost/internal/ldapwire"
@@ -26,6 +28,29 @@ func (c *conn) logOperation(ctx context.Context, o *operation, answer ldapwire.O
 		attrs = append(attrs, slog.Bool("abandoned", true))
 	}
 	c.log.LogAttrs(ctx, slog.LevelDebug, "operation", attrs...)
+}
+
+// traceOperation shows an operation to whoever watches the account that is bound.
+func (c *conn) traceOperation(o *operation, answer ldapwire.Op) {
+	c.traced.Say("C:", func() string {
+		var b strings.Builder
+		fmt.Fprintf(&b, "%d", o.m.ID)
+		for _, a := range describe(o.m.Op) {
+			value := a.Value.String()
+			if a.Key == "filter" && strings.Contains(strings.ToLower(value), "password") {
+				value = "<not shown>"
+			}
+			fmt.Fprintf(&b, " %s=%q", a.Key, value)
+		}
+		return b.String()
+	})
+	c.traced.Say("S:", func() string {
+		text := fmt.Sprintf("%d entries=%d", o.m.ID, o.entries)
+		if r, ok := resultIn(answer); ok {
+			text += fmt.Sprintf(" result=%d %s", r.Code, r.Text)
+		}
+		return text
+	})
 }
 
 // resultIn returns the LDAPResult of an answer.

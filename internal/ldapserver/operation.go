@@ -45,6 +45,7 @@ func (c *conn) answer(ctx context.Context, o *operation) error {
 	c.operations.Add(1)
 	c.entries.Add(int64(o.entries))
 	c.logOperation(ctx, o, op, time.Since(started))
+	c.traceOperation(o, op)
 	if o.abandoned.Load() {
 		return nil
 	}

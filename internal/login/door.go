@@ -22,6 +22,7 @@ import (
 	"expost/internal/password"
 	"expost/internal/proxy"
 	"expost/internal/sasl"
+	"expost/internal/trace"
 )
 
 // Directory knows the accounts and their passwords; a directory.Directory is
@@ -41,17 +42,19 @@ type finder interface {
 // Config of a Door. All but Directory may be empty.
 type Config struct {
 	Directory  Directory
-	Throttle   *Throttle    // nil: every try is checked at once
-	Gate       *gate.Gate   // nil: no account is ever frozen
-	Sessions   *Sessions    // nil: any number
-	TLS        *tls.Config  // what the listeners use; for channel bindings
-	Secret     []byte       // makes the salts of logins that do not exist; empty: random
-	Iterations int          // of those; 0: 65,536
-	Mechanisms []string     // that are offered; nil: all
-	CertNames  []CertName   // which parts of a certificate name its account; nil: CertEmail, CertUPN
-	Hostname   string       // this node, as in mailHost
-	Proxy      *proxy.Proxy // opens sessions on other hosts; nil: there are none
-	Rules      []Rule       // where passwords are checked; those of other accounts: see Door.ruleless
+	Throttle   *Throttle      // nil: every try is checked at once
+	Gate       *gate.Gate     // nil: no account is ever frozen
+	Sessions   *Sessions      // nil: any number
+	TLS        *tls.Config    // what the listeners use; for channel bindings
+	Secret     []byte         // makes the salts of logins that do not exist; empty: random
+	Iterations int            // of those; 0: 65,536
+	Mechanisms []string       // that are offered; nil: all
+	CertNames  []CertName     // which parts of a certificate name its account; nil: CertEmail, CertUPN
+	Hostname   string         // this node, as in mailHost
+	Proxy      *proxy.Proxy   // opens sessions on other hosts; nil: there are none
+	Proxies    []netip.Prefix // other proxies, which are believed whom they speak for
+	Rules      []Rule         // where passwords are checked; those of other accounts: see Door.ruleless
+	Trace      *trace.Tracer  // shows who comes; nil: nothing is shown
 	Log        *slog.Logger
 }
 
@@ -107,6 +110,7 @@ type Entry struct {
 	// Far is the session on the account's host, where the account is served by
 	// proxy; nil: it is served here. Whoever takes it closes it.
 	Far   *proxy.Session
+	Trace *trace.Session // what the session is shown by; may be nil
 	leave []func()
 }
 
@@ -150,6 +154,20 @@ func (d *Door) Mechanisms(c Client) []string {
 	}
 	add(sasl.Plain, sasl.Login)
 	return list
+}
+
+// Believes tells whether a client is a proxy that may say whom it speaks for.
+func (d *Door) Believes(a netip.Addr) bool {
+	return slices.ContainsFunc(d.cfg.Proxies, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
+}
+
+// For returns the client that a proxy speaks for.
+func (c Client) For(o proxy.Origin) Client {
+	if o.Addr.IsValid() {
+		c.Addr = o.Addr
+	}
+	c.Hops = o.Hops
+	return c
 }
 
 // Offers tells whether a mechanism is one of Mechanisms.
@@ -340,6 +358,8 @@ func (d *Door) settle(ctx context.Context, c Client, k credentials, e *Entry) er
 			return err
 		}
 	}
+	e.Trace = d.cfg.Trace.Session(e.Account.Address.Key(), c.Protocol, c.Addr)
+	d.cfg.Trace.Note(e.Account.Address.Key(), c.Protocol, c.Addr, "login by "+k.mechanism)
 	d.cfg.Log.Info("login", "protocol", c.Protocol, "user", e.Account.Address, "login", k.login, "remote", c.Addr, "tls", c.TLS != nil, "mechanism", k.mechanism, "host", e.Account.Host)
 	return nil
 }
@@ -398,6 +418,9 @@ func (d *Door) log(c Client, k credentials, what string, err error) {
 	switch mail.KindOf(err) {
 	case mail.KindInternal, mail.KindUnavailable, mail.KindCorrupt:
 		level = slog.LevelError
+	}
+	if d.cfg.Trace.Active() {
+		d.cfg.Trace.Note(nameOf(d.lookup(context.Background(), k.login), k.login), c.Protocol, c.Addr, what+" by "+k.mechanism+": "+mail.PublicText(err))
 	}
 	d.cfg.Log.Log(context.Background(), level, what, "protocol", c.Protocol, "login", k.login, "remote", c.Addr, "tls", c.TLS != nil, "mechanism", k.mechanism, "err", err)
 }

@@ -16,6 +16,7 @@ import (
 	"expost/internal/listener"
 	"expost/internal/login"
 	"expost/internal/mail"
+	"expost/internal/proxy"
 )
 
 // maxLine is the longest command line, bytes: RFC 2449 §4 wants 255, SASL and
@@ -44,6 +45,7 @@ type conn struct {
 	user     string
 	drop     *maildrop
 	entry    *login.Entry // of who is logged in; nil: nobody
+	origin   proxy.Origin // whom a proxy speaks for
 	frozen   func() bool  // stops watching whether the account freezes
 	utf8     bool
 	errors   int
@@ -55,11 +57,23 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn, id uint64, trust func()) *conn {
-	return &conn{
-		srv: s, nc: nc, trust: trust, state: authorization, began: time.Now(),
-		r: bufio.NewReaderSize(nc, 4<<10), w: bufio.NewWriterSize(nc, 16<<10),
+	c := &conn{
+		srv: s, nc: nc, trust: trust, state: authorization, began: time.Now(), r: bufio.NewReaderSize(nc, 4<<10),
 		log: s.cfg.Logger.With("cid", id, "remote", nc.RemoteAddr().String()),
 	}
+	c.w = bufio.NewWriterSize((*connWriter)(c), 16<<10)
+	return c
+}
+
+// connWriter is what a connection's output goes to.
+type connWriter conn
+
+// Write sends what is to be sent, and shows it to whoever watches.
+func (w *connWriter) Write(p []byte) (int, error) {
+	if w.entry != nil {
+		w.entry.Trace.Server(p)
+	}
+	return w.nc.Write(p)
 }
 
 // reply is an answer of one line. A code is a response code without brackets
@@ -111,6 +125,8 @@ func commandOf(name string) (command, bool) {
 		return command{authorization, (*conn).pass}, true
 	case "AUTH":
 		return command{authorization, (*conn).auth}, true
+	case "XCLIENT":
+		return command{authorization, (*conn).xclient}, true
 	case "UTF8":
 		return command{authorization, (*conn).utf8Mode}, true
 	case "LANG":
@@ -275,6 +291,9 @@ func (c *conn) readLine() (string, error) {
 	if c.stopping.Load() {
 		return "", os.ErrDeadlineExceeded
 	}
+	if c.entry != nil {
+		c.entry.Trace.Begin()
+	}
 	var line []byte
 	for {
 		piece, err := c.r.ReadSlice('\n')
@@ -285,6 +304,9 @@ func (c *conn) readLine() (string, error) {
 			return "", errors.New("line too long")
 		}
 		if err == nil {
+			if c.entry != nil {
+				c.entry.Trace.Client(line)
+			}
 			return strings.TrimRight(string(line), "\r\n"), nil
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {

@@ -13,6 +13,7 @@ import (
 	"expost/internal/listener"
 	"expost/internal/login"
 	"expost/internal/mail"
+	"expost/internal/proxy"
 )
 
 // capa lists what we can do now (RFC 2449 §5).
@@ -21,6 +22,9 @@ func (c *conn) capa(string) (*reply, error) {
 	if c.state == authorization {
 		if c.srv.cfg.TLSConfig != nil && !c.secure() {
 			caps = append(caps, "STLS")
+		}
+		if c.believed() {
+			caps = append(caps, "XCLIENT ADDR TTL")
 		}
 		if c.passwordOK() {
 			caps = append(caps, "USER")
@@ -60,7 +64,7 @@ func (c *conn) stls(string) (*reply, error) {
 	_ = c.nc.SetDeadline(time.Time{})
 	c.nc, c.user = tc, ""
 	c.r.Reset(tc)
-	c.w.Reset(tc)
+	c.w.Reset((*connWriter)(c))
 	return nil, nil
 }
 
@@ -88,7 +92,26 @@ func (c *conn) pass(arg string) (*reply, error) {
 
 // client describes the connection to the door.
 func (c *conn) client() login.Client {
-	return login.Client{Protocol: "pop3", Addr: listener.AddrOf(c.nc.RemoteAddr()), TLS: listener.TLSState(c.nc), Plaintext: c.passwordOK()}
+	client := login.Client{Protocol: "pop3", Addr: listener.AddrOf(c.nc.RemoteAddr()), TLS: listener.TLSState(c.nc), Plaintext: c.passwordOK()}
+	return client.For(c.origin)
+}
+
+// believed tells whether the client is a proxy that may say whom it speaks for.
+func (c *conn) believed() bool {
+	return c.srv.cfg.Login.Believes(listener.AddrOf(c.nc.RemoteAddr()))
+}
+
+// xclient is XCLIENT, as Dovecot's proxies send it.
+func (c *conn) xclient(arg string) (*reply, error) {
+	var origin proxy.Origin
+	switch {
+	case !c.believed():
+		return new(refused("", "you are no proxy that is known here")), nil
+	case !origin.XClient(arg):
+		return new(refused("", "XCLIENT makes no sense")), nil
+	}
+	c.origin = origin
+	return new(ok("welcome, client of a proxy")), nil
 }
 
 // auth is AUTH (RFC 5034) with the mechanisms of package sasl. Without an

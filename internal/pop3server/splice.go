@@ -25,7 +25,7 @@ func (c *conn) splice(e *login.Entry) error {
 	if c.stopping.Load() { // Stop came before
 		cut()
 	}
-	clean, err := e.Far.Splice(ctx, proxy.Client{Conn: c.nc, Pending: bytes.Clone(pending)})
+	clean, err := e.Far.Splice(ctx, proxy.Client{Conn: c.nc, Pending: bytes.Clone(pending), Heard: e.Trace.Heard, Said: e.Trace.Server})
 	c.log.Debug("proxy session ended", "user", e.Account.Address, "host", e.Account.Host, "err", err)
 	if clean && ctx.Err() != nil {
 		c.say(refused("SYS/TEMP", "connect again"))

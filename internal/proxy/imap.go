@@ -233,7 +233,7 @@ func quotable(s string) bool {
 // idOf is the ID command that tells whom we log in for, in the words of Dovecot,
 // which another Expost takes too.
 func idOf(req *Request) string {
-	fields := []string{`"x-proxy-ttl" "` + strconv.Itoa(maxHops-req.Hops-1) + `"`}
+	fields := []string{`"x-proxy-ttl" "` + strconv.Itoa(MaxHops-req.Hops-1) + `"`}
 	if req.Client.IsValid() {
 		fields = append(fields, `"x-originating-ip" "`+req.Client.String()+`"`)
 	}

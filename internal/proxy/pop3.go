@@ -35,7 +35,7 @@ func (d *dialog) openPOP3(ctx context.Context, h *Host, req *Request) error {
 		return err
 	}
 	if h.TellClient && req.Client.IsValid() && slices.ContainsFunc(caps, func(c string) bool { return hasFold(c, "XCLIENT") }) {
-		if _, err := d.pop3(fmt.Sprintf("XCLIENT ADDR=%s TTL=%d", xclientAddress(req.Client), maxHops-req.Hops-1)); err != nil {
+		if _, err := d.pop3(fmt.Sprintf("XCLIENT ADDR=%s TTL=%d", xclientAddress(req.Client), MaxHops-req.Hops-1)); err != nil {
 			return err
 		}
 	}

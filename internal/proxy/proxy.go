@@ -137,9 +137,10 @@ type Request struct {
 	Check    bool // the password is all that is of interest: no master logs in
 }
 
-// maxHops is how many proxies a client may come through. Two hosts that each
-// take the mailbox for the other's are noticed by it.
-const maxHops = 3
+// MaxHops is how many proxies a client may come through. Two hosts that each
+// take the mailbox for the other's are noticed by it, where they tell each other
+// (TellClient).
+const MaxHops = 3
 
 // Session is a login on the far side.
 type Session struct {
@@ -156,7 +157,7 @@ func (s *Session) Close() error { return s.conn.Close() }
 // refuses the password, mail.KindTemporary and mail.KindUnavailable where it is
 // away or does not work now; never the one for the other.
 func (p *Proxy) Open(ctx context.Context, req Request) (*Session, error) {
-	if req.Hops >= maxHops {
+	if req.Hops >= MaxHops {
 		return nil, mail.Errorf(mail.KindUnavailable, "the mailbox is nowhere: the hosts send each other for it (is mailHost %s right?)", req.Account.Host)
 	}
 	h := p.Host(req.Account.Host)

@@ -32,7 +32,7 @@ func (d *dialog) openSMTP(ctx context.Context, h *Host, req *Request) error {
 	if offers := wordsOf(extensions, "XCLIENT"); h.TellClient && req.Client.IsValid() && slices.Contains(offers, "ADDR") {
 		command := "XCLIENT ADDR=" + xclientAddress(req.Client)
 		if slices.Contains(offers, "TTL") {
-			command += fmt.Sprintf(" TTL=%d", maxHops-req.Hops-1)
+			command += fmt.Sprintf(" TTL=%d", MaxHops-req.Hops-1)
 		}
 		if _, _, err := d.smtp(command); err != nil {
 			return err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"strings"
 
 	"expost/internal/gate"
+	"expost/internal/listener"
 	"expost/internal/login"
 	"expost/internal/mail"
 )
@@ -18,7 +20,33 @@ func (c *conn) passwordsAllowed() bool {
 
 // who describes the connection to the door.
 func (c *conn) who() login.Client {
-	return login.Client{Protocol: "submission", Addr: c.remote, TLS: c.tls, Plaintext: c.passwordsAllowed()}
+	client := login.Client{Protocol: "submission", Addr: c.remote, TLS: c.tls, Plaintext: c.passwordsAllowed()}
+	return client.For(c.origin)
+}
+
+// believed tells whether the client is a proxy that may say whom it speaks for.
+func (c *conn) believed() bool {
+	return c.cfg.Mode == Submission && c.account == nil && c.cfg.Login.Believes(listener.AddrOf(c.wire.raw.RemoteAddr()))
+}
+
+// xclient is XCLIENT, as Postfix has it: a proxy says whom it speaks for. The
+// session begins anew.
+func (c *conn) xclient(arg string) reply {
+	origin := c.origin
+	switch {
+	case !c.believed():
+		return reply{code: 550, status: "5.7.1", text: "you are no proxy that is known here"}
+	case c.env != nil:
+		return reply{code: 503, status: "5.5.1", text: "not within a mail transaction"}
+	case !origin.XClient(arg):
+		return reply{code: 501, status: "5.5.4", text: "XCLIENT makes no sense"}
+	}
+	c.origin, c.helo, c.esmtp = origin, "", false
+	if origin.Addr.IsValid() {
+		c.remote = origin.Addr
+		c.log = c.cfg.Logger.With(slog.String("client", c.remote.String()))
+	}
+	return reply{code: 220, text: c.cfg.Hostname + " " + c.protocol() + " Expost"}
 }
 
 // auth is AUTH (RFC 4954) with the mechanisms of package sasl.
@@ -100,6 +128,7 @@ func (c *conn) enter(x *login.Exchange) reply {
 	if e.Far != nil {
 		return c.splice(e)
 	}
+	c.wire.traced = e.Trace
 	return reply{code: 235, status: "2.7.0", text: "logged in"}
 }
 

@@ -17,6 +17,7 @@ import (
 	"expost/internal/listener"
 	"expost/internal/login"
 	"expost/internal/milter"
+	"expost/internal/proxy"
 	"expost/internal/ratelimit"
 )
 
@@ -45,7 +46,8 @@ type conn struct {
 	filters *milter.Session // nil: none, or none asked yet
 	discard string          // the content filter that wants the message to go nowhere
 
-	cut atomic.Pointer[context.CancelFunc] // ends a session by proxy; nil: there is none
+	cut    atomic.Pointer[context.CancelFunc] // ends a session by proxy; nil: there is none
+	origin proxy.Origin                       // whom a proxy speaks for
 
 	failures int // commands refused for good
 	idle     int // commands that did nothing, since the last message
@@ -215,6 +217,8 @@ func (c *conn) handle(ctx context.Context, verb, arg string) reply {
 		return c.bdat(ctx, arg)
 	case "RSET":
 		return c.rset(arg)
+	case "XCLIENT":
+		return c.xclient(arg)
 	case "NOOP", "VRFY", "HELP":
 		return c.noop(verb)
 	case "QUIT":

@@ -46,6 +46,9 @@ func (c *conn) extensions() []string {
 	if c.cfg.TLSConfig != nil && c.tls == nil {
 		l = append(l, "STARTTLS")
 	}
+	if c.believed() {
+		l = append(l, "XCLIENT ADDR TTL")
+	}
 	if c.cfg.Mode == Submission && c.account == nil {
 		if list := c.cfg.Login.Mechanisms(c.who()); len(list) > 0 {
 			l = append(l, "AUTH "+strings.Join(list, " "))

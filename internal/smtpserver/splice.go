@@ -25,7 +25,7 @@ func (c *conn) splice(e *login.Entry) reply {
 	if c.wire.stopped() { // Stop came before
 		cut()
 	}
-	clean, err := e.Far.Splice(ctx, proxy.Client{Conn: c.wire.nc, Pending: pending})
+	clean, err := e.Far.Splice(ctx, proxy.Client{Conn: c.wire.nc, Pending: pending, Heard: e.Trace.Heard, Said: e.Trace.Server})
 	c.log.Debug("proxy session ended", slog.String("host", e.Account.Host), slog.Any("error", err))
 	if clean && ctx.Err() != nil {
 		return reply{code: 421, status: "4.3.2", text: "connect again"}.closing()

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"expost/internal/trace"
 )
 
 // Sizes of buffers and lines, in bytes.
@@ -40,6 +42,7 @@ type wire struct {
 	since   time.Time // start of the message, or of waiting for the command; zero: not waited yet
 	read    int64     // bytes of the message so far
 	raw     net.Conn
+	traced  *trace.Session // is shown what goes by; may be nil
 	mu      sync.Mutex
 	nc      net.Conn // raw, or TLS over it
 	stop    bool     // the server shuts down
@@ -103,7 +106,12 @@ func (w *wire) handshake(tc *tls.Conn) (*tls.ConnectionState, error) {
 }
 
 // expectCommand starts the time of a command line.
-func (w *wire) expectCommand() { w.data, w.since = false, time.Time{} }
+func (w *wire) expectCommand() {
+	w.data, w.since = false, time.Time{}
+	if w.in.Buffered() == 0 {
+		w.traced.Begin()
+	}
+}
 
 // expectData starts the time of a message.
 func (w *wire) expectData() { w.data, w.since, w.read = true, time.Now(), 0 }
@@ -191,6 +199,7 @@ func (r wireReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := w.nc.Read(p)
+	w.traced.Client(p[:n])
 	return n, w.afterRead(n, err)
 }
 
@@ -200,6 +209,7 @@ func (x wireWriter) Write(p []byte) (int, error) {
 	if err := x.w.nc.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
 		return 0, err
 	}
+	x.w.traced.Server(p)
 	return x.w.nc.Write(p)
 }
 
