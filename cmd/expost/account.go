@@ -26,7 +26,7 @@ func accountCommand(a *app) *cobra.Command {
 the store. Any LDAP tool shows and changes the same entries.`,
 	}
 	cmd.AddCommand(accountAddCommand(a), accountListCommand(a), accountShowCommand(a),
-		accountPasswdCommand(a), accountSetCommand(a), accountReplyCommand(a), accountRemoveCommand(a), accountShareCommand(a))
+		accountPasswdCommand(a), accountUIDLCommand(a), accountSetCommand(a), accountReplyCommand(a), accountRemoveCommand(a), accountShareCommand(a))
 	return cmd
 }
 
