@@ -18,7 +18,7 @@ func notifyCommand() command {
 			return reply{}, err
 		}
 		if cmd.Unknown() {
-			return reply{}, no("BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)", "an event is not known")
+			return reply{}, no("BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)", "an event is not known")
 		}
 		if c.sel != nil {
 			if err := c.sync(true); err != nil {
@@ -49,6 +49,8 @@ type notification struct {
 	release  func()                // ends watch
 	known    map[mail.MailboxID]known
 	orphans  map[string]bool // subscribed names without a mailbox
+
+	account, site uint64 // counts of changes of annotations that were told
 }
 
 // known is what a client knows of a mailbox.
@@ -59,10 +61,11 @@ type known struct {
 	modSeq     mail.ModSeq
 	messages   int
 	subscribed bool
+	annotated  uint64 // the count of changes of annotations that were told
 }
 
 func knownOf(box *mail.Mailbox) known {
-	return known{box.Name, box.UIDValidity, box.UIDNext, box.HighestModSeq, box.Messages, box.Subscribed}
+	return known{box.Name, box.UIDValidity, box.UIDNext, box.HighestModSeq, box.Messages, box.Subscribed, 0}
 }
 
 // newNotification checks what a client asks for.
@@ -109,9 +112,13 @@ func (c *conn) lookAround(ctx context.Context, tell bool) error {
 		return err
 	}
 	n.known = make(map[mail.MailboxID]known, len(boxes))
+	_, n.account = c.account.AnnotationsSince(0, 0)
+	_, n.site = c.srv.cfg.Store.SiteAnnotationsSince(0)
 	for i := range boxes {
 		box := &boxes[i]
-		n.known[box.ID] = knownOf(box)
+		k := knownOf(box)
+		k.annotated = n.account
+		n.known[box.ID] = k
 		events := n.events(box.Name, box.Subscribed)
 		if !tell || events&imapwire.EventMessageNew == 0 || c.sel != nil && c.sel.prefix == "" && c.sel.id == box.ID {
 			continue
@@ -199,10 +206,19 @@ func (c *conn) tellWatched(ctx context.Context, id mail.MailboxID) error {
 			c.out.Line("* OK [NOTIFICATIONOVERFLOW] there are too many mailboxes to watch")
 			return c.out.err
 		}
-		n.known[id] = knownOf(&box)
+		k := knownOf(&box)
+		var entries []string
+		entries, k.annotated = c.account.AnnotationsSince(id, old.annotated)
+		n.known[id] = k
+		if n.events(box.Name, box.Subscribed)&imapwire.EventMailboxMetadataChange != 0 {
+			c.tellMetadata(box.Name, entries)
+		}
 		if err := c.tellBox(ctx, &box, old, was); err != nil {
 			return err
 		}
+	}
+	if id == 0 {
+		c.tellServerMetadata()
 	}
 	if id == 0 || was != (err == nil) || old.name != box.Name {
 		return c.tellOrphans(ctx, id == 0)
@@ -260,6 +276,39 @@ func (c *conn) tellName(name string, subscribed bool, event imapwire.Event, attr
 		c.out.Text("))")
 	}
 	c.out.Line()
+}
+
+// tellMetadata tells which annotations of a mailbox changed (RFC 5464 §4.4.2).
+func (c *conn) tellMetadata(name string, entries []string) {
+	if len(entries) == 0 {
+		return
+	}
+	c.out.Text("* METADATA ")
+	if name == "" {
+		c.out.Text(`""`)
+	} else {
+		c.out.b = imapwire.AppendMailbox(c.out.b, name, c.utf8())
+	}
+	for _, e := range entries {
+		c.out.Text(" ")
+		c.out.b = imapwire.AppendString(c.out.b, e, false)
+	}
+	c.out.Line()
+}
+
+// tellServerMetadata tells which annotations of the server and of the user's
+// account changed; which mailboxes the group names does not matter (RFC 5465 §5.7).
+func (c *conn) tellServerMetadata() {
+	n := c.notify
+	var private, shared []string
+	private, n.account = c.account.AnnotationsSince(0, n.account)
+	shared, n.site = c.srv.cfg.Store.SiteAnnotationsSince(n.site)
+	for i := range n.groups {
+		if n.groups[i].Events&imapwire.EventServerMetadataChange != 0 {
+			c.tellMetadata("", append(private, shared...))
+			return
+		}
+	}
 }
 
 // tellOrphans looks which names without a mailbox are subscribed, and tells

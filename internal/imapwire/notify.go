@@ -10,6 +10,8 @@ const (
 	EventFlagChange
 	EventMailboxName
 	EventSubscriptionChange
+	EventMailboxMetadataChange
+	EventServerMetadataChange
 	EventUnknown // any other
 
 	messageEvents = EventMessageNew | EventMessageExpunge | EventFlagChange
@@ -92,7 +94,7 @@ func (d *Decoder) eventGroup(utf8Names bool) EventGroup {
 	switch {
 	case g.Messages() && g.Events&both != both:
 		problem = "MessageNew and MessageExpunge go together, and with FlagChange"
-	case selected && g.Events&(EventMailboxName|EventSubscriptionChange) != 0:
+	case selected && g.Events&^messageEvents&^EventUnknown != 0:
 		problem = "the selected mailbox has message events alone"
 	case !selected && len(g.Fetch) > 0:
 		problem = "data items are for the selected mailbox alone"
@@ -119,6 +121,10 @@ func (d *Decoder) event(g *EventGroup) {
 		g.Events |= EventMailboxName
 	case "SUBSCRIPTIONCHANGE":
 		g.Events |= EventSubscriptionChange
+	case "MAILBOXMETADATACHANGE":
+		g.Events |= EventMailboxMetadataChange
+	case "SERVERMETADATACHANGE":
+		g.Events |= EventServerMetadataChange
 	default:
 		g.Events |= EventUnknown
 	}

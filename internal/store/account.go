@@ -42,6 +42,7 @@ type Account struct {
 	graced     []mail.MailboxID            // live without views, the last left behind
 	recent     map[mail.MailboxID]mail.UID // claimed by sessions, not written yet
 	watchers   map[*watcher]struct{}
+	annotated  annotated
 
 	writer
 	texts *texts // the search index

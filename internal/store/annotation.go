@@ -132,6 +132,87 @@ func (b *batch) flushAnnotations() error {
 	return nil
 }
 
+// annotated counts changes of annotations, and knows which one came when, for
+// those who tell of them.
+type annotated struct {
+	count uint64
+	last  map[annotationName]uint64
+}
+
+// annotationName names an annotation for ever.
+type annotationName struct {
+	mailbox mail.MailboxID
+	who     mail.AccountID
+	entry   string
+}
+
+// note counts changes of annotations that clients see.
+func (n *annotated) note(list []Annotation) {
+	for i := range list {
+		a := &list[i]
+		if !strings.HasPrefix(a.Entry, privatePrefix) && !strings.HasPrefix(a.Entry, "/shared/") {
+			continue
+		}
+		if n.last == nil {
+			n.last = make(map[annotationName]uint64)
+		}
+		n.count++
+		n.last[annotationName{a.Mailbox, a.Who, a.Entry}] = n.count
+	}
+}
+
+// since returns the names that visible lets pass and that changed after a count,
+// in order.
+func (n *annotated) since(count uint64, visible func(annotationName) bool) (entries []string) {
+	for name, at := range n.last {
+		if at > count && visible(name) {
+			entries = append(entries, name.entry)
+		}
+	}
+	slices.Sort(entries)
+	return entries
+}
+
+// AnnotationsSince returns which annotations of a mailbox, or with id 0 of the
+// account, changed after a count that it returned before, as the principal sees
+// them, and the present count. Watch tells when to ask.
+func (x *Access) AnnotationsSince(id mail.MailboxID, count uint64) (entries []string, now uint64) {
+	a := x.Account
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if count < a.annotated.count {
+		entries = a.annotated.since(count, func(n annotationName) bool { return n.mailbox == id && n.who == x.whose(n.entry) })
+	}
+	return entries, a.annotated.count
+}
+
+// SiteAnnotationsSince is AnnotationsSince for the server. Watch of every
+// account tells a change as one of mailbox 0.
+func (s *Store) SiteAnnotationsSince(count uint64) (entries []string, now uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.annotated.since(count, func(annotationName) bool { return true }), s.annotated.count
+}
+
+// announceSite tells the watchers of every open account that annotations of the
+// server changed.
+func (s *Store) announceSite(list []Annotation) {
+	s.mu.Lock()
+	s.annotated.note(list)
+	var open []*Account
+	for _, a := range s.accounts {
+		open = append(open, a)
+	}
+	s.mu.Unlock()
+	for _, a := range open {
+		a.mu.RLock()
+		for w := range a.watchers {
+			w.add([]mail.MailboxID{0})
+		}
+		a.mu.RUnlock()
+	}
+}
+
 // SiteAnnotations returns the annotations of the server, in order of name.
 func (s *Store) SiteAnnotations(ctx context.Context) ([]Annotation, error) {
 	var found []Annotation
@@ -151,7 +232,7 @@ func (s *Store) SetSiteAnnotations(ctx context.Context, list []Annotation) error
 			return mail.Errorf(mail.KindTooBig, "an annotation may have %d bytes", MaxAnnotation)
 		}
 	}
-	return s.engine.UpdateSite(ctx, func(tx SiteTx) error {
+	err := s.engine.UpdateSite(ctx, func(tx SiteTx) error {
 		for _, a := range list {
 			if err := tx.PutSiteAnnotation(a.Entry, a.Value); err != nil {
 				return err
@@ -166,4 +247,8 @@ func (s *Store) SetSiteAnnotations(ctx context.Context, list []Annotation) error
 		}
 		return nil
 	})
+	if err == nil {
+		s.announceSite(list)
+	}
+	return err
 }

@@ -59,7 +59,7 @@ type mailboxEdit struct {
 
 // changed tells whether the batch changes anything.
 func (b *batch) changed() bool {
-	return b.account != b.a.row || len(b.mailboxes) > 0 || len(b.readers) > 0 || len(b.subscribed) > 0
+	return b.account != b.a.row || len(b.mailboxes) > 0 || len(b.readers) > 0 || len(b.subscribed) > 0 || len(b.annotations) > 0
 }
 
 // nextModSeq returns the modseq of the present operation's change.

@@ -72,12 +72,13 @@ type DefaultMailbox struct {
 
 // Store is all accounts of one node.
 type Store struct {
-	engine   Engine
-	opt      Options
-	codec    *blob.Codec
-	buffers  sync.Pool // *[spoolBuffer]byte
-	shares   shares
-	indexing chan struct{} // holds a token of the account that is being indexed
+	engine    Engine
+	opt       Options
+	codec     *blob.Codec
+	buffers   sync.Pool // *[spoolBuffer]byte
+	shares    shares
+	annotated annotated     // the server's, under mu
+	indexing  chan struct{} // holds a token of the account that is being indexed
 
 	mu       sync.Mutex
 	accounts map[mail.AccountID]*Account

@@ -254,7 +254,7 @@ type watcher struct {
 
 // Watch returns a channel that receives the ids of mailboxes that changed
 // (created, renamed, deleted, contents), coalesced, and 0 where subscriptions
-// did. The release func ends it.
+// did or annotations of the account or the server. The release func ends it.
 func (a *Account) Watch() (<-chan mail.MailboxID, func()) {
 	w := &watcher{ch: make(chan mail.MailboxID), done: make(chan struct{})}
 	a.mu.Lock()

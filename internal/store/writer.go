@@ -222,6 +222,10 @@ func (a *Account) publish(b *batch) {
 	if len(b.subscribed) > 0 {
 		ids = append(ids, 0)
 	}
+	for i := range b.annotations {
+		ids = append(ids, b.annotations[i].Mailbox)
+	}
+	a.annotated.note(b.annotations)
 	stale, ids = append(stale, a.publishReaders(b)...), b.addReaders(ids)
 	for w := range a.watchers {
 		w.add(ids)
