@@ -235,36 +235,60 @@ func (a *Account) DeleteMailbox(ctx context.Context, name string) error {
 	if name == mail.Inbox {
 		return mail.Errorf(mail.KindInvalid, "INBOX cannot be deleted")
 	}
-	return a.change(ctx, func(b *batch) error {
-		id := b.byName(name)
-		if id == 0 {
-			return errNoMailbox(name)
+	remove := func() error {
+		return a.change(ctx, func(b *batch) error { return b.deleteMailbox(name) })
+	}
+	if shared := a.sharedWith(name); len(shared) > 0 {
+		return a.store.shares.change(ctx, a, shared, remove)
+	}
+	return remove()
+}
+
+// sharedWith returns the identifiers of a mailbox's access control list.
+func (a *Account) sharedWith(name string) []string {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	row := a.mailboxes[a.names[name]]
+	if row == nil {
+		return nil
+	}
+	var names []string
+	for _, e := range row.ACL {
+		names = append(names, e.Identifier)
+	}
+	return names
+}
+
+// deleteMailbox is DeleteMailbox in a batch.
+func (b *batch) deleteMailbox(name string) error {
+	id := b.byName(name)
+	if id == 0 {
+		return errNoMailbox(name)
+	}
+	for other := range b.nameMap() {
+		if isBelow(other, name) {
+			return mail.Errorf(mail.KindInvalid, "mailbox %q has mailboxes below it", name)
 		}
-		for other := range b.nameMap() {
-			if isBelow(other, name) {
-				return mail.Errorf(mail.KindInvalid, "mailbox %q has mailboxes below it", name)
-			}
+	}
+	e, err := b.edit(id)
+	if err != nil {
+		return err
+	}
+	if err := e.load(); err != nil {
+		return err
+	}
+	b.nextModSeq()
+	for c := range e.index.chunks() {
+		for _, m := range c.messages() {
+			b.refs[m.Email]--
 		}
-		e, err := b.edit(id)
-		if err != nil {
-			return err
-		}
-		if err := e.load(); err != nil {
-			return err
-		}
-		b.nextModSeq()
-		for c := range e.index.chunks() {
-			for _, m := range c.messages() {
-				b.refs[m.Email]--
-			}
-		}
-		b.account.Usage.Bytes -= e.row.Size
-		b.account.Usage.Messages -= int64(e.row.Messages)
-		delete(b.allNames(), name)
-		b.touch(e)
-		e.deleted = true
-		return b.dropReaders(id)
-	})
+	}
+	b.account.Usage.Bytes -= e.row.Size
+	b.account.Usage.Messages -= int64(e.row.Messages)
+	delete(b.allNames(), name)
+	b.touch(e)
+	e.deleted = true
+	return b.dropReaders(id)
 }
 
 // Subscribe sets or clears a subscription; the mailbox need not exist.

@@ -236,17 +236,22 @@ func (s *Store) checkShares(ctx context.Context, repair bool) ([]Finding, error)
 			delete(listed, id) // its own finding
 			continue
 		}
-		for identifier := range a.identifiers() {
+		given := a.identifiers()
+		for identifier := range given {
 			if !listed[id][identifier] {
 				find(id, "it shares with % and is not in the index", identifier)
 			}
 		}
 		a.Release()
-		delete(listed, id)
-	}
-	for _, id := range slices.Sorted(maps.Keys(listed)) { // accounts that are gone
 		for identifier := range listed[id] {
-			find(id, "the index says that it shares with %, and there is no such account", identifier)
+			if given[identifier] {
+				delete(listed[id], identifier)
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(listed)) { // what is left
+		for _, identifier := range slices.Sorted(maps.Keys(listed[id])) {
+			find(id, "the index says that it shares with %, and it does not", identifier)
 		}
 	}
 	if len(findings) == 0 || !repair {

@@ -87,6 +87,7 @@ func damaged(t *testing.T, sql string) *store.Store {
 		}
 		in.Close()
 	}
+	share(t, a, box.ID)
 	a.Release()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -104,6 +105,22 @@ func damaged(t *testing.T, sql string) *store.Store {
 	s = store.New(open(t, dir), store.Options{})
 	t.Cleanup(func() { s.Close() })
 	return s
+}
+
+// share has somebody else read some messages of a mailbox.
+func share(t *testing.T, a *store.Account, id mail.MailboxID) {
+	t.Helper()
+	ctx := t.Context()
+	if err := a.SetACL(ctx, id, store.ACLSet, store.ACLEntry{Identifier: "anyone", Rights: mail.AllRights}); err != nil {
+		t.Fatal(err)
+	}
+	x := a.Access(store.Principal{ID: "example.org/bishal"}, store.PersonalSeen)
+	if _, err := x.StoreFlags(ctx, id, mail.UIDSet{{First: 3, Last: 150}}, store.FlagChange{Op: store.FlagsAdd, Flags: mail.Seen}); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.SetAnnotations(ctx, id, []store.Annotation{{Entry: "/private/comment", Value: []byte("x")}}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // findings returns what Check finds.
@@ -137,6 +154,12 @@ func TestCheckRows(t *testing.T) {
 		{"INSERT INTO detail (id, data) VALUES (9999, x'00')", "belongs to nothing", true},
 		{"INSERT INTO body (id, data) VALUES (9999, x'00')", "belongs to nothing", true},
 		{"INSERT INTO chunk (key, data) VALUES ((77 << 32) + 1, x'00')", "belongs to nothing", true},
+		{"UPDATE reader SET seen = 7", "7 messages are said to be seen and 148 are", true},
+		{"DELETE FROM chunk WHERE key = (SELECT (id << 32) + 3 FROM reader)", "148 messages are said to be seen and 20 are", true},
+		{"UPDATE reader SET modseq = 99999", "never given out", false},
+		{"UPDATE reader SET mailbox = 77", "belongs to nothing", true},
+		{"UPDATE annotation SET mailbox = 77", "belongs to nothing", true},
+		{"UPDATE mailbox SET acl = 'anyone' WHERE id = 1", "access control list is damaged", false},
 		{"DELETE FROM email WHERE id = 8", "a mailbox shows it", false},
 		{"DELETE FROM body WHERE id = 3", "email e3", false},
 		{"UPDATE body SET data = (SELECT data FROM body WHERE id = 5) WHERE id = 3", "email e3", false},
@@ -163,6 +186,29 @@ func TestCheckRows(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOlderSchema opens what was written before mailboxes could be shared.
+func TestOlderSchema(t *testing.T) {
+	t.Parallel()
+	s := damaged(t, `DELETE FROM chunk WHERE key >> 32 IN (SELECT id FROM reader); DROP TABLE reader; DROP TABLE annotation;
+		ALTER TABLE mailbox DROP COLUMN acl; PRAGMA user_version = 1`)
+	if got := findings(t, s, false); got != "example.org/ajay: index of shared mailboxes: the index says that it shares with anyone, and it does not; run the check with repair" {
+		t.Errorf("check found %q", got)
+	}
+	a, err := s.Open(t.Context(), ajay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Release()
+	box, err := a.Mailbox(t.Context(), "INBOX")
+	if err != nil || box.Messages != 200 {
+		t.Fatalf("INBOX is %+v, %v", box, err)
+	}
+	share(t, a, box.ID)
+	if got := findings(t, s, false); got != "" {
+		t.Errorf("check found %q", got)
 	}
 }
 

@@ -103,6 +103,10 @@ func testSharers(f *fixture) {
 	equal(f, "behind a restart", f.sharers(chitra), "[example.org/ajay]")
 	f.grant(box.ID, "anyone", "")
 	equal(f, "no longer to anyone", f.sharers(chitra), "[]")
+	lost := f.create("B")
+	f.grant(lost.ID, "chitra@example.org", "l")
+	f.check(f.a.DeleteMailbox(f.context(), "B"))
+	equal(f, "a mailbox that is gone", f.sharers(chitra), "[]")
 
 	other, err := f.store.Open(f.context(), bishal.ID)
 	f.check(err)
