@@ -151,7 +151,7 @@ func Diff(old, now *Snapshot) iter.Seq[Change] {
 			return
 		}
 		a, b := &cursor{ix: old.index}, &cursor{ix: now.index}
-		var changed []Change
+		var changed []seqRange
 		expunged := 0
 		for {
 			skipShared(a, b)
@@ -171,18 +171,27 @@ func Diff(old, now *Snapshot) iter.Seq[Change] {
 				continue
 			}
 			if is := b.get(); is.ModSeq != was.ModSeq {
-				changed = append(changed, Change{Seq: b.pos + 1, Message: *is})
+				if n := len(changed); n > 0 && changed[n-1].to == b.pos {
+					changed[n-1].to++
+				} else {
+					changed = append(changed, seqRange{b.pos + 1, b.pos + 1})
+				}
 			}
 			a.next()
 			b.next()
 		}
-		for _, c := range changed {
-			if !yield(c) {
-				return
+		for _, r := range changed {
+			for seq, m := range now.Range(r.from, r.to) {
+				if !yield(Change{Seq: seq, Message: *m}) {
+					return
+				}
 			}
 		}
 	}
 }
+
+// seqRange is a range of sequence numbers, both included.
+type seqRange struct{ from, to int }
 
 // KeepExpunged returns the state now, but with the messages that old has and
 // now has not still in their places, for a session that may not be told of an
