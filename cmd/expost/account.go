@@ -155,6 +155,11 @@ func addAccount(ctx context.Context, n *node, na directory.NewAccount) (*directo
 	if err != nil {
 		return nil, fmt.Errorf("adding %s: %w", na.Address, err)
 	}
+	// Rights that somebody of the address had, whose entry went otherwise than by
+	// account remove, are not the new one's.
+	if err := forgetAccount(ctx, n, acct); err != nil {
+		return nil, err
+	}
 	if acct.Host != "" && !strings.EqualFold(acct.Host, n.Config.Hostname) {
 		return acct, nil
 	}

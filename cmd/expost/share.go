@@ -255,8 +255,8 @@ func (a *app) listShares(ctx context.Context, n *node, acct *directory.Account) 
 	return w.Flush()
 }
 
-// forgetAccount takes the rights of an account that is removed out of the
-// mailboxes of others. It must still be in the directory, whose groups count.
+// forgetAccount takes the rights of an account that is removed, or is new, out of
+// the mailboxes of others. It must be in the directory, whose groups count.
 func forgetAccount(ctx context.Context, n *node, acct *directory.Account) error {
 	groups, err := directory.People{Directory: n.Directory}.Groups(ctx, acct)
 	if err != nil {

@@ -205,7 +205,7 @@ func (c *conn) principal(ctx context.Context) store.Principal {
 	groups, err := c.srv.cfg.People.Groups(ctx, c.user)
 	if err != nil {
 		c.log.Warn("looking up the groups of a user", slog.Any("error", err))
-		return who
+		who.GroupsUnknown = true
 	}
 	who.Identifiers = append(who.Identifiers, groups...)
 	c.who, c.whoAt = who, time.Now()

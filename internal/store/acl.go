@@ -30,7 +30,14 @@ const (
 type Principal struct {
 	ID          mail.AccountID
 	Identifiers []string // that name him, in lower case; Anyone does as well
+
+	// GroupsUnknown is set where it could not be looked up in which groups he is:
+	// what is taken from any group counts as taken from him.
+	GroupsUnknown bool
 }
+
+// groupPrefix starts the identifier of a group.
+const groupPrefix = "group:"
 
 // names tells whether an identifier without its "-" names the principal.
 func (p *Principal) names(identifier string) bool {
@@ -42,11 +49,11 @@ func (p *Principal) names(identifier string) bool {
 func rightsOf(acl []ACLEntry, p *Principal) mail.Rights {
 	var given, taken mail.Rights
 	for _, e := range acl {
-		if name, negative := strings.CutPrefix(e.Identifier, "-"); !p.names(name) {
-			continue
-		} else if negative {
+		name, negative := strings.CutPrefix(e.Identifier, "-")
+		switch {
+		case negative && (p.names(name) || p.GroupsUnknown && strings.HasPrefix(name, groupPrefix)):
 			taken |= e.Rights
-		} else {
+		case !negative && p.names(name):
 			given |= e.Rights
 		}
 	}

@@ -43,6 +43,8 @@ func testACL(f *fixture) {
 	equal(f, "list", f.acl(box.ID), "-group:staff@example.org=s anyone=lp bishal@example.org=lrste")
 	equal(f, "bishal's rights", f.as(bishal).Rights(box.ID).Compatible(), "lrpted")
 	equal(f, "chitra's rights", f.as(chitra).Rights(box.ID).String(), "lp")
+	nobody := store.Principal{ID: bishal.ID, Identifiers: []string{"bishal@example.org"}, GroupsUnknown: true}
+	equal(f, "bishal's rights while nobody knows his groups", f.as(nobody).Rights(box.ID).String(), "lrpte")
 	equal(f, "the owner's rights", f.as(ajay).Rights(box.ID).Compatible(), "lrswipkxtecda")
 	f.check(f.a.SetACL(f.context(), box.ID, store.ACLAdd, store.ACLEntry{Identifier: "chitra@example.org", Rights: mail.RightInsert | mail.RightCreate}))
 	f.check(f.a.SetACL(f.context(), box.ID, store.ACLRemove, store.ACLEntry{Identifier: "chitra@example.org", Rights: mail.RightInsert}))
