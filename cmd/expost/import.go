@@ -23,8 +23,8 @@ func importCommand(a *app) *cobra.Command {
 		Long: `Bring mail from files into the account ADDR. A PATH is an Outlook data file (PST,
 OST, PAB; of any age and encoding, with or without a password), a Maildir or
 Maildir++ (also of Dovecot and Courier, whose UIDs, keywords and subscriptions
-are kept), an mbox file, a folder of mbox files, a folder of .eml files, or one
-.eml file; which of them, is found out by looking.
+are kept), an mbox file, a folder of mbox files, a folder of .eml and Outlook's
+.msg files, or one such file; which of them, is found out by looking.
 
 Folders, flags, categories and dates come along; contacts, appointments, tasks,
 notes and journal entries of Outlook too, as mail with a vCard or iCalendar file

@@ -1,6 +1,6 @@
 // Package files is a migration's source that is files: Maildir and Maildir++
 // (with the UIDs, keywords and subscriptions of Dovecot and Courier), mbox files
-// and trees of them, and trees of .eml files. What a path is, is found out by
+// and trees of them, and trees of .eml and Outlook's .msg files. What a path is, is found out by
 // looking. Nothing is written.
 package files
 
@@ -48,6 +48,11 @@ func (s *Source) Open(_ context.Context, u migrate.User) (migrate.SourceAccount,
 	}
 	if len(others) > 0 {
 		s.log.Warn("files that are no mail were passed over", "path", u.Source, "files", len(others), "first", others[0])
+	}
+	for _, b := range boxes {
+		if e, ok := b.box.(*emlBox); ok {
+			e.domain = u.Target.Domain()
+		}
 	}
 	return &account{boxes: boxes}, nil
 }
@@ -303,7 +308,7 @@ func fileKind(path string) (kind, error) {
 	switch {
 	case bytes.HasPrefix(start, []byte("!BDN")):
 		return kindPST, nil
-	case strings.HasSuffix(name, ".eml"):
+	case strings.HasSuffix(name, ".eml"), isMSG(name, start):
 		return kindEML, nil
 	case bytes.HasPrefix(start, []byte("From ")):
 		return kindMbox, nil

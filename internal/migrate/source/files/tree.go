@@ -97,8 +97,9 @@ func merged(boxes []found) []found {
 
 // emlBox is a directory of files with one message each.
 type emlBox struct {
-	dir   string
-	names []string
+	dir    string
+	names  []string
+	domain string // of the account, for addresses in .msg files
 }
 
 // emlDirectory returns the box of a directory's own message files, or nil.
@@ -158,6 +159,9 @@ func (b *emlBox) scan() (migrate.State, []migrate.Item, error) {
 }
 
 func (b *emlBox) item(name string) (migrate.Item, error) {
+	if isMSG(name, nil) {
+		return b.msgItem(name)
+	}
 	it := migrate.Item{Key: name, Flags: mail.Seen}
 	f, err := os.Open(filepath.Join(b.dir, name))
 	if err != nil {
@@ -194,5 +198,8 @@ func headFields(head []byte) []string {
 
 // open implements box.
 func (b *emlBox) open(it migrate.Item) (io.ReadCloser, error) {
+	if isMSG(it.Key, nil) {
+		return b.openMSG(it.Key)
+	}
 	return os.Open(filepath.Join(b.dir, it.Key))
 }
