@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/quotedprintable"
 	"strings"
+	"sync"
 )
 
 // field is a header field; its value is ready for the wire.
@@ -121,6 +122,16 @@ const (
 	chunkBytes = 57 * chunkLines
 )
 
+// chunk is room for a chunk of base64.
+type chunk struct {
+	in   [chunkBytes]byte
+	code [76 * chunkLines]byte
+	out  [78 * chunkLines]byte
+}
+
+// chunks are those that nobody uses now.
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
 // writeBase64 writes what can be read.
 func (p *part) writeBase64(w *writer) {
 	s, err := p.open()
@@ -128,8 +139,9 @@ func (p *part) writeBase64(w *writer) {
 		p.problem(err)
 		return
 	}
-	in := make([]byte, int(min(max(s.Size(), 0), chunkBytes-1)+57)/57*57)
-	code, out := make([]byte, len(in)/57*76), make([]byte, 0, len(in)/57*78)
+	c, _ := chunks.Get().(*chunk)
+	defer chunks.Put(c)
+	in, code, out := c.in[:], c.code[:], c.out[:0]
 	for w.err == nil {
 		n, err := io.ReadFull(s, in)
 		out = out[:0]

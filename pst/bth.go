@@ -27,6 +27,18 @@ func openBTH(h *heap, hid uint32, key, value int) (*bth, error) {
 	return t, nil
 }
 
+// count guesses the number of records: it is right where the tree has one level.
+func (t *bth) count() int {
+	if t.levels > 0 {
+		return 128
+	}
+	b, err := t.heap.get(t.root)
+	if err != nil {
+		return 0
+	}
+	return len(b) / (t.key + t.value)
+}
+
 // records yields key and value of each record together, and an error for each
 // part of the tree that cannot be read. It yields no more records than the
 // heap has room for.

@@ -34,7 +34,7 @@ func openProperties(n *node) (*properties, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &properties{heap: h, list: make([]property, 0, min(h.tree.Size()/16, 128))}
+	p := &properties{heap: h, list: make([]property, 0, t.count())}
 	for r, err := range t.records() {
 		if err != nil {
 			n.f.report(at(n.top, err))
@@ -91,6 +91,16 @@ func (p *properties) Value(tag mapi.Tag) (any, bool, error) {
 func (p *properties) bytes(q property) ([]byte, error) {
 	if typ := q.tag.Type(); uint32(q.raw)&0x1F == 0 && (typ == mapi.TypeString || fixed(typ) > 0) {
 		return p.heap.get(uint32(q.raw)) // value makes something else of it
+	}
+	if q.tag.Type() == mapi.TypeString {
+		s, err := p.heap.open(uint32(q.raw))
+		if err != nil {
+			return nil, err
+		}
+		if t, ok := s.(*tree); ok && t.count() == 1 {
+			return t.block(0)
+		}
+		return s.all()
 	}
 	return p.heap.value(uint32(q.raw))
 }
