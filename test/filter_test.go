@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -276,5 +277,45 @@ func TestFilterAway(t *testing.T) {
 			s.messages("ajay@linuxforu.com", 1)
 		}
 		s.stop()
+	}
+}
+
+// TestSpamassMilter has SpamAssassin, behind its milter, mark a message: it
+// replaces the body and adds fields.
+func TestSpamassMilter(t *testing.T) {
+	t.Parallel()
+	needs(t, "swaks", "spamd", "spamass-milter")
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	peerFile(t, dir, "v320.pre", "loadplugin Mail::SpamAssassin::Plugin::Check\n")
+	peerFile(t, dir, "local.cf", "use_bayes 0\nskip_rbl_checks 1\ndns_available no\nreport_safe 1\nadd_header spam Flag _YESNOCAPS_\nadd_header all Status \"_YESNO_, score=_SCORE_\"\nreport Spam detection software\nbody GTUBE /"+regexp.QuoteMeta("X"+gtube)+"/\nscore GTUBE 1000\n")
+	for _, name := range []string{"v320.pre", "local.cf"} {
+		if err := os.Chmod(filepath.Join(dir, name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	port, filter := freePort(t), "127.0.0.1:"+freePort(t)
+	runPeer(t, "tcp", "127.0.0.1:"+port, "spamd", "-L", "-x", "-i", "127.0.0.1", "-p", port, "-m", "1", "-C", dir, "--siteconfigpath="+dir, "-u", "nobody", "-H", dir, "-s", "stderr")
+	_, number, _ := net.SplitHostPort(filter)
+	runPeer(t, "tcp", filter, "spamass-milter", "-p", "inet:"+number+"@127.0.0.1", "--", "-d", "127.0.0.1", "-p", port)
+	s := newServer(t)
+	s.configured("[[milter]]\nsocket = \"" + filter + "\"\n")
+	s.start()
+	s.addAccounts("ajay@linuxforu.com", "anup@linuxforu.com")
+	for to, body := range map[string]string{"ajay": "hello", "anup": "X" + gtube} {
+		if out, err := s.swaks("smtp", "--from", "x@example.org", "--to", to+"@linuxforu.com", "--body", body); err != nil {
+			t.Fatalf("swaks: %v\n%s", err, out)
+		}
+	}
+	s.messages("ajay@linuxforu.com", 1)
+	if h := s.header("ajay@linuxforu.com", "INBOX"); !strings.Contains(h, "X-Spam-Status: No") {
+		t.Errorf("a good message:\n%s", h)
+	}
+	if h := s.header("anup@linuxforu.com", "Junk"); !strings.Contains(h, "X-Spam-Flag: YES") || !strings.Contains(h, "Spam detection software") {
+		t.Errorf("a bad message:\n%s", h)
 	}
 }

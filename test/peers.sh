@@ -3,7 +3,7 @@
 # Anywhere else it does nothing: tests whose peer is missing say so and skip.
 set -eu
 peers=(dovecot-imapd dovecot-pop3d dovecot-lmtpd postfix slapd ldap-utils libsasl2-modules isync offlineimap3 swaks libnet-ssleay-perl
-  libauthen-sasl-perl gsasl mpop fetchmail mutt curl courier-base libgamin0 libidn12 openssl zstd pst-utils pff-tools opendkim-tools opendkim rspamd clamav-daemon clamav-milter)
+  libauthen-sasl-perl gsasl mpop fetchmail mutt curl courier-base libgamin0 libidn12 openssl zstd pst-utils pff-tools opendkim-tools opendkim rspamd clamav-daemon clamav-milter spamassassin spamd spamass-milter)
 missing=()
 for p in "${peers[@]}"; do
   dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
