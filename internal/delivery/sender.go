@@ -140,7 +140,7 @@ func (a *Agent) ownSender(acct *directory.Account, by *authors) []byte {
 // addressesIn returns the addresses of a field's value; one that is none as it
 // stands, so that nobody takes it for another's.
 func addressesIn(value []byte) []mail.Address {
-	text := strings.NewReplacer("\r", "", "\n", "").Replace(string(value))
+	text := strings.NewReplacer("\r", " ", "\n", " ", "\x00", "").Replace(string(value))
 	var list []mail.Address
 	for _, x := range message.ParseAddressList(text) {
 		if x.Host == "" && x.Mailbox == "" { // the end of a group

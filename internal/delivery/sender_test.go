@@ -1,12 +1,15 @@
 package delivery
 
 import (
+	"errors"
+	"hash/maphash"
 	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"expost/internal/mail"
+	"expost/internal/message"
 )
 
 // TestAuthors submits messages with all kinds of From and Sender.
@@ -167,4 +170,45 @@ func TestReplyParts(t *testing.T) {
 	if own, text = replyParts("just text"); len(own) != 0 || text != "just text" {
 		t.Errorf("%q, %q", own, text)
 	}
+}
+
+// FuzzAuthors compares whom a submitted message was checked to be from with whom
+// readers see.
+func FuzzAuthors(f *testing.F) {
+	for _, s := range []string{
+		"From: ann@example.org\r\n\r\n", "From: x\r\n <ann@example.org>\r\nFrom : bob@example.org\r\n\r\n", "Sender: a\r\nFrom\t: \"a\" <ann@example.org>, b@c\r\n\r\n",
+		" From: b@c\r\n\r\n", "From: us: ann@example.org;\r\n\r\nFrom: b@c\r\n", "X\r\nFrom: b@c\r\n\r\n", "From: =?utf-8?q?b=40c?= <ann@example.org>\r\n",
+		"FROM:(b@c)ann@example.org\r\nResent-From: b@c\r\n\r\n", "From a@b\r\nFrom: ann@example.org\r\n\r\n",
+	} {
+		f.Add(s)
+	}
+	refused := errors.New("not hers")
+	f.Fuzz(func(t *testing.T, in string) {
+		in = strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(in) // as a session hands it on
+		h := newHeader()
+		h.reset(strings.NewReader(in), maphash.MakeSeed(), 50)
+		h.submit(testDate, testID)
+		h.check = func(by *authors) ([]byte, error) {
+			if by.fromCount > 1 || by.tooLong {
+				return nil, refused
+			}
+			for _, addr := range addressesIn(by.from) {
+				if addr != "ann@example.org" {
+					return nil, refused
+				}
+			}
+			return nil, nil
+		}
+		out, err := io.ReadAll(h)
+		if err != nil {
+			return
+		}
+		p := message.NewParser(message.Limits{}, nil)
+		_, _ = p.Write(out)
+		for _, x := range p.Finish().Envelope.From {
+			if (x.Host != "" || x.Mailbox != "") && x.Mailbox+"@"+x.Host != "ann@example.org" {
+				t.Fatalf("%q is shown as from %q", out, x)
+			}
+		}
+	})
 }
