@@ -213,16 +213,20 @@ func (s *Schema) Canonical(e *ldap.Entry, allowNoUserMod bool) (*ldap.Entry, err
 	return out, nil
 }
 
-// addRDN puts the values of the entry's RDN among its attributes, as slapd does.
+// addRDN puts the values of the entry's RDN among its attributes, as slapd does,
+// and gives its types their canonical names.
 func (s *Schema) addRDN(e *ldap.Entry) error {
 	if len(e.DN) == 0 {
 		return nil
 	}
-	for _, ava := range e.DN[0] {
+	e.DN = slices.Clone(e.DN)
+	e.DN[0] = slices.Clone(e.DN[0])
+	for i, ava := range e.DN[0] {
 		t := s.Attribute(ava.Type)
 		if t == nil {
 			return ldap.Errorf(ldap.UndefinedAttributeType, "%s: attribute type undefined", ava.Type)
 		}
+		e.DN[0][i].Type = t.Name()
 		value := []byte(ava.Value)
 		a := e.Attribute(t.Name())
 		if a == nil {

@@ -26,7 +26,7 @@ func testAdd(t *testing.T, f *fixture) {
 		{"class", "dn: cn=New,ou=people,dc=example,dc=org\nmail: a@b.c" + person, directory.Local(), ldap.ObjectClassViolation, "attribute 'mail' not allowed"},
 		{"syntax", "dn: cn=New,ou=people,dc=example,dc=org\ntelephoneNumber: #" + person, directory.Local(), ldap.InvalidAttributeSyntax, "telephoneNumber: value #0"},
 		{"operational", "dn: cn=New,ou=people,dc=example,dc=org\nentryUUID: x" + person, directory.Local(), ldap.ConstraintViolation, "no user modification"},
-		{"RDN unknown", "dn: nosuch=New,ou=people,dc=example,dc=org" + person, directory.Local(), ldap.UndefinedAttributeType, ""},
+		{"RDN unknown", "dn: nosuch=New,ou=people,dc=example,dc=org" + person, directory.Local(), ldap.InvalidDNSyntax, ""},
 	} {
 		if f.skips(c.name) {
 			continue

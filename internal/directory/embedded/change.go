@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -27,7 +28,7 @@ func (d *Directory) Add(ctx context.Context, who directory.Identity, e *ldap.Ent
 
 // prepareAdd checks as much of an Add as needs no batch.
 func (d *Directory) prepareAdd(ctx context.Context, who directory.Identity, e *ldap.Entry) (func(*batch) error, error) {
-	if err := d.checkWriter(who); err != nil {
+	if err := cmp.Or(d.checkDN(e.DN), d.checkWriter(who)); err != nil {
 		return nil, err
 	}
 	entry, err := d.schema.Canonical(e, false)
@@ -175,7 +176,7 @@ func (d *Directory) Delete(ctx context.Context, who directory.Identity, dn ldap.
 }
 
 func (d *Directory) prepareDelete(who directory.Identity, dn ldap.DN) (func(*batch) error, error) {
-	if err := d.checkWriter(who); err != nil {
+	if err := cmp.Or(d.checkDN(dn), d.checkWriter(who)); err != nil {
 		return nil, err
 	}
 	return func(b *batch) error {
@@ -218,7 +219,7 @@ func (d *Directory) Modify(ctx context.Context, who directory.Identity, dn ldap.
 }
 
 func (d *Directory) prepareModify(ctx context.Context, who directory.Identity, dn ldap.DN, changes []ldap.Change) (func(*batch) error, error) {
-	if err := d.checkWriter(who); err != nil {
+	if err := cmp.Or(checkOperations(changes), d.checkDN(dn), d.checkWriter(who), d.checkChanges(changes)); err != nil {
 		return nil, err
 	}
 	changes = slices.Clone(changes)
@@ -239,6 +240,35 @@ func (d *Directory) prepareModify(ctx context.Context, who directory.Identity, d
 		}
 		return d.modify(b, who, n, changes)
 	}, nil
+}
+
+// checkOperations checks that changes have the values that they need.
+func checkOperations(changes []ldap.Change) error {
+	for _, c := range changes {
+		switch n := len(c.Attribute.Values); {
+		case c.Op == ldap.ChangeAdd && n == 0:
+			return ldap.Errorf(ldap.ProtocolError, "modify/add operation requires values")
+		case c.Op == ldap.ChangeIncrement && n == 0:
+			return ldap.Errorf(ldap.ProtocolError, "modify/increment operation requires value")
+		case c.Op == ldap.ChangeIncrement && n > 1:
+			return ldap.Errorf(ldap.ProtocolError, "modify/increment operation requires single value")
+		}
+	}
+	return nil
+}
+
+// checkChanges checks the attributes of changes as far as that needs no entry.
+func (d *Directory) checkChanges(changes []ldap.Change) error {
+	for _, c := range changes {
+		_, desc, err := d.schema.CheckAttribute(c.Attribute, false)
+		if err != nil {
+			return err
+		}
+		if c.Op == ldap.ChangeIncrement && (desc.Type.Equality == nil || desc.Type.Equality.Name != "integerMatch") {
+			return ldap.Errorf(ldap.ConstraintViolation, "%s: attribute syntax inappropriate for increment", c.Attribute.Desc)
+		}
+	}
+	return nil
 }
 
 // modify applies the changes to a copy of the entry, checks what has become of
@@ -279,19 +309,19 @@ func (d *Directory) modify(b *batch, who directory.Identity, n *node, list []lda
 // checkModified checks an entry as changes have left it. Each attribute is
 // taken as checked.
 func (d *Directory) checkModified(e *ldap.Entry, n *node, b *batch) error {
-	class, err := d.schema.CheckEntry(e)
-	if err != nil {
-		return err
-	}
-	if before := e.Value("structuralObjectClass"); before != "" && !strings.EqualFold(before, class.Name()) {
-		return ldap.Errorf(ldap.ObjectClassModsProhibited, "structural object class modification from '%s' to '%s' not allowed", before, class.Name())
-	}
 	for _, ava := range e.DN[0] {
 		t := d.schema.Attribute(ava.Type)
 		a := e.Attribute(t.Name())
 		if a == nil || !d.schema.HasValue(t, a.Values, []byte(ava.Value)) {
 			return ldap.Errorf(ldap.NotAllowedOnRDN, "value of naming attribute '%s' is not present in entry", t.Name())
 		}
+	}
+	class, err := d.schema.CheckEntry(e)
+	if err != nil {
+		return err
+	}
+	if before := e.Value("structuralObjectClass"); before != "" && !strings.EqualFold(before, class.Name()) {
+		return ldap.Errorf(ldap.ObjectClassModsProhibited, "structural object class modification from '%s' to '%s' not allowed", before, class.Name())
 	}
 	return b.checkOwner(e, n.id)
 }

@@ -14,6 +14,18 @@ func (d *Directory) checkWriter(who directory.Identity) error {
 	return nil
 }
 
+// checkDN refuses a DN of attribute types that nobody knows.
+func (d *Directory) checkDN(dn ldap.DN) error {
+	for _, rdn := range dn {
+		for _, ava := range rdn {
+			if d.schema.Attribute(ava.Type) == nil {
+				return ldap.Errorf(ldap.InvalidDNSyntax, "invalid DN: %s: attribute type undefined", ava.Type)
+			}
+		}
+	}
+	return nil
+}
+
 // asker returns who as the batch sees them.
 func (b *batch) asker(who directory.Identity) *subject {
 	return b.subject(who, b.dict.rights, b.suffixDN)

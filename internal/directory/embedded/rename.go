@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -20,8 +21,11 @@ func (d *Directory) Rename(ctx context.Context, who directory.Identity, r direct
 }
 
 func (d *Directory) prepareRename(who directory.Identity, r directory.Rename) (func(*batch) error, error) {
-	if err := d.checkWriter(who); err != nil {
+	if err := cmp.Or(d.checkDN(renamed(r)), d.checkDN(r.DN), d.checkWriter(who)); err != nil {
 		return nil, err
+	}
+	if r.Superior.IsUnder(r.DN, d.schema) {
+		return nil, ldap.Errorf(ldap.UnwillingToPerform, "cannot place an entry below itself")
 	}
 	return func(b *batch) error { return d.rename(b, who, r, renamed(r)) }, nil
 }

@@ -150,7 +150,6 @@ func TestDirectory(t *testing.T) {
 		"Modify: operational":                "slapd looks at the syntax first",
 		"Add: operational":                   "slapd looks at the syntax first",
 		"Add: no parent":                     "slapd names the parent elsewhere",
-		"Add: RDN unknown":                   "slapd has another code",
 	}, func(t *testing.T, _ directorytest.Config) directory.Directory {
 		return openTree(t, newSlapd(t).options())
 	})
