@@ -219,10 +219,10 @@ func (d *Directory) Modify(ctx context.Context, who directory.Identity, dn ldap.
 }
 
 func (d *Directory) prepareModify(ctx context.Context, who directory.Identity, dn ldap.DN, changes []ldap.Change) (func(*batch) error, error) {
+	changes = d.deletingOnce(changes)
 	if err := cmp.Or(checkOperations(changes), d.checkDN(dn), d.checkWriter(who), d.checkChanges(changes)); err != nil {
 		return nil, err
 	}
-	changes = slices.Clone(changes)
 	for i, c := range changes {
 		if c.Op == ldap.ChangeDelete {
 			continue
@@ -240,6 +240,26 @@ func (d *Directory) prepareModify(ctx context.Context, who directory.Identity, d
 		}
 		return d.modify(b, who, n, changes)
 	}, nil
+}
+
+// deletingOnce returns a copy of the changes in which no value is deleted twice:
+// as in slapd, that is no mistake.
+func (d *Directory) deletingOnce(changes []ldap.Change) []ldap.Change {
+	changes = slices.Clone(changes)
+	for i, c := range changes {
+		t := d.schema.Attribute(baseOf(c.Attribute.Desc))
+		if c.Op != ldap.ChangeDelete || t == nil || len(c.Attribute.Values) < 2 {
+			continue
+		}
+		var once [][]byte
+		for _, v := range c.Attribute.Values {
+			if !d.schema.HasValue(t, once, v) {
+				once = append(once, v)
+			}
+		}
+		changes[i].Attribute.Values = once
+	}
+	return changes
 }
 
 // checkOperations checks that changes have the values that they need.
