@@ -52,11 +52,13 @@ func (e *Engine) pass(ctx context.Context, row accountRow, res *Result, lost map
 		return fmt.Errorf("opening the target account %s: %w", row.user.Target, err)
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
-	src, err := e.source.Open(walking, row.user)
-	if err != nil {
-		return fmt.Errorf("opening the source account %s: %w", row.user.Source, err)
+	src := row.src
+	if src == nil {
+		if src, err = e.source.Open(walking, row.user); err != nil {
+			return fmt.Errorf("opening the source account %s: %w", row.user.Source, err)
+		}
+		defer src.Close() // nothing was written there: its error says nothing
 	}
-	defer src.Close() // nothing was written there: its error says nothing
 	p := &pass{
 		Engine: e, user: row.user, row: row, src: src, dst: dst, lost: lost, res: res,
 		jobs: make(chan *job, jobQueue), memory: semaphore.NewWeighted(jobMemory),

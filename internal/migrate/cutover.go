@@ -126,7 +126,7 @@ func (e *Engine) cutover(ctx context.Context, row accountRow, site Site, m *Move
 		return mail.Errorf(mail.KindInvalid, "%s has no other mailHost: it lives here already, and users see what passes copy; "+
 			"a cutover is for accounts whose mailHost is the old server (expost account set %s --mail-host HOST)", row.user.Target, row.user.Target)
 	}
-	if row.stage == StageMoved { // somebody flipped it back by hand
+	if row.stage == StageMoved || row.stage == StageReturning { // it was flipped back by hand, or by a rollback that was interrupted
 		if err := e.reconcile(ctx, row); err != nil {
 			return err
 		}
@@ -136,6 +136,12 @@ func (e *Engine) cutover(ctx context.Context, row accountRow, site Site, m *Move
 	if err := e.patience(ctx, row); err != nil {
 		return err
 	}
+	// One session at the source for both passes: making another one would take
+	// longer than all else that is done while nobody can work.
+	if row.src, err = e.source.Open(ctx, row.user); err != nil {
+		return fmt.Errorf("opening the source account %s: %w", row.user.Source, err)
+	}
+	defer row.src.Close() // nothing was written there: its error says nothing
 	if err := e.attempts(ctx, row, &warm); err != nil {
 		return fmt.Errorf("the pass before the cutover: %w", err)
 	}
@@ -143,11 +149,13 @@ func (e *Engine) cutover(ctx context.Context, row accountRow, site Site, m *Move
 	if err := e.ledger.setStage(ctx, row); err != nil {
 		return err
 	}
-	if err := e.frozen(ctx, id, site, &row, m); err != nil || len(m.Problems) > 0 {
+	err = e.frozen(ctx, id, site, &row, m)
+	ctx = context.WithoutCancel(ctx)
+	if !m.Done {
 		row.stage = StageCopying
-		return errors.Join(err, e.ledger.setStage(context.WithoutCancel(ctx), row))
+		return errors.Join(err, e.ledger.setStage(ctx, row))
 	}
-	return nil
+	return errors.Join(err, e.land(ctx, row, "cutover", m))
 }
 
 // frozen is the part of a cutover in which nobody can work with the mailbox.
@@ -178,7 +186,7 @@ func (e *Engine) frozen(ctx context.Context, id mail.AccountID, site Site, row *
 	row.stage, row.moved, row.gap = StageMoved, time.Now().Unix(), m.Gap.Milliseconds()
 	// The flip is done: where this is not written down any more, the next command
 	// finds it.
-	return e.land(context.WithoutCancel(ctx), *row, "cutover", m)
+	return e.ledger.setStage(context.WithoutCancel(ctx), *row)
 }
 
 // land writes down where an account has arrived.

@@ -59,7 +59,8 @@ type accountRow struct {
 	moved   int64  // when the mailHost was flipped
 	gap     int64  // milliseconds that the account was frozen for then
 
-	notBefore int64 // the source asked to be left alone until then
+	notBefore int64         // the source asked to be left alone until then
+	src       SourceAccount // that is open already; nil: each pass opens one
 }
 
 // folderRow is a folder's row.

@@ -44,18 +44,19 @@ func (e *Engine) rollback(ctx context.Context, row accountRow, site Site, back T
 	if err := e.ledger.setStage(ctx, row); err != nil {
 		return err
 	}
-	err = e.giveBack(ctx, id, row, site, back, m)
+	err = e.giveBack(ctx, id, &row, site, back, m)
+	ctx = context.WithoutCancel(ctx)
 	if !m.Done {
 		row.stage = StageMoved
-		return errors.Join(err, e.ledger.setStage(context.WithoutCancel(ctx), row))
+		return errors.Join(err, e.ledger.setStage(ctx, row))
 	}
-	return err
+	return errors.Join(err, e.reconcile(ctx, row), e.land(ctx, row, "rollback", m))
 }
 
 // giveBack is the part of a rollback in which the account is frozen.
-func (e *Engine) giveBack(ctx context.Context, id mail.AccountID, row accountRow, site Site, back Target, m *Move) error {
+func (e *Engine) giveBack(ctx context.Context, id mail.AccountID, row *accountRow, site Site, back Target, m *Move) error {
 	if back != nil { // most of it while users work
-		if err := e.carryBack(ctx, row, back, m); err != nil {
+		if err := e.carryBack(ctx, *row, back, m); err != nil {
 			return fmt.Errorf("carrying mail to the old server: %w", err)
 		}
 	}
@@ -67,7 +68,7 @@ func (e *Engine) giveBack(ctx context.Context, id mail.AccountID, row accountRow
 	}
 	defer thaw()
 	began := time.Now()
-	if err := e.carryBack(ctx, row, back, m); err != nil {
+	if err := e.carryBack(ctx, *row, back, m); err != nil {
 		return fmt.Errorf("carrying mail to the old server: %w", err)
 	}
 	if err := site.SetHost(ctx, row.user.Target, row.host); err != nil {
@@ -75,8 +76,7 @@ func (e *Engine) giveBack(ctx context.Context, id mail.AccountID, row accountRow
 	}
 	m.After, m.Done, m.Gap = row.host, true, time.Since(began)
 	row.stage, row.gap = StageCopying, m.Gap.Milliseconds()
-	ctx = context.WithoutCancel(ctx)
-	return errors.Join(e.reconcile(ctx, row), e.land(ctx, row, "rollback", m))
+	return nil
 }
 
 // carryBack takes what the target has and the ledger does not claim to the old
