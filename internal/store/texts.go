@@ -78,6 +78,24 @@ func (a *Account) textsBehind(removed []mail.EmailID) {
 	}
 }
 
+// textsWanted has the index brought up to date at once: somebody searches.
+func (a *Account) textsWanted() {
+	x := a.texts
+	if x.db == nil || a.store.opt.IndexDelay < 0 {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.ctx.Err() != nil:
+	case x.timer == nil:
+		x.waiting = time.Now()
+		x.timer = time.AfterFunc(0, a.indexLater)
+	case x.timer.Stop():
+		x.timer.Reset(0)
+	}
+}
+
 // indexLater brings the index up to date when no other account does so.
 func (a *Account) indexLater() {
 	x := a.texts
@@ -626,7 +644,7 @@ func (a *Account) SearchTexts(ctx context.Context, emails []mail.EmailID, needle
 		s.clear()
 	}
 	if slices.ContainsFunc(emails, func(id mail.EmailID) bool { return !s.hits.Known(id) }) {
-		a.textsBehind(nil)
+		a.textsWanted()
 	}
 	return &s.hits, nil
 }
