@@ -204,30 +204,6 @@ func TestLargeBody(t *testing.T) {
 	}
 }
 
-// IDLE tells at once.
-func TestIdleLatency(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil)
-	p := s.login(t)
-	p.must("SELECT INBOX")
-	p.send("x IDLE\r\n")
-	p.line()
-	var took []time.Duration
-	for range 20 {
-		s.deliver(t, "INBOX", "Subject: x\r\n\r\n")
-		start := time.Now()
-		p.line()
-		p.line()
-		took = append(took, time.Since(start))
-	}
-	slices.Sort(took)
-	if median := took[len(took)/2]; median > 50*time.Millisecond {
-		t.Errorf("median is %v", median)
-	} else {
-		t.Logf("median is %v, slowest %v", median, took[len(took)-1])
-	}
-}
-
 // An APPEND that breaks off leaves nothing.
 func TestAppendThatBreaksOff(t *testing.T) {
 	t.Parallel()

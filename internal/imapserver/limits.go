@@ -16,7 +16,7 @@ type Limits struct {
 	Connections  int             // at once: 50,000
 	PerHost      int             // at once from one address (IPv6: /64) before login; loopback is not counted: 200
 	Messages     int64           // that one command may work on (MESSAGELIMIT, RFC 9738): as many as a mailbox can have
-	Watched      int             // mailboxes that NOTIFY watches for a connection: 10,000
+	Watched      int             // mailboxes that NOTIFY watches for a connection: 20,000
 	Contexts     int             // search results that a connection has kept up to date: 16
 	LoginTime    time.Duration   // from the greeting to the login: 60 s
 	IdleTime     time.Duration   // between commands (RFC 9051 §5.4 wants 30 min at least): 30 min
@@ -36,7 +36,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Connections, 50000)
 	setDefault(&l.PerHost, 200)
 	setDefault(&l.Messages, 1<<32-1)
-	setDefault(&l.Watched, 10_000)
+	setDefault(&l.Watched, 20_000)
 	setDefault(&l.Contexts, 16)
 	setDefault(&l.LoginTime, time.Minute)
 	setDefault(&l.IdleTime, 30*time.Minute)
