@@ -9,12 +9,15 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+	"golang.org/x/sync/errgroup"
 )
 
 // hard is a password that no quoted string of IMAP can carry.
@@ -331,4 +334,93 @@ func TestNodesThatSendEachOther(t *testing.T) {
 	if !strings.Contains(nodes["b"].log.String(), "remote=127.0.0.77") {
 		t.Errorf("the other node does not know the client's address:\n%s", nodes["b"].log)
 	}
+}
+
+// TestManySessionsByProxy holds many sessions by proxy, TLS on both sides, and
+// has each of them answer. EXPOST_PROXY_SESSIONS sets how many; the memory of the
+// node in front is logged.
+func TestManySessionsByProxy(t *testing.T) {
+	t.Parallel()
+	n, err := strconv.Atoi(os.Getenv("EXPOST_PROXY_SESSIONS"))
+	if err != nil {
+		n = 100
+	}
+	limits := "[login]\nsessions-per-account = 0\nsessions-per-address = 0\n"
+	b := newServer(t)
+	b.configure("mail.linuxforu.com", "b.linuxforu.com")
+	b.configure("[log]", limits+"[log]")
+	b.start()
+	b.addAccounts("ajay@linuxforu.com")
+	a := newServer(t)
+	a.configure("[log]", limits+fmt.Sprintf("[[host]]\nname = \"b.linuxforu.com\"\nimap = \"imaps://%s\"\nca = %q\n[log]", b.addr["imaps"], b.dir+"/data/tls/cert.pem"))
+	a.start()
+	a.run("account", "add", "ajay@linuxforu.com", "--mail-host", "b.linuxforu.com", "--no-password")
+	before := residentKiB(t, a)
+	conns := make([]*tls.Conn, n)
+	var group errgroup.Group
+	group.SetLimit(16)
+	for i := range n {
+		group.Go(func() (err error) {
+			conns[i], err = rawLogin(a.addr["imaps"])
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	after := residentKiB(t, a)
+	t.Logf("%d sessions by proxy: %d KiB resident before, %d after, %.1f KiB each", n, before, after, float64(after-before)/float64(n))
+	for i, c := range conns {
+		if _, err := io.WriteString(c, "b NOOP\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := awaitTagged(c, "b OK"); err != nil {
+			t.Fatalf("session %d: %v", i, err)
+		}
+		c.Close()
+	}
+}
+
+// rawLogin logs in as ajay with no more than is needed.
+func rawLogin(addr string) (*tls.Conn, error) {
+	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.WriteString(c, "a LOGIN ajay@linuxforu.com \""+password+"\"\r\n"); err != nil {
+		return nil, err
+	}
+	return c, awaitTagged(c, "a OK")
+}
+
+// awaitTagged reads until a line begins with want.
+func awaitTagged(c net.Conn, want string) error {
+	_ = c.SetReadDeadline(time.Now().Add(60 * time.Second))
+	var got []byte
+	buf := make([]byte, 2048)
+	for {
+		n, err := c.Read(buf)
+		if got = append(got, buf[:n]...); strings.Contains("\n"+string(got), "\n"+want) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w after %q", err, got)
+		}
+	}
+}
+
+// residentKiB returns the memory that a server holds.
+func residentKiB(t *testing.T, s *server) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		t.Skip(err)
+	}
+	var kib int
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			fmt.Sscan(rest, &kib)
+		}
+	}
+	return kib
 }

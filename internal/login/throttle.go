@@ -62,11 +62,12 @@ type pair struct {
 type record struct {
 	failures float64 // as of at; half of them are forgotten after Forget
 	at       time.Time
-	under    int       // tries under way
-	login    time.Time // of a pair: the last one
-	next     time.Time // before which there is no turn
-	last     uint64    // the wrong password tried last, as a fingerprint
-	told     bool      // that tries are delayed, to the log
+	under    int           // tries under way
+	ended    chan struct{} // closed when one of them ends; nil: nobody waits for that
+	login    time.Time     // of a pair: the last one
+	next     time.Time     // before which there is no turn
+	last     uint64        // the wrong password tried last, as a fingerprint
+	told     bool          // that tries are delayed, to the log
 }
 
 // NewThrottle returns a Throttle that remembers nothing.
@@ -125,8 +126,24 @@ type Try struct {
 
 // Begin waits for the turn of a login to an account from an address. Where that
 // is too far away it returns mail.KindTemporary at once.
+//
+// Only so many tries of an account go on at a time as may fail without a delay:
+// the others wait until one of them has ended. So a program that opens many
+// connections at once is not taken for somebody who guesses.
 func (t *Throttle) Begin(ctx context.Context, account string, from netip.Addr) (*Try, error) {
-	try, wait, err := t.turn(account, from)
+	patience := time.NewTimer(t.cfg.Patience)
+	defer patience.Stop()
+	try, wait, ended, err := t.turn(account, from)
+	for ended != nil {
+		select {
+		case <-ended:
+		case <-patience.C:
+			return nil, mail.Errorf(mail.KindTemporary, "too many logins at a time: try again later")
+		case <-ctx.Done():
+			return nil, mail.WrapError(mail.KindTemporary, ctx.Err(), "the login was given up")
+		}
+		try, wait, ended, err = t.turn(account, from)
+	}
 	if err != nil || wait <= 0 {
 		return try, err
 	}
@@ -137,12 +154,13 @@ func (t *Throttle) Begin(ctx context.Context, account string, from netip.Addr) (
 	return try, nil
 }
 
-// turn finds the turn of a try and how long it is until then.
-func (t *Throttle) turn(account string, from netip.Addr) (*Try, time.Duration, error) {
+// turn finds the turn of a try and how long it is until then. Where too many
+// tries are under way it returns a channel to wait for, and no turn.
+func (t *Throttle) turn(account string, from netip.Addr) (try *Try, wait time.Duration, ended chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.cfg.Now()
-	try := &Try{t: t, who: pair{account, network(from)}}
+	try = &Try{t: t, who: pair{account, network(from)}}
 	if r := t.pairs[try.who]; r != nil && now.Sub(r.login) < t.cfg.Remember {
 		try.known = r
 	} else {
@@ -151,21 +169,38 @@ func (t *Throttle) turn(account string, from netip.Addr) (*Try, time.Duration, e
 			try.address = recordOf(t, t.addresses, try.who.address, now)
 		}
 	}
+	if ended := t.full(try.account, t.cfg.AccountFree); ended != nil {
+		return nil, 0, ended, nil
+	}
+	if ended := t.full(try.known, t.cfg.AddressFree); ended != nil {
+		return nil, 0, ended, nil
+	}
 	at := now
 	for _, r := range try.records() {
 		if r.next.After(at) {
 			at = r.next
 		}
 	}
-	wait := at.Sub(now)
-	if wait > t.cfg.Patience {
-		return nil, 0, mail.Errorf(mail.KindTemporary, "too many failed logins: try again in %s", wait.Round(time.Second))
+	if wait = at.Sub(now); wait > t.cfg.Patience {
+		return nil, 0, nil, mail.Errorf(mail.KindTemporary, "too many failed logins: try again in %s", wait.Round(time.Second))
 	}
 	t.take(try.account, at, t.cfg.AccountFree, t.cfg.AccountDelay)
 	t.take(try.known, at, t.cfg.AddressFree, knownDelay)
 	// Tries that go on are not counted against an address, which may be a whole office.
 	t.take(try.address, at, t.cfg.AddressFree+underWay(try.address), t.cfg.AddressDelay)
-	return try, wait, nil
+	return try, wait, nil, nil
+}
+
+// full returns what is closed when one of a record's tries ends, where no more
+// may go on beside them; else nil.
+func (t *Throttle) full(r *record, limit int) chan struct{} {
+	if r == nil || r.under < limit {
+		return nil
+	}
+	if r.ended == nil {
+		r.ended = make(chan struct{})
+	}
+	return r.ended
 }
 
 func underWay(r *record) int {
@@ -208,6 +243,10 @@ func (y *Try) end(fn func(now time.Time)) {
 	y.ended = true
 	for _, r := range y.records() {
 		r.under--
+		if r.ended != nil {
+			close(r.ended)
+			r.ended = nil
+		}
 	}
 	if fn != nil {
 		fn(t.cfg.Now())
@@ -221,7 +260,7 @@ func (y *Try) Abandon() { y.end(nil) }
 func (y *Try) Succeeded() {
 	y.end(func(now time.Time) {
 		r := recordOf(y.t, y.t.pairs, y.who, now)
-		*r = record{at: now, login: now, under: r.under}
+		*r = record{at: now, login: now, under: r.under, ended: r.ended}
 	})
 }
 

@@ -2,10 +2,13 @@ package login
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -153,23 +156,55 @@ func TestForgottenPhoneCountsOnce(t *testing.T) {
 	}
 }
 
-// Tries at the same time are turns behind one another, not all at once.
+// Of guesses at the same time from many addresses only a few go on.
 func TestParallelTriesTakeTurns(t *testing.T) {
 	t.Parallel()
 	c := clock{}
 	th := c.throttle(new(strings.Builder))
-	admitted := 0
-	for i := range 1000 { // none of them ends
-		_, wait, err := th.turn("ajay", netip.AddrFrom4([4]byte{192, 0, byte(i / 250), byte(i % 250)}))
-		if err == nil {
-			admitted++
-			if wait > th.cfg.Patience {
-				t.Fatalf("a turn in %v", wait)
-			}
+	var under []*Try
+	for i := range 1000 {
+		try, _, ended, err := th.turn("ajay", netip.AddrFrom4([4]byte{192, 0, byte(i / 250), byte(i % 250)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ended == nil {
+			under = append(under, try)
 		}
 	}
-	if admitted > 15 {
-		t.Errorf("%d of 1000 tries at once are let at the account", admitted)
+	if len(under) != th.cfg.AccountFree {
+		t.Fatalf("%d of 1000 tries at once are let at the account", len(under))
+	}
+	for i, y := range under {
+		y.Failed(uint64(i + 1))
+	}
+	if _, wait, _, err := th.turn("ajay", netip.MustParseAddr("192.0.2.1")); err != nil || wait != 0 {
+		t.Errorf("the next try: %v %v", wait, err)
+	}
+	if _, wait, _, err := th.turn("ajay", netip.MustParseAddr("192.0.2.1")); err != nil || wait == 0 {
+		t.Errorf("the one behind it waits %v, %v", wait, err)
+	}
+}
+
+// A program that opens many connections at once, of an account that nobody knows
+// yet, is let in at once.
+func TestManyRightLoginsAtOnce(t *testing.T) {
+	t.Parallel()
+	th := NewThrottle(ThrottleConfig{Sleep: func(context.Context, time.Duration) error { return errors.New("a delay") }})
+	var group sync.WaitGroup
+	for range 200 {
+		group.Go(func() {
+			y, err := th.Begin(t.Context(), "ajay", netip.MustParseAddr("192.0.2.1"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			runtime.Gosched()
+			y.Succeeded()
+		})
+	}
+	group.Wait()
+	if r := th.accounts["ajay"]; r.under != 0 || r.failures != 0 {
+		t.Errorf("left behind: %+v", r)
 	}
 }
 
