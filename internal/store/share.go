@@ -18,7 +18,9 @@ import (
 type shares struct {
 	store *Store
 
-	mu     sync.Mutex // held over a change of a list and of the index
+	changing sync.Mutex // held over a change of a list and of the index; taken before mu
+
+	mu     sync.Mutex
 	loaded bool
 	owners map[string]map[mail.AccountID]bool // by identifier
 }
@@ -49,6 +51,13 @@ func (x *shares) load(ctx context.Context) error {
 	}
 	x.loaded = true
 	return nil
+}
+
+// ready loads the index.
+func (x *shares) ready(ctx context.Context) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.load(ctx)
 }
 
 func add(owners map[string]map[mail.AccountID]bool, identifier string, owner mail.AccountID) {
@@ -103,14 +112,24 @@ func (x *shares) remake(ctx context.Context) error {
 	return err
 }
 
-// put writes that the index names, or no longer names, an account. x.mu is held.
+// has tells whether the index names an account.
+func (x *shares) has(identifier string, owner mail.AccountID) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.owners[identifier][owner]
+}
+
+// put writes that the index names, or no longer names, an account. x.changing is
+// held.
 func (x *shares) put(ctx context.Context, identifier string, owner mail.AccountID, on bool) error {
-	if x.owners[identifier][owner] == on {
+	if x.has(identifier, owner) == on {
 		return nil
 	}
 	if err := x.store.engine.UpdateSite(ctx, func(tx SiteTx) error { return tx.PutShare(identifier, owner, on) }); err != nil {
 		return err
 	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	if on {
 		add(x.owners, identifier, owner)
 	} else {
@@ -122,9 +141,9 @@ func (x *shares) put(ctx context.Context, identifier string, owner mail.AccountI
 // change runs do, which changes what an account gives the identifiers: the index
 // names the account before it does and until it does not any more.
 func (x *shares) change(ctx context.Context, a *Account, identifiers []string, do func() error) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if err := x.load(ctx); err != nil {
+	x.changing.Lock()
+	defer x.changing.Unlock()
+	if err := x.ready(ctx); err != nil {
 		return err
 	}
 	for _, name := range identifiers {
@@ -148,17 +167,37 @@ func (x *shares) change(ctx context.Context, a *Account, identifiers []string, d
 
 // drop takes an account that is removed out of the index.
 func (x *shares) drop(ctx context.Context, owner mail.AccountID) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if err := x.load(ctx); err != nil {
+	x.changing.Lock()
+	defer x.changing.Unlock()
+	listed, err := x.all(ctx)
+	if err != nil {
 		return err
 	}
-	for identifier := range x.owners {
+	for identifier := range listed[owner] {
 		if err := x.put(ctx, identifier, owner, false); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// all returns the identifiers that the index has, by account.
+func (x *shares) all(ctx context.Context) (map[mail.AccountID]map[string]bool, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err := x.load(ctx); err != nil {
+		return nil, err
+	}
+	listed := make(map[mail.AccountID]map[string]bool)
+	for identifier, owners := range x.owners {
+		for id := range owners {
+			if listed[id] == nil {
+				listed[id] = make(map[string]bool)
+			}
+			listed[id][identifier] = true
+		}
+	}
+	return listed, nil
 }
 
 // Sharers returns the accounts, in order, that may have given a principal rights
@@ -209,59 +248,65 @@ func (s *Store) Forget(ctx context.Context, p Principal, groups []string) error 
 // checkShares compares the index with the lists of the accounts.
 func (s *Store) checkShares(ctx context.Context, repair bool) ([]Finding, error) {
 	x := &s.shares
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if err := x.load(ctx); err != nil {
+	listed, err := x.all(ctx)
+	if err != nil {
 		return nil, err
 	}
 	var findings []Finding
-	find := func(id mail.AccountID, format string, identifier string) {
-		findings = append(findings, Finding{Account: id, Place: "index of shared mailboxes", Problem: strings.ReplaceAll(format, "%", identifier), Repair: repairRun})
-	}
-	listed := make(map[mail.AccountID]map[string]bool)
-	for identifier, owners := range x.owners {
-		for id := range owners {
-			if listed[id] == nil {
-				listed[id] = make(map[string]bool)
-			}
-			listed[id][identifier] = true
-		}
-	}
 	for id, err := range s.Accounts(ctx) {
+		if err == nil {
+			err = x.checkAccount(ctx, id, listed[id], repair, &findings)
+		}
 		if err != nil {
-			return nil, err
+			return findings, err
 		}
-		a, err := s.Open(ctx, id)
-		if err != nil {
-			delete(listed, id) // its own finding
-			continue
-		}
-		given := a.identifiers()
-		for identifier := range given {
-			if !listed[id][identifier] {
-				find(id, "it shares with % and is not in the index", identifier)
-			}
-		}
-		a.Release()
-		for identifier := range listed[id] {
-			if given[identifier] {
-				delete(listed[id], identifier)
-			}
-		}
+		delete(listed, id)
 	}
-	for _, id := range slices.Sorted(maps.Keys(listed)) { // what is left
-		for _, identifier := range slices.Sorted(maps.Keys(listed[id])) {
-			find(id, "the index says that it shares with %, and it does not", identifier)
+	for _, id := range slices.Sorted(maps.Keys(listed)) { // accounts that are gone
+		if err := x.checkAccount(ctx, id, listed[id], repair, &findings); err != nil {
+			return findings, err
 		}
-	}
-	if len(findings) == 0 || !repair {
-		return findings, nil
-	}
-	if err := x.remake(ctx); err != nil {
-		return findings, err
-	}
-	for i := range findings {
-		findings[i].Repaired = true
 	}
 	return findings, nil
+}
+
+// checkAccount compares what the index said of one account with its lists. What
+// differs is looked at again while neither can change.
+func (x *shares) checkAccount(ctx context.Context, id mail.AccountID, listed map[string]bool, repair bool, findings *[]Finding) error {
+	given := make(map[string]bool)
+	a, err := x.store.Open(ctx, id)
+	switch {
+	case err == nil:
+		defer a.Release()
+		given = a.identifiers()
+	case mail.KindOf(err) != mail.KindNotExist:
+		return ctx.Err() // its own finding
+	}
+	if maps.Equal(given, listed) {
+		return nil
+	}
+	x.changing.Lock()
+	defer x.changing.Unlock()
+	if a != nil {
+		given = a.identifiers()
+	}
+	names := maps.Clone(given)
+	maps.Copy(names, listed)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if x.has(name, id) == given[name] {
+			continue
+		}
+		f := Finding{Account: id, Place: "index of shared mailboxes", Problem: "it shares with " + name + " and is not in the index", Repair: repairRun}
+		if !given[name] {
+			f.Problem = "the index says that it shares with " + name + ", and it does not"
+		}
+		if repair {
+			if err := x.put(ctx, name, id, given[name]); err != nil {
+				return err
+			}
+			f.Repaired = true
+		}
+		*findings = append(*findings, f)
+	}
+	return nil
 }
