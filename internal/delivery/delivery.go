@@ -80,7 +80,7 @@ type Config struct {
 	Separator   string            // between name and detail of a sub-address, "+"; empty: no sub-addresses
 	CatchAll    string            // local part of catch-all addresses, "catchall"; empty: no catch-all
 	Postmaster  mail.Address      // the account that gets the mail for postmaster where no entry has that address
-	Concurrency int               // mailboxes one message is written to at once; 0: 16
+	Concurrency int               // mailboxes one message is written to at once; 0: 64, since they wait for the disk and share its syncs
 	MaxReceived int               // Received fields a message may have; 0: 50
 	Remote      Remote            // takes mail that must leave this host; nil: none does
 	Gate        *gate.Gate        // holds deliveries to accounts that are being moved; nil: none are
@@ -122,7 +122,7 @@ type Agent struct {
 // New returns an Agent over the directory and the store.
 func New(cfg Config, dir directory.Directory, st *store.Store, log *slog.Logger) *Agent {
 	if cfg.Concurrency == 0 {
-		cfg.Concurrency = 16
+		cfg.Concurrency = 64
 	}
 	if cfg.MaxReceived == 0 {
 		cfg.MaxReceived = 50

@@ -141,7 +141,7 @@ func (l local) Usable() bool { return true }
 func (l local) Remote() string { return l.agent.cfg.Hostname }
 
 // Has implements [queue.Session]: reports of success are made here.
-func (l local) Has(extension string) bool { return extension == "DSN" }
+func (l local) Has(extension string) bool { return extension == "DSN" || extension == "DELIVERBY" }
 
 // Limit implements [queue.Session].
 func (l local) Limit(string) int { return 0 }

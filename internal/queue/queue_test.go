@@ -50,13 +50,14 @@ func (c *fakeClock) advance(d time.Duration) {
 
 // fakeCarrier answers for all hops.
 type fakeCarrier struct {
-	mu     sync.Mutex
-	dial   func(hop string) error
-	answer func(hop string, to mail.Address) smtpclient.Reply
-	sent   chan string // "hop address"
-	dials  chan string
-	dsn    bool
-	limits map[string]int
+	mu        sync.Mutex
+	dial      func(hop string) error
+	answer    func(hop string, to mail.Address) smtpclient.Reply
+	sent      chan string // "hop address"
+	dials     chan string
+	dsn       bool
+	deliverBy bool
+	limits    map[string]int
 
 	transactions []int // recipients
 }
@@ -105,10 +106,12 @@ func (s *fakeSession) Send(m *smtpclient.Message) ([]smtpclient.Reply, error) {
 	return replies, nil
 }
 
-func (s *fakeSession) Usable() bool         { return true }
-func (s *fakeSession) Remote() string       { return "mx." + s.hop }
-func (s *fakeSession) Has(word string) bool { return word == "DSN" && s.c.dsn }
-func (s *fakeSession) Secure() bool         { return false }
+func (s *fakeSession) Usable() bool   { return true }
+func (s *fakeSession) Remote() string { return "mx." + s.hop }
+func (s *fakeSession) Has(word string) bool {
+	return word == "DSN" && s.c.dsn || word == "DELIVERBY" && s.c.deliverBy
+}
+func (s *fakeSession) Secure() bool { return false }
 func (s *fakeSession) Limit(name string) int {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()

@@ -334,6 +334,8 @@ func outcome(m *message, r *recipient, reply smtpclient.Reply, s Session) State 
 	switch {
 	case reply.Delivered() && asked("SUCCESS") && m.sender != "" && !s.Has("DSN"):
 		return Relayed
+	case reply.Delivered() && m.by != 0 && m.sender != "" && r.notify != "NEVER" && !s.Has("DELIVERBY") && !isLast(r.hop):
+		return Relayed // RFC 2852 §4: nobody watches the time from here on
 	case reply.Delivered():
 		return doneState
 	case !reply.Permanent():
@@ -343,6 +345,9 @@ func outcome(m *message, r *recipient, reply smtpclient.Reply, s Session) State 
 	}
 	return Failed
 }
+
+// isLast tells whether a hop is where mail ends: mailboxes here, or behind LMTP.
+func isLast(hop string) bool { return hop == Local || strings.HasPrefix(hop, "lmtp:") }
 
 // statusOf returns the enhanced status code of a reply, which may lack one or
 // have one of another class.

@@ -94,6 +94,28 @@ func TestDeliverBy(t *testing.T) {
 	}
 }
 
+// TestDeliverByWithoutIt has a message with a deliver-by time leave for a server
+// that does not know such times, and for one that does.
+func TestDeliverByWithoutIt(t *testing.T) {
+	t.Parallel()
+	for _, knows := range []bool{false, true} {
+		b := newBench(t, nil)
+		b.carrier.deliverBy = knows
+		b.run(t)
+		by := DeliverBy{Time: b.clock.Now().Add(time.Hour)}
+		b.put(t, Envelope{From: "a@example.org", By: by}, Recipient{Address: "b@x.example"}, Recipient{Address: "never@x.example", Notify: "NEVER"})
+		b.until(t, 0, func() bool { return b.empty(t) })
+		switch {
+		case knows && len(b.reports) > 0:
+			t.Errorf("a report: %s", (<-b.reports).text)
+		case !knows:
+			if r := wait(t, b.reports); !strings.Contains(r.text, "Action: relayed") || strings.Contains(r.text, "never@x.example") {
+				t.Errorf("the sender is told\n%s", r.text)
+			}
+		}
+	}
+}
+
 func TestPriority(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, func(c *Config) { c.PerHop = 1; c.Sessions = 1 })
