@@ -154,7 +154,7 @@ func (r Report) WriteText(w io.Writer) error {
 	p.line("Migration %s, %s", r.Ledger, r.Made.Format("2006-01-02 15:04 MST"))
 	p.line("")
 	for _, a := range r.Accounts {
-		p.line("%s -> %s: %s, %d passes", a.Source, a.Target, a.State, a.Passes)
+		p.line("%s -> %s: %s, %s, %d passes", a.Source, a.Target, a.State, a.Place(), a.Passes)
 		if a.Error != "" {
 			p.line("  ! %s", strings.ReplaceAll(a.Error, "\n", "\n    "))
 		}
@@ -176,7 +176,11 @@ func (r Report) WriteText(w io.Writer) error {
 		p.line("  %-40s %s", "in all", a.Sums)
 		p.line("")
 	}
-	p.line("%d accounts: %s", len(r.Accounts), r.Total)
+	p.line("%d accounts, %d moved: %s", len(r.Accounts), r.Moved(), r.Total)
+	p.line("the ledger's chain has %d events, the last %s", r.Chain.Events, r.Chain.Head)
+	if r.Chain.Broken != "" {
+		p.line("! %s", r.Chain.Broken)
+	}
 	return p.err
 }
 

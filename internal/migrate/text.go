@@ -173,7 +173,11 @@ func WriteVerifications(w io.Writer, all []Verification) error {
 func (r Report) WriteStatus(w io.Writer) error {
 	p := &printer{w: w}
 	for _, a := range r.Accounts {
-		p.line("%-8s %s -> %s: %s", a.State, a.Source, a.Target, a.Sums)
+		state := a.State
+		if a.Stage != StageCopying {
+			state = a.Place()
+		}
+		p.line("%-8s %s -> %s: %s", state, a.Source, a.Target, a.Sums)
 		if a.Error != "" {
 			p.line("  ! %s", a.Error)
 		}
