@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"expost/internal/directory"
+	"expost/internal/ldap"
 	"expost/internal/mail"
 	"expost/internal/migrate"
 	"expost/internal/migrate/imapclient"
@@ -18,6 +19,7 @@ import (
 )
 
 func (m *migration) cutoverCommand() *cobra.Command {
+	noPassword := false
 	cmd := &cobra.Command{
 		Use:   "cutover",
 		Short: "Move accounts for good: last changes, comparison, flip of the mailHost",
@@ -33,6 +35,8 @@ func (m *migration) cutoverCommand() *cobra.Command {
 Clients connect again and find the same UIDVALIDITY, UIDs and flags. Steps 2 to 4
 take a second or two where the last pass was not long ago. Whatever goes wrong
 leaves the account on the old server, as it was; the same command tries again.
+An account whose password this server has not learned is not moved: its user
+could not log in.
 
 Behind the cutover "migrate run" still brings over what arrives at the old
 server, and no longer touches what users do here.`,
@@ -47,7 +51,11 @@ server, and no longer touches what users do here.`,
 			}
 			var moves []migrate.Move
 			err = m.withEngine(cmd.Context(), migrate.Options{Workers: m.workers}, func(e *migrate.Engine, users []migrate.User) (err error) {
-				moves, err = e.Cutover(cmd.Context(), users, n.site())
+				site := n.site()
+				if !noPassword {
+					site.Ready = n.hasPassword
+				}
+				moves, err = e.Cutover(cmd.Context(), users, site)
 				return err
 			})
 			if err != nil {
@@ -57,7 +65,27 @@ server, and no longer touches what users do here.`,
 		},
 	}
 	cmd.Flags().IntVar(&m.workers, "workers", 0, "accounts at once (default: the plan's run.workers, else 8)")
+	cmd.Flags().BoolVar(&noPassword, "without-password", false, "also move accounts whose password this server does not know")
 	return cmd
+}
+
+// hasPassword returns an error for an account whose user could not log in here.
+func (n *node) hasPassword(ctx context.Context, addr mail.Address) error {
+	if len(n.Config.Login.Rules) > 0 || n.Config.Directory.Kind == "ldap" { // it is checked elsewhere
+		return nil
+	}
+	acct, err := n.Directory.Resolve(ctx, addr)
+	if err != nil {
+		return err
+	}
+	known := false
+	req := &ldap.SearchRequest{Base: acct.DN, Scope: ldap.ScopeBase, Filter: &ldap.Filter{Op: ldap.FilterPresent, Attr: "userPassword"}, Attributes: []string{"userPassword"}}
+	err = n.Directory.Search(ctx, directory.Local(), req, func(*ldap.Entry) error { known = true; return nil })
+	if err != nil || known {
+		return err
+	}
+	return mail.Errorf(mail.KindInvalid, "this server does not know the password of %s: let it be learned (learn = true of its [[host]]; the user logs in once), "+
+		"set one (expost account passwd %s), or say --without-password", addr, addr)
 }
 
 func (m *migration) rollbackCommand() *cobra.Command {

@@ -40,6 +40,9 @@ type Site struct {
 	// Place returns the account of an address and its mailHost, "" for the
 	// target's own. mail.KindNotExist.
 	Place func(ctx context.Context, addr mail.Address) (id mail.AccountID, host string, err error)
+	// Ready says what keeps the account's user from working at the target, or nil.
+	// A nil Ready is not asked.
+	Ready func(ctx context.Context, addr mail.Address) error
 	// Freeze ends the account's sessions, waits for deliveries, and keeps new
 	// ones waiting until thaw.
 	Freeze func(ctx context.Context, id mail.AccountID) (thaw func(), err error)
@@ -125,6 +128,11 @@ func (e *Engine) cutover(ctx context.Context, row accountRow, site Site, m *Move
 	case host == "":
 		return mail.Errorf(mail.KindInvalid, "%s has no other mailHost: it lives here already, and users see what passes copy; "+
 			"a cutover is for accounts whose mailHost is the old server (expost account set %s --mail-host HOST)", row.user.Target, row.user.Target)
+	}
+	if site.Ready != nil {
+		if err := site.Ready(ctx, row.user.Target); err != nil {
+			return err
+		}
 	}
 	if row.stage == StageMoved || row.stage == StageReturning { // it was flipped back by hand, or by a rollback that was interrupted
 		if err := e.reconcile(ctx, row); err != nil {

@@ -121,6 +121,18 @@ func (b *bench) items(t *testing.T, folder string) []migrate.Item {
 	return items
 }
 
+func TestCutoverOfSomebodyWithoutPassword(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, migratetest.Quirks{}, box("INBOX", 11, messages(5, 1, 1)))
+	s := newSite()
+	site := s.site()
+	site.Ready = func(context.Context, mail.Address) error { return errors.New("no password is known") }
+	moves, err := b.engine.Cutover(t.Context(), []migrate.User{b.user}, site)
+	if err != nil || moves[0].Done || !strings.Contains(moves[0].Error, "no password") || s.host != oldHost {
+		t.Errorf("%+v, %v", moves, err)
+	}
+}
+
 func TestCutoverThatFails(t *testing.T) {
 	t.Parallel()
 	full := errors.New("the disk of the directory is full")
