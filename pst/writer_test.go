@@ -180,6 +180,9 @@ func TestWriterAndPeers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if walk(f, nil).messages == 0 && name != "microsoft__Empty.pst" {
+				return // one that is empty is enough
+			}
 			ours := filepath.Join(t.TempDir(), name)
 			if err := os.WriteFile(ours, rewrite(t, f), 0o600); err != nil {
 				t.Fatal(err)

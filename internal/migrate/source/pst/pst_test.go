@@ -1,6 +1,7 @@
 package pst_test
 
 import (
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -69,5 +70,49 @@ func TestRefused(t *testing.T) {
 		if _, err := sourcepst.New(sourcepst.Config{Log: quiet}).Open(t.Context(), migrate.User{Source: path}); mail.KindOf(err) != kind {
 			t.Errorf("%s: %v, want %v", path, err, kind)
 		}
+	}
+}
+
+// TestShrinks cuts a file off while it is open: what is gone is an error of its
+// items, and everything else goes on.
+func TestShrinks(t *testing.T) {
+	t.Parallel()
+	path := write(t, sample.New(sample.Options{People: 2, Messages: 150, Seed: 7}).Mailbox(1))
+	// With a code page given, no item is read before it is asked for.
+	a, err := sourcepst.New(sourcepst.Config{Log: quiet, Codepage: 1252}).Open(t.Context(), migrate.User{Source: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	folders, err := a.Folders(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, info.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+	read, lost := 0, 0
+	for _, f := range folders {
+		_, err := a.Scan(t.Context(), f, migrate.State{}, func(items []migrate.Item) error {
+			return a.Fetch(t.Context(), f, items, func(_ migrate.Item, r io.Reader, err error) error {
+				if err != nil {
+					lost++
+					return nil
+				}
+				read++
+				_, err = io.Copy(io.Discard, r)
+				return err
+			})
+		})
+		if err != nil {
+			t.Errorf("%s: %v", f.Name, err)
+		}
+	}
+	if read == 0 || lost == 0 {
+		t.Errorf("%d items were read, %d lost", read, lost)
 	}
 }
