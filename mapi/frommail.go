@@ -58,7 +58,10 @@ type fromMail struct {
 	r      io.ReaderAt
 	header fields
 	parts  int
-	depth  int // messages around it
+	depth  int  // messages around it
+	card   bool // it is a contact, made of its vCard
+	named  uint16
+	texts  []*Item // attachments that are texts without a name
 }
 
 // section is a part of the mail: where it lies and what its header says.
@@ -269,14 +272,31 @@ func (f *fromMail) smime(s *section, class, kind, name string) error {
 	return nil
 }
 
+// nameID returns the id of a named property.
+func (f *fromMail) nameID(set GUID, id uint32) uint16 {
+	name := Name{Set: set, ID: id}
+	if t, ok := f.item.Lookup(name, TypeString); ok {
+		return t.ID()
+	}
+	f.named++
+	f.item.SetName(0x8010+f.named, name)
+	return 0x8010 + f.named
+}
+
 // attach adds a part as a file.
 func (f *fromMail) attach(s *section) {
+	if f.contactItem(s) {
+		return
+	}
 	name := s.params["name"]
 	if _, params, err := mime.ParseMediaType(s.header.get("Content-Disposition")); err == nil && params["filename"] != "" {
 		name = params["filename"]
 	}
-	name = firstOf(decodeWords(name), f.madeName(s.kind))
 	a := &Item{}
+	if name == "" && s.kind == "text/plain" {
+		f.texts = append(f.texts, a)
+	}
+	name = firstOf(decodeWords(name), f.madeName(s.kind))
 	a.Set(NewTag(idAttachMethod, TypeInt32), int32(1))
 	a.Set(NewTag(idAttachLongFilename, TypeString), name)
 	a.Set(NewTag(idAttachFilename, TypeString), shortName(name))

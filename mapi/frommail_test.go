@@ -2,6 +2,7 @@ package mapi_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -75,6 +76,7 @@ func TestSignedMailStays(t *testing.T) {
 
 func FuzzFromMail(f *testing.F) {
 	f.Add([]byte(sampleMail))
+	f.Add([]byte("X-MS-Message-Class: IPM.Contact\r\nContent-Type: text/vcard\r\n\r\nBEGIN:VCARD\r\nN;SORT-AS=\"a:b\":a;b\\;c;;d\r\nTEL;TYPE=\"work,voice\":1\r\nADR;TYPE=work:;;x\r\nBDAY:19700203\r\n"))
 	files, _ := filepath.Glob("../../shared/fixtures/eml/*")
 	for _, name := range files {
 		if b, err := os.ReadFile(name); err == nil && len(b) < 20000 {
@@ -90,4 +92,52 @@ func FuzzFromMail(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestContactThereAndBack makes mail of a contact and a contact of that mail.
+func TestContactThereAndBack(t *testing.T) {
+	t.Parallel()
+	m := &mapi.Item{}
+	text := func(id uint16, s string) { m.Set(mapi.NewTag(id, mapi.TypeString), s) }
+	text(0x001A, "IPM.Contact")
+	text(0x3001, "Dr. Jörg A; Müller")
+	text(0x3A06, "Jörg")
+	text(0x3A11, "A; Müller")
+	text(0x3A45, "Dr.")
+	text(0x3A16, "Acme, Inc.")
+	text(0x3A18, "Sales")
+	text(0x3A08, "+49 30 1")
+	text(0x3A1B, "+49 30 2")
+	text(0x3A1C, "+49 170 3")
+	text(0x1000, "likes\r\ntea")
+	text(0x3A59, "Berlin")
+	m.Set(mapi.NewTag(0x3A42, mapi.TypeTime), mapi.TimeOf(time.Date(1970, 2, 3, 0, 0, 0, 0, time.UTC)))
+	for i, id := range []uint32{0x8082, 0x8083, 0x8084, 0x8045} {
+		m.SetName(uint16(0x8100+i), mapi.Name{Set: mapi.SetAddress, ID: id})
+		text(uint16(0x8100+i), []string{"SMTP", "joerg@example.org", "Jörg: \"J\"", "Weg 1"}[i])
+	}
+	want, ok := (&mapi.Converter{}).Contact(m)
+	if !ok {
+		t.Fatal("no contact")
+	}
+	var out bytes.Buffer
+	if _, err := (&mapi.Converter{}).Convert(&out, m); err != nil {
+		t.Fatal(err)
+	}
+	back, err := mapi.FromMail(bytes.NewReader(out.Bytes()), int64(out.Len()), mapi.MailMarks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ok := (&mapi.Converter{}).Contact(back)
+	if !ok {
+		t.Fatal("the mail is no contact")
+	}
+	want.FileAs, got.FileAs = "", ""
+	want.Emails[0].Name = strings.ReplaceAll(want.Emails[0].Name, `"`, "'") // no parameter can hold it
+	if w, g := fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", got); w != g {
+		t.Errorf("contact is\n%s\nwant\n%s", g, w)
+	}
+	if len(back.Attached) != 0 {
+		t.Errorf("%d attachments are left", len(back.Attached))
+	}
 }

@@ -196,7 +196,7 @@ func (c *conversion) addNamedHeaders(h *headerWriter) {
 			continue
 		}
 		name := strings.ToLower(n.String)
-		if !strings.HasPrefix(name, "content-") && name != "mime-version" {
+		if !strings.HasPrefix(name, "content-") && name != "mime-version" && !h.hasUnhyphened(name) {
 			h.text(n.String, c.text(tag.ID()))
 		}
 	}
@@ -206,6 +206,12 @@ func (c *conversion) addNamedHeaders(h *headerWriter) {
 type headerWriter struct{ out fields }
 
 func (h *headerWriter) has(name string) bool { return h.out.has(name) }
+
+// hasUnhyphened tells whether there is a field whose name without hyphens is
+// this: Exchange calls the property of Accept-Language "acceptlanguage".
+func (h *headerWriter) hasUnhyphened(name string) bool {
+	return slices.ContainsFunc(h.out, func(x field) bool { return strings.EqualFold(strings.ReplaceAll(x.name, "-", ""), name) })
+}
 
 func (h *headerWriter) add(name, value string) {
 	if value != "" && !h.has(name) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"expost/mapi"
 	"expost/pst"
 )
 
@@ -174,5 +175,45 @@ func TestRestIsKept(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &x); err != nil || x.Item == "" || len(x.Rest.Properties) < 5 || x.Rest.Properties["300b0102"] == nil {
 			t.Errorf("%v: %.300s", err, line)
 		}
+	}
+}
+
+// TestContactsGoBack moves a contact here and back into a PST.
+func TestContactsGoBack(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.addAccounts("ajay@linuxforu.com")
+	for _, f := range outlookFiles(t) {
+		if strings.HasSuffix(f, "HiraokaHyperTools__contacts.pst") {
+			s.run("import", "ajay@linuxforu.com", f)
+			s.run("export", "ajay@linuxforu.com", "out", "--format", "pst")
+		}
+	}
+	file := filepath.Join(s.dir, "out", "ajay@linuxforu.com.pst")
+	b, err := os.Open(file)
+	if err != nil {
+		t.Skip("no sample file HiraokaHyperTools__contacts.pst")
+	}
+	defer b.Close()
+	info, err := b.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := pst.Open(b, info.Size(), pst.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for p, err := range f.People(&mapi.Converter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		if p.Surname != "イグザンプル" || p.Emails[0].Email != "test@example.com" || p.Company != "My work company" {
+			t.Errorf("contact is %+v", p)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d contacts, want 1:\n%s", n, s.run("pst", "ls", file))
 	}
 }

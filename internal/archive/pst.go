@@ -56,6 +56,9 @@ func (o *outlook) folder(f migrate.Folder) error {
 			opt.Name, opt.Kind = "Inbox", pst.Inbox
 		} else if i == len(levels)-1 {
 			opt.Kind = kinds[f.Use]
+			if strings.HasPrefix(f.Class, "IPF.Contact") { // its items go back as contacts
+				opt.Class = f.Class
+			}
 		}
 		d, err := up.Folder(opt)
 		if err != nil {

@@ -102,6 +102,9 @@ type SourceAccount interface {
 // ScanBatch is the most items a Scan yields at once.
 const ScanBatch = 2000
 
+// ClassEntry is the annotation (RFC 5464) that a Folder's Class is in a store.
+const ClassEntry = "/shared/vendor/expost/class"
+
 // Folder is a mailbox of a source or target.
 type Folder struct {
 	Key        string // what the source calls it; never changes while the folder lives

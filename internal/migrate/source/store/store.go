@@ -67,6 +67,9 @@ func (a *account) Folders(ctx context.Context) ([]migrate.Folder, error) {
 	out := make([]migrate.Folder, len(boxes))
 	for i, box := range boxes {
 		out[i] = migrate.Folder{Key: box.ID.String(), Name: box.Name, Use: box.SpecialUse, Subscribed: box.Subscribed, State: state(box)}
+		if out[i].Class, err = a.class(ctx, box.ID); err != nil {
+			return nil, err
+		}
 	}
 	slices.SortStableFunc(out, func(x, y migrate.Folder) int {
 		switch mail.Inbox {
@@ -78,6 +81,17 @@ func (a *account) Folders(ctx context.Context) ([]migrate.Folder, error) {
 		return 0
 	})
 	return out, nil
+}
+
+// class returns what kind of folder of Exchange a mailbox was, "" of mail.
+func (a *account) class(ctx context.Context, id mail.MailboxID) (string, error) {
+	marks, err := a.Access(store.Principal{ID: a.ID()}, store.Personal{}).Annotations(ctx, id)
+	for _, m := range marks {
+		if m.Entry == migrate.ClassEntry {
+			return string(m.Value), err
+		}
+	}
+	return "", err
 }
 
 func state(box mail.Mailbox) migrate.State {

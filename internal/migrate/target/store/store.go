@@ -99,10 +99,6 @@ func folder(box mail.Mailbox) migrate.Folder {
 	}
 }
 
-// ClassEntry is the annotation (RFC 5464) that says what a folder of Exchange
-// was for: its container class, "IPF.Appointment".
-const ClassEntry = "/shared/vendor/expost/class"
-
 // Prepare implements migrate.TargetAccount. A role is not taken from a mailbox
 // that holds mail. An empty one that loses its role to f, as the ones that every
 // account starts with do, is deleted: it would stand beside the user's own one.
@@ -120,7 +116,7 @@ func (a *account) Prepare(ctx context.Context, f migrate.Folder) (migrate.Folder
 		return migrate.Folder{}, err
 	}
 	if f.Class != "" {
-		mark := []store.Annotation{{Entry: ClassEntry, Value: []byte(f.Class)}}
+		mark := []store.Annotation{{Entry: migrate.ClassEntry, Value: []byte(f.Class)}}
 		if err := a.Access(store.Principal{ID: a.ID()}, store.Personal{}).SetAnnotations(ctx, box.ID, mark); err != nil {
 			return migrate.Folder{}, fmt.Errorf("marking what the folder is for: %w", err)
 		}

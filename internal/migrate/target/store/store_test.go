@@ -52,7 +52,7 @@ func TestClass(t *testing.T) {
 		t.Fatal(err)
 	}
 	marks, err := account.Access(store.Principal{ID: id}, store.Personal{}).Annotations(t.Context(), box.ID)
-	if err != nil || len(marks) != 1 || marks[0].Entry != targetstore.ClassEntry || string(marks[0].Value) != "IPF.Appointment" {
+	if err != nil || len(marks) != 1 || marks[0].Entry != migrate.ClassEntry || string(marks[0].Value) != "IPF.Appointment" {
 		t.Errorf("annotations %+v, %v", marks, err)
 	}
 }
