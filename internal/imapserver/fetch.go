@@ -254,17 +254,14 @@ var errFull = errors.New("output is full")
 
 // answer writes the responses of a batch.
 func (f *fetching) answer(ctx context.Context) error {
-	if !f.structure {
-		for i := range f.batch {
-			if err := f.readAndRespond(ctx, &f.batch[i], nil); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	f.emails = f.emails[:0]
 	for i := range f.batch {
 		f.emails = append(f.emails, f.batch[i].m.Email)
+	}
+	if !f.structure {
+		return f.c.sel.account.Bodies(ctx, f.emails, func(i int, body *store.Body) error {
+			return f.respondWith(&f.batch[i], nil, body)
+		})
 	}
 	for done := 0; done < len(f.batch); {
 		var parsed []*message.Message // bodies are read when the structures are
@@ -280,10 +277,11 @@ func (f *fetching) answer(ctx context.Context) error {
 		if err != nil && !errors.Is(err, errFull) {
 			return err
 		}
-		for i, m := range parsed {
-			if err := f.readAndRespond(ctx, &f.batch[first+i], m); err != nil {
-				return err
-			}
+		bodies := f.c.sel.account.Bodies(ctx, f.emails[first:first+len(parsed)], func(i int, body *store.Body) error {
+			return f.respondWith(&f.batch[first+i], parsed[i], body)
+		})
+		if bodies != nil {
+			return bodies
 		}
 		if f.c.out.Spill(); f.c.out.err != nil {
 			return f.c.out.err
@@ -311,25 +309,17 @@ func (f *fetching) describe(b *fetched, m *message.Message) error {
 	return nil
 }
 
-// readAndRespond writes the response of a message whose bytes are needed.
-func (f *fetching) readAndRespond(ctx context.Context, b *fetched, m *message.Message) error {
-	if f.structure && m == nil {
+// respondWith writes the response of a message whose bytes are needed; body is
+// nil, or m where it is needed, if it is gone.
+func (f *fetching) respondWith(b *fetched, m *message.Message, body *store.Body) error {
+	switch {
+	case body == nil || f.structure && m == nil:
 		f.gone = true
 		return nil
-	}
-	if f.structure && !f.canDecode(m) {
+	case f.structure && !f.canDecode(m):
 		f.unknown = true
 		return nil
 	}
-	body, err := f.c.sel.account.Body(ctx, b.m.Email)
-	if err != nil && mail.KindOf(err) == mail.KindNotExist {
-		f.gone = true
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = body.Close() }()
 	return f.respond(source{seq: b.seq, m: &b.m, parsed: m, body: body, newSeen: b.newSeen})
 }
 
