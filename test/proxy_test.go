@@ -197,6 +197,7 @@ func TestPasswordsAreLearned(t *testing.T) {
 // at another directory: here another Expost.
 func TestPasswordsOfAnLDAPServer(t *testing.T) {
 	t.Parallel()
+	needs(t, "ldapwhoami")
 	ad := newServer(t)
 	ad.start()
 	ad.addAccounts("ajay@linuxforu.com")
@@ -216,6 +217,11 @@ func TestPasswordsOfAnLDAPServer(t *testing.T) {
 	}
 	if out, err := client(t, "", nil, "ldapwhoami", "-x", "-H", "ldap://"+s.addr["ldap"], "-D", "ajay@linuxforu.com", "-w", password); err != nil || !strings.Contains(out, "uid=ajay@linuxforu.com") {
 		t.Errorf("a bind with it: %v %s", err, out)
+	}
+	for pw, want := range map[string]string{password: "dn:uid=ajay@linuxforu.com", "wrong": "Invalid credentials"} {
+		if out, err := client(t, "", nil, "ldapwhoami", "-x", "-H", "ldap://"+s.addr["ldap"], "-D", "uid=ajay@linuxforu.com,ou=people,dc=linuxforu,dc=com", "-w", pw); (err == nil) != (pw == password) || !strings.Contains(out, want) {
+			t.Errorf("a bind with the DN and %q: %v %s", pw, err, out)
+		}
 	}
 	ad.stop()
 	ad.cmd = nil

@@ -121,7 +121,11 @@ func (c *conn) checkPassword(ctx context.Context, name string, password []byte) 
 		if err != nil {
 			return directory.Identity{}, ldap.Errorf(ldap.InvalidDNSyntax, "invalid DN")
 		}
-		return c.srv.cfg.Login.Bind(ctx, c.client(), dn, password, c.srv.cfg.Directory.Bind)
+		who, e, err := c.srv.cfg.Login.Bind(ctx, c.client(), dn, password, c.srv.cfg.Directory.Bind)
+		if e != nil {
+			c.traced = e.Trace
+		}
+		return who, err
 	}
 	e, err := c.srv.cfg.Login.Password(ctx, c.client(), name[strings.LastIndexByte(name, '\\')+1:], string(password))
 	if err != nil {
@@ -214,20 +218,20 @@ func errConfidentiality() error {
 }
 
 // bindExternal makes the client who its certificate names: the entry with the
-// subject as its DN, or else the account of one of its mail addresses.
+// subject as its DN, or else the account that the door finds it to name.
 func (c *conn) bindExternal(ctx context.Context, r *ldapwire.BindRequest) (directory.Identity, error) {
 	cert := c.certificate()
 	if cert == nil {
 		return directory.Identity{}, ldap.Errorf(ldap.InappropriateAuth, "no certificate of yours is known here")
 	}
 	who, err := c.authorization(ctx, "dn:"+subjectOf(cert).String())
-	for _, addr := range cert.EmailAddresses {
-		if err == nil {
-			break
-		}
-		var account *directory.Account
-		if account, err = c.srv.cfg.Directory.Resolve(ctx, mail.Address(addr)); err == nil {
-			who, err = c.authorization(ctx, "dn:"+account.DN.String())
+	if err != nil { // or the account that it names
+		var x *login.Exchange
+		if x, err = c.srv.cfg.Login.Start(ctx, c.client(), sasl.External); err == nil {
+			if _, _, err = x.Next([]byte{}); err == nil {
+				who, c.traced = directory.Identity{DN: x.Entry.Account.DN}, x.Entry.Trace
+				x.Entry.Leave()
+			}
 		}
 	}
 	if err != nil {

@@ -227,14 +227,24 @@ func (d *Door) Password(ctx context.Context, c Client, login, password string) (
 	return d.password(ctx, c, credentials{mechanism: "password", login: login, password: password})
 }
 
-// Bind slows down the guessing of a DN's password, which bind checks.
-func (d *Door) Bind(ctx context.Context, c Client, dn ldap.DN, pw []byte, bind func(context.Context, ldap.DN, []byte) (directory.Identity, error)) (directory.Identity, error) {
+// Bind is LDAP's simple bind. Where the DN is an account's, the account logs in:
+// its tries are counted and its password is checked as with any other login. bind
+// checks all other DNs, slowed down in the same way. The Entry is nil for those.
+func (d *Door) Bind(ctx context.Context, c Client, dn ldap.DN, pw []byte, bind func(context.Context, ldap.DN, []byte) (directory.Identity, error)) (directory.Identity, *Entry, error) {
+	if account := d.accountOf(ctx, dn); account != nil {
+		e, err := d.password(ctx, c, credentials{mechanism: "simple", login: string(account.Address), password: string(pw)})
+		if err != nil {
+			return directory.Identity{}, nil, err
+		}
+		e.Leave()
+		return directory.Identity{DN: e.Account.DN}, e, nil
+	}
 	name := strings.ToLower(dn.String())
 	k := credentials{mechanism: "simple", login: name}
 	try, err := d.cfg.Throttle.Begin(ctx, name, c.Addr)
 	if err != nil {
 		d.log(c, k, "login put off", err)
-		return directory.Identity{}, err
+		return directory.Identity{}, nil, err
 	}
 	defer try.Abandon()
 	who, err := bind(ctx, dn, pw)
@@ -243,7 +253,23 @@ func (d *Door) Bind(ctx context.Context, c Client, dn ldap.DN, pw []byte, bind f
 	} else if ldap.CodeOf(err) == ldap.InvalidCredentials {
 		try.Failed(d.fingerprint(name, string(pw)))
 	}
-	return who, err
+	return who, nil, err
+}
+
+// accountOf returns the account of a DN that its uid names; nil: there is none.
+func (d *Door) accountOf(ctx context.Context, dn ldap.DN) *directory.Account {
+	if len(dn) == 0 {
+		return nil
+	}
+	for _, ava := range dn[0] {
+		if !strings.EqualFold(ava.Type, "uid") {
+			continue
+		}
+		if a := d.lookup(ctx, ava.Value); a != nil && strings.EqualFold(a.DN.String(), dn.String()) {
+			return a
+		}
+	}
+	return nil
 }
 
 // password checks a login and a password.
