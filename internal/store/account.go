@@ -38,6 +38,7 @@ type Account struct {
 	names      map[string]mail.MailboxID
 	subscribed map[string]bool
 	readers    map[readerKey]*reader
+	before     []*seenBefore               // of readers without views, the last to leave behind
 	live       map[readerKey]*live         // without who: as the owner sees it
 	graced     []mail.MailboxID            // live without views, the last left behind
 	recent     map[mail.MailboxID]mail.UID // claimed by sessions, not written yet

@@ -89,10 +89,33 @@ func (r *reader) between(first, last mail.UID) []mail.Message {
 	return (&mailboxEdit{index: r.index}).collect(mail.UIDSet{{First: first, Last: last}})
 }
 
-// view returns a whole mailbox as the reader sees it.
-func (r *reader) view(base *index) *index {
+// seenBefore is a mailbox as a reader saw it when he left, for when he comes back.
+type seenBefore struct {
+	key          readerKey
+	reader       *reader
+	base, merged *index // node by node the same messages
+}
+
+// node returns what a node of the mailbox looks like to a reader, where that is
+// known; else nil.
+func (s *seenBefore) node(r *reader, i int, nd *node) *node {
+	if s == nil || s.reader != r || i >= len(s.base.nodes) || s.base.nodes[i] != nd || i >= len(s.merged.nodes) {
+		return nil
+	}
+	if m := s.merged.nodes[i]; len(m.chunks) == len(nd.chunks) && m.chunks[0].key == nd.chunks[0].key && m.n == nd.n {
+		return m
+	}
+	return nil
+}
+
+// view returns a whole mailbox as the reader sees it. before, which may be nil,
+// saves work.
+func (r *reader) view(base *index, before *seenBefore) *index {
 	nodes := make([]*node, len(base.nodes))
 	for i, nd := range base.nodes {
+		if nodes[i] = before.node(r, i, nd); nodes[i] != nil {
+			continue
+		}
 		chunks := make([]*chunk, len(nd.chunks))
 		same := true
 		for j, c := range nd.chunks {
@@ -427,10 +450,11 @@ func (a *Account) openReader(ctx context.Context, key readerKey, base *live, per
 			a.mu.Unlock()
 			return l, nil
 		}
+		before := a.seenBefore(key)
 		if try < 3 { // others wait for the lock
 			a.mu.Unlock()
 		}
-		ix := r.view(snap.index)
+		ix := r.view(snap.index, before)
 		if try < 3 {
 			a.mu.Lock()
 		}
@@ -443,6 +467,26 @@ func (a *Account) openReader(ctx context.Context, key readerKey, base *live, per
 		}
 		a.mu.Unlock()
 	}
+}
+
+// noteLeft notes what a reader saw whose last view is closed. a.mu is held.
+func (a *Account) noteLeft(l *live) {
+	key := readerKey{l.id, l.who}
+	a.before = slices.DeleteFunc(a.before, func(s *seenBefore) bool { return s.key == key })
+	if len(a.before) == gracedMax {
+		a.before = slices.Delete(a.before, 0, 1)
+	}
+	a.before = append(a.before, &seenBefore{key, a.readers[key], l.base.current.Load().index, l.current.Load().index})
+}
+
+// seenBefore returns what a reader saw when he left, or nil. a.mu is held.
+func (a *Account) seenBefore(key readerKey) *seenBefore {
+	for _, s := range a.before {
+		if s.key == key {
+			return s
+		}
+	}
+	return nil
 }
 
 // loadReader makes the row of a reader where there is none, and reads his flags.
@@ -516,7 +560,7 @@ func (l *live) publishReader(a *Account, e *mailboxEdit, own *readerEdit) {
 		}
 	}
 	if own != nil && own.all {
-		ix = r.view(base)
+		ix = r.view(base, nil)
 	} else {
 		ix = ix.apply(sortedEdits(puts))
 	}

@@ -227,6 +227,7 @@ func (v *View) Close() {
 	switch {
 	case l.views > 0 || a.live[readerKey{l.id, l.who}] != l:
 	case l.base != nil:
+		a.noteLeft(l)
 		a.dropLive(l)
 	default:
 		a.graced = append(a.graced, l.id)

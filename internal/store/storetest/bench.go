@@ -31,6 +31,7 @@ func Benchmark(b *testing.B, open Open) {
 		{"Deliver/1MiB/accounts=16/callers=16", func(b *testing.B, s *bench) { s.deliverAll(b, 1<<20, 16, 16) }},
 		{"Bulk/4KiB/1000", func(b *testing.B, s *bench) { s.bulk(b, 4<<10, 1000) }},
 		{"Mailbox/500000", func(b *testing.B, s *bench) { s.mailbox(b, 500_000) }},
+		{"Reader/100000", func(b *testing.B, s *bench) { s.reader(b, 100_000) }},
 		{"Body/16KiB/inline", func(b *testing.B, s *bench) { s.bodies(b, 16<<10, 1<<20) }},
 		{"Body/16KiB/file", func(b *testing.B, s *bench) { s.bodies(b, 16<<10, 1) }},
 		{"Body/64KiB/inline", func(b *testing.B, s *bench) { s.bodies(b, 64<<10, 1<<20) }},
@@ -266,6 +267,48 @@ func (s *bench) mailbox(b *testing.B, n int) {
 	})
 	s.copies(b, a, inbox.ID)
 	s.details(b, a, trash.Name, first)
+}
+
+// reader measures a mailbox of n messages that somebody else reads, half of whose
+// messages he has seen, and the other half its owner.
+func (s *bench) reader(b *testing.B, n int) {
+	ctx := context.Background()
+	a := s.account(b, "example.org/u")
+	inbox, _ := a.Mailbox(ctx, "INBOX")
+	for range n / 1000 {
+		s.fill(b, a, inbox.ID, 1000, 100)
+	}
+	x := a.Access(store.Principal{ID: "example.org/reader"}, store.PersonalSeen)
+	seen := store.FlagChange{Op: store.FlagsAdd, Flags: mail.Seen}
+	if _, err := a.StoreFlags(ctx, inbox.ID, mail.UIDSet{{First: mail.UID(n/2) + 1, Last: mail.UID(n)}}, seen); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := x.StoreFlags(ctx, inbox.ID, mail.UIDSet{{First: 1, Last: mail.UID(n / 2)}}, seen); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("Select", func(b *testing.B) {
+		for b.Loop() {
+			v, err := x.Select(ctx, "INBOX")
+			if err != nil {
+				b.Fatal(err)
+			}
+			v.Close()
+		}
+	})
+	v, err := x.Select(ctx, "INBOX")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer v.Close()
+	b.Run("StoreOne", func(b *testing.B) {
+		flip := mail.Seen
+		for b.Loop() {
+			if _, err := x.StoreFlags(ctx, inbox.ID, set(mail.UID(n/3)), store.FlagChange{Op: store.FlagsSet, Flags: flip}); err != nil {
+				b.Fatal(err)
+			}
+			flip ^= mail.Seen
+		}
+	})
 }
 
 // copies copies the first 100,000 messages of a mailbox.

@@ -535,6 +535,14 @@ func (m *sharedModel) step() {
 	default:
 		m.flags(p)
 	}
+	if m.r.IntN(5) == 0 { // he leaves and comes back
+		p.view.Close()
+		if m.r.IntN(2) == 0 {
+			m.flags(m.people[m.r.IntN(3)])
+		}
+		p.view = f.openAs(p.access, m.name)
+		p.told = messagesOf(p.view.Snapshot())
+	}
 	m.follow(p)
 	if m.r.IntN(6) == 0 {
 		m.sync(p)
