@@ -16,8 +16,9 @@ type grave struct {
 	id  directory.UUID
 }
 
-// maxGraves is how many deletions are remembered. A copy that is further behind
-// is brought up to date by telling it what is there.
+// maxGraves is how many deletions are remembered at least, of twice as many at
+// most. A copy that is further behind is brought up to date by telling it what
+// is there.
 const maxGraves = 10_000
 
 // bury remembers a deletion.
@@ -27,12 +28,15 @@ func (b *batch) bury(csn string, n *node) {
 		return
 	}
 	g := grave{csn, id}
-	b.graves = append(b.graves[:len(b.graves):len(b.graves)], g)
-	if over := len(b.graves) - maxGraves; over > 0 {
+	if b.changes.graves == nil { // what there is belongs to snapshots that are published
+		b.graves = slices.Clone(b.graves)
+	}
+	b.changes.graves = append(b.changes.graves, g)
+	if b.graves = append(b.graves, g); len(b.graves) >= 2*maxGraves {
+		over := len(b.graves) - maxGraves
 		b.horizon = b.graves[over-1].csn
 		b.graves = slices.Clone(b.graves[over:])
 	}
-	b.changes.graves = append(b.changes.graves, g)
 }
 
 // attribute returns the first value of a description, as text.
