@@ -28,8 +28,9 @@ import (
 )
 
 // quirkProxy stands between a migration and a Dovecot and makes it behave like
-// Exchange: sizes that lie, sequence numbers beyond EXISTS, no UIDPLUS and no
-// CONDSTORE, throttling, and a connection that ends at its tenth error.
+// Exchange: sizes that lie, sequence numbers beyond EXISTS, flagged messages with
+// another header, no UIDPLUS and no CONDSTORE, throttling, and a connection that
+// ends at its tenth error.
 type quirkProxy struct {
 	address string
 	behind  string
@@ -87,9 +88,15 @@ func (q *quirkProxy) serve(client net.Conn) {
 				return fmt.Sprintf("RFC822.SIZE %d", n*9/10+100)
 			})
 			line = quirkSeq.ReplaceAllString(line, "* 4${1} FETCH")
+			n, literal := literalSize(line)
+			flag := ""
+			if at := strings.LastIndexByte(line, '{'); literal && strings.HasSuffix(line[:at], "BODY[] ") && strings.Contains(line, `\Flagged`) {
+				flag = "X-Message-Flag: Follow up\r\n"
+				line = fmt.Sprintf("%s{%d}\r\n", line[:at], n+int64(len(flag)))
+			}
 			mu.Lock()
-			_, err = io.WriteString(client, line)
-			if n, ok := literalSize(line); ok && err == nil {
+			_, err = io.WriteString(client, line+flag)
+			if literal && err == nil {
 				_, err = io.CopyN(client, r, n)
 			}
 			mu.Unlock()
