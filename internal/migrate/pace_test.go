@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,11 +107,11 @@ func TestConcurrencyAdapts(t *testing.T) {
 		}
 		p.slower()
 		p.slower() // 2 at once
-		entered := 0
+		var entered atomic.Int64
 		for range 3 {
 			go func() {
 				if p.enter(t.Context()) == nil {
-					entered++
+					entered.Add(1)
 				}
 			}()
 		}
@@ -118,18 +119,18 @@ func TestConcurrencyAdapts(t *testing.T) {
 			p.leave(false)
 		}
 		synctest.Wait()
-		if entered != 0 {
-			t.Errorf("%d came in where 2 are at work already", entered)
+		if entered.Load() != 0 {
+			t.Errorf("%d came in where 2 are at work already", entered.Load())
 		}
 		p.leave(true) // it went well: 3 at once
 		synctest.Wait()
-		if entered != 2 {
-			t.Errorf("%d came in, want 2", entered)
+		if entered.Load() != 2 {
+			t.Errorf("%d came in, want 2", entered.Load())
 		}
 		p.leave(true)
 		synctest.Wait()
-		if entered != 3 {
-			t.Errorf("%d came in, want 3", entered)
+		if entered.Load() != 3 {
+			t.Errorf("%d came in, want 3", entered.Load())
 		}
 		if p.limit != 4 {
 			t.Errorf("the limit is %v, want 4", p.limit)
