@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"expost/internal/mail"
 	"expost/internal/migrate"
@@ -250,11 +251,15 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 	for i := range msgs {
 		flags[i] = a.flagLetters(&words, msgs[i].Flags, msgs[i].Keywords)
 		group.Go(func() (err error) {
-			names[i], err = a.writeMessage(dir, &msgs[i])
+			names[i], err = a.writeMessage(dir, &msgs[i], len(msgs) < manyFiles)
 			return err
 		})
 	}
-	if err := errors.Join(group.Wait(), a.saveKeywords(dir, before, words)); err != nil {
+	err = group.Wait()
+	if err == nil && len(msgs) >= manyFiles {
+		err = syncFiles(dir)
+	}
+	if err := errors.Join(err, a.saveKeywords(dir, before, words)); err != nil {
 		for _, n := range names {
 			if n != "" {
 				os.Remove(filepath.Join(dir, "tmp", n)) // a file that stays is removed by whoever cleans tmp
@@ -274,8 +279,22 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 	return syncDir(filepath.Join(dir, "cur"))
 }
 
-// writeMessage writes a message into tmp and returns the file's name.
-func (a *account) writeMessage(dir string, m *migrate.Message) (string, error) {
+// manyFiles is the number of files from which on one sync of the file system
+// takes less than a sync of each.
+const manyFiles = 64
+
+// syncFiles makes all that was written to the file system of dir durable.
+func syncFiles(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
+}
+
+// writeMessage writes a message into tmp, on disk when it returns where synced
+// is set, and returns the file's name.
+func (a *account) writeMessage(dir string, m *migrate.Message, synced bool) (string, error) {
 	body, ok := m.Body.(*migrate.Bytes)
 	if !ok {
 		return "", errors.New("the message was made ready for another target")
@@ -290,7 +309,10 @@ func (a *account) writeMessage(dir string, m *migrate.Message) (string, error) {
 	}
 	out := &lfWriter{w: bufio.NewWriterSize(f, 64<<10)}
 	_, err = io.Copy(out, r)
-	err = errors.Join(err, out.w.Flush(), f.Sync(), f.Close(), a.own(f.Name()))
+	if err = errors.Join(err, out.w.Flush()); synced && err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close(), a.own(f.Name()))
 	date := m.Date.Time()
 	if m.Date == (mail.Date{}) {
 		date = time.Now()
