@@ -66,3 +66,16 @@ func BenchmarkFirst(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkFetchBodyEach is a command for each of 1,000 messages.
+func BenchmarkFetchBodyEach(b *testing.B) {
+	s := newSite(b, nil)
+	for i := range 1000 {
+		s.deliver(b, "INBOX", fmt.Sprintf("Subject: %d\r\n\r\n%04000d\r\n", i, i))
+	}
+	p := s.login(b)
+	p.ask(b, "SELECT INBOX")
+	for n := 0; b.Loop(); n++ {
+		p.ask(b, fmt.Sprintf("UID FETCH %d (BODY.PEEK[])", n%1000+1))
+	}
+}

@@ -273,12 +273,12 @@ const (
 // many small ones at once. A missing one is passed as nil. fn may be slow; the
 // Body is closed when it returns.
 func (a *Account) Bodies(ctx context.Context, ids []mail.EmailID, fn func(i int, b *Body) error) error {
-	var rows [bodiesBatch]EmailRow
-	var inline [bodiesBatch][]byte
+	rows := make([]EmailRow, min(len(ids), bodiesBatch)) // not on the stack, which is a connection's
+	inline := make([][]byte, len(rows))
 	for start := 0; start < len(ids); {
 		n, size := 0, 0
 		err := a.db.View(ctx, func(tx ReadTx) error {
-			for n, size = 0, 0; n < bodiesBatch && start+n < len(ids) && size < bodiesBytes; n++ {
+			for n, size = 0, 0; n < len(rows) && start+n < len(ids) && size < bodiesBytes; n++ {
 				row, err := tx.Email(ids[start+n])
 				if err == nil && row.Inline {
 					inline[n], err = tx.Body(row.ID)
