@@ -148,20 +148,18 @@ func writeLarge(t testing.TB, path string, messages int, attached int64) (heap u
 		t.Fatal(err)
 	}
 	var mem runtime.MemStats
+	folder := inbox
 	for i := range messages {
-		folder := inbox
-		if i%1000 == 999 {
-			if folder, err = inbox.Folder(pst.FolderOptions{Name: fmt.Sprintf("Folder %d", i/1000)}); err != nil {
+		if i%5000 == 4999 { // pffexport takes very long for folders of 100,000
+			if err := folder.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if folder, err = inbox.Folder(pst.FolderOptions{Name: fmt.Sprintf("Folder %d", i/5000)}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if _, err := folder.Add(largeItem(i, attachmentSize(i, messages, attached))); err != nil {
 			t.Fatal(err)
-		}
-		if folder != inbox {
-			if err := folder.Close(); err != nil {
-				t.Fatal(err)
-			}
 		}
 		if i%20000 == 19999 {
 			runtime.GC()
