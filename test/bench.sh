@@ -2,7 +2,7 @@
 # make bench: Expost beside the incumbents, in one run on one machine. The load
 # programs are a folder of their own: BENCH_KIT names it (default ../shared/bench).
 # Needs root on Debian 12, since it installs Postfix, Dovecot and slapd there.
-#   test/bench.sh [imap] [smtp] [ldap] [migrate]     default: all
+#   test/bench.sh [imap] [smtp] [outbound] [ldap] [migrate]     default: all
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -17,7 +17,7 @@ if [ ! -x "$scratch/bin/imap_load" ]; then
   chmod -R u+w "$scratch"; chmod 755 "$scratch"
   (cd "$scratch" && ./setup.sh > setup.log 2>&1) || { tail -5 "$scratch/setup.log" >&2; exit 1; }
 fi
-what=("$@"); [ ${#what[@]} -gt 0 ] || what=(imap smtp ldap migrate)
+what=("$@"); [ ${#what[@]} -gt 0 ] || what=(imap smtp outbound ldap migrate)
 runs=${RUNS:-3}
 res=$scratch/res; mkdir -p "$res"
 
@@ -47,6 +47,10 @@ metrics = ""
 suffix = "dc=linuxforu,dc=com"
 root-dn = "cn=admin,dc=linuxforu,dc=com"
 root-password-file = "root-password"
+[policy]
+relay-networks = ["127.0.0.1"]
+[queue.smarthost]
+host = "127.0.0.1:17999"
 [log]
 level = "error"
 EOF
@@ -97,10 +101,34 @@ for w in "${what[@]}"; do
     pid=$(cat "$node/pid") ;;
   smtp)
     stack start dovB pfix
-    for load in "-n 300 -s 1 -l 4096" "-n 1500 -s 8 -l 4096" "-n 300 -s 8 -l 102400" "-n 30 -s 4 -l 4096 -r 50" "-n 8 -s 4 -l 102400 -r 50"; do
+    for load in "-n 300 -s 1 -l 4096" "-n 1500 -s 16 -l 4096" "-n 100 -s 1 -l 102400" "-n 300 -s 16 -l 102400" \
+      "-n 30 -s 1 -l 4096 -r 50" "-n 48 -s 16 -l 4096 -r 50" "-n 8 -s 1 -l 102400 -r 50" "-n 16 -s 16 -l 102400 -r 50"; do
       ./smtp_load.sh -h 127.0.0.1 -p 17025 -i 17143 -d expost.test $load -P "$pid" -x expost -k "$runs" >> "$out"
       ./smtp_load.sh -h 127.0.0.1 -p 10025 -i 12143 -d dovb.test $load -P "$(stack roots dovB),$(stack roots pfix)" -x postfix+dovB -k "$runs" >> "$out"
       ./smtp_load.sh -h 127.0.0.1 -p 12024 -i 12143 -d dovb.test $load -L -P "$(stack roots dovB)" -x lmtp-dovB -k "$runs" >> "$out"
+    done ;;
+  outbound)
+    outbound() { # label, port, processes, messages, bytes: through the server to smtp-sink
+      smtp-sink -u nobody -M "$4" 127.0.0.1:17999 1000 &
+      local sink=$! cpu began ended
+      sleep 0.3
+      cpu=$(bin/ptree "$3"); began=$(date +%s.%N)
+      smtp-source -s 16 -m "$4" -l "$5" -f sender@bench.test -t x@sink.test "127.0.0.1:$2"
+      wait $sink; ended=$(date +%s.%N); sleep 0.5
+      awk -v l="$1" -v n="$4" -v m="outbound.s16.l$5" -v t0="$began" -v t1="$ended" -v c0="$cpu" -v c1="$(bin/ptree "$3")" \
+        'BEGIN { OFS = "\t"; print l, m ".sent", n / (t1 - t0), "msgs/s"; print l, m ".cpu", 1000 * (c1 - c0) / n, "ms/msg" }' >> "$out"
+    }
+    stack start pfix
+    grep -q 17999 etc/postfix/main.cf || {
+      sed -i 's|^transport_maps = inline:{|transport_maps = inline:{ { sink.test = smtp:[127.0.0.1]:17999 },|' etc/postfix/main.cf
+      postconf -c etc/postfix -e smtp_dns_support_level=disabled default_process_limit=100
+      postfix -c "$scratch/etc/postfix" reload 2>/dev/null
+    }
+    for _ in $(seq "$runs"); do
+      for load in "2000 4096" "400 102400"; do
+        outbound expost 17025 "$pid" $load
+        outbound postfix 10025 "$(stack roots pfix)" $load
+      done
     done ;;
   ldap)
     stack start slapd
