@@ -49,6 +49,8 @@ root-dn = "cn=admin,dc=linuxforu,dc=com"
 root-password-file = "root-password"
 [policy]
 relay-networks = ["127.0.0.1"]
+user-recipients = 0
+user-recipients-day = 0
 [queue.smarthost]
 host = "127.0.0.1:17999"
 [log]
