@@ -113,7 +113,7 @@ for w in "${what[@]}"; do
     outbound() { # label, port, processes, messages, bytes: through the server to smtp-sink
       smtp-sink -u nobody -M "$4" 127.0.0.1:17999 1000 &
       local sink=$! cpu began ended
-      sleep 0.3
+      sleep 1 # until it listens
       cpu=$(bin/ptree "$3"); began=$(date +%s.%N)
       smtp-source -s 16 -m "$4" -l "$5" -f sender@bench.test -t x@sink.test "127.0.0.1:$2"
       wait $sink; ended=$(date +%s.%N); sleep 0.5
