@@ -62,18 +62,7 @@ func (x *Access) seen(row *MailboxRow) mail.Mailbox {
 // Mailboxes returns every mailbox, sorted by name with INBOX first, whatever
 // the rights.
 func (x *Access) Mailboxes(context.Context) ([]mail.Mailbox, error) {
-	a := x.Account
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if err := a.check(); err != nil {
-		return nil, err
-	}
-	boxes := make([]mail.Mailbox, 0, len(a.mailboxes))
-	for _, row := range a.mailboxes {
-		boxes = append(boxes, x.seen(row))
-	}
-	slices.SortFunc(boxes, func(x, y mail.Mailbox) int { return compareNames(x.Name, y.Name) })
-	return boxes, nil
+	return x.Account.listMailboxes(x.seen)
 }
 
 // Mailbox returns one mailbox by name; mail.KindNotExist.

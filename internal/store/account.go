@@ -114,7 +114,13 @@ func isCanceled(err error) bool {
 func (a *Account) ID() mail.AccountID { return a.id }
 
 // Mailboxes returns every mailbox, sorted by name with INBOX first.
-func (a *Account) Mailboxes(ctx context.Context) ([]mail.Mailbox, error) {
+func (a *Account) Mailboxes(context.Context) ([]mail.Mailbox, error) {
+	return a.listMailboxes(a.mailboxLocked)
+}
+
+// listMailboxes returns every mailbox as show makes it of its row, sorted.
+// show is called with Account.mu held.
+func (a *Account) listMailboxes(show func(*MailboxRow) mail.Mailbox) ([]mail.Mailbox, error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if err := a.check(); err != nil {
@@ -122,7 +128,7 @@ func (a *Account) Mailboxes(ctx context.Context) ([]mail.Mailbox, error) {
 	}
 	boxes := make([]mail.Mailbox, 0, len(a.mailboxes))
 	for _, row := range a.mailboxes {
-		boxes = append(boxes, a.mailboxLocked(row))
+		boxes = append(boxes, show(row))
 	}
 	slices.SortFunc(boxes, func(x, y mail.Mailbox) int { return compareNames(x.Name, y.Name) })
 	return boxes, nil
