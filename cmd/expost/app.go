@@ -107,8 +107,8 @@ func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "expost",
 		Short: "A mail server with an address book, and the way to it from Microsoft Exchange",
-		Long: `Expost is a mail server (SMTP, IMAP, and an LDAP address book) in one program,
-and the tool that moves an organisation to it from Microsoft Exchange.
+		Long: `Expost is a mail server (SMTP, IMAP, POP3, and an LDAP address book) in one
+program, and the tool that moves an organisation to it from Microsoft Exchange.
 
   expost serve                         start the server
   expost gal import addressbook.csv    take over the address list

@@ -28,7 +28,7 @@ func serveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Start the server",
-		Long: `Start the server: SMTP, IMAP and LDAP on the addresses of the configuration,
+		Long: `Start the server: SMTP, IMAP, POP3, LDAP and HTTP on the addresses of the configuration,
 until it is told to stop (SIGTERM or Ctrl-C), which lets running commands end.
 SIGHUP reads the certificate again.
 
