@@ -266,7 +266,8 @@ func (q *Queue) release() error {
 		}
 	}
 	if q.lock != nil {
-		errs = append(errs, q.lock.Close())
+		// Unlocked by name: a child that is just being started still has the file open.
+		errs = append(errs, unix.Flock(int(q.lock.Fd()), unix.LOCK_UN), q.lock.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -297,5 +297,6 @@ func (e *Engine) Close() error {
 	for _, c := range conns {
 		errs = append(errs, c.close())
 	}
-	return errors.Join(append(errs, e.lock.Close())...)
+	// Unlocked by name: a child that is just being started still has the file open.
+	return errors.Join(append(errs, unix.Flock(int(e.lock.Fd()), unix.LOCK_UN), e.lock.Close())...)
 }
