@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"expost/internal/peertest"
 )
 
 // dovecot is a running Dovecot with users of its own.
@@ -49,7 +51,7 @@ func newDovecot(t *testing.T, users map[string]string) *dovecot {
 	key := filepath.Join(dir, "key.pem")
 	selfSigned(t, d.ca, key)
 	for _, addr := range []*string{&d.imap, &d.imaps, &d.pop3, &d.pop3s, &d.lmtp} {
-		*addr = freeAddress(t)
+		*addr = peertest.FreeAddress(t)
 	}
 	var passwords strings.Builder
 	for user, pw := range users {
@@ -192,17 +194,6 @@ func (d *dovecot) stop() {
 func (d *dovecot) log() string {
 	b, _ := os.ReadFile(filepath.Join(d.dir, "log"))
 	return string(b)
-}
-
-// freeAddress returns an address on loopback that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // selfSigned writes a certificate for localhost and its key.

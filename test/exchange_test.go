@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"expost/internal/peertest"
 	"expost/internal/resolver/resolvertest"
 )
 
@@ -21,7 +22,7 @@ import (
 func sharedPort(t *testing.T, ips ...string) string {
 	t.Helper()
 	for range 100 {
-		port, free := freePort(t), true
+		port, free := peertest.FreePort(t), true
 		for _, ip := range ips {
 			ln, err := net.Listen("tcp", ip+":"+port)
 			if err != nil {

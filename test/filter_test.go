@@ -11,61 +11,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
+
+	"expost/internal/peertest"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-msgauth/dkim"
 )
-
-// freePort returns a port on loopback that was free a moment ago.
-func freePort(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
-}
-
-// runPeer starts a program and waits until its address answers; the test ends
-// it, with the processes it has started.
-func runPeer(t testing.TB, network, addr, name string, args ...string) {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	out := new(syncBuffer)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan struct{})
-	go func() { cmd.Wait(); close(exited) }()
-	t.Cleanup(func() {
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		select {
-		case <-exited:
-		case <-time.After(5 * time.Second):
-			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			<-exited
-		}
-	})
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
-		if nc, err := net.Dial(network, addr); err == nil {
-			nc.Close()
-			return
-		}
-		select {
-		case <-exited:
-			t.Fatalf("%s ended at its start:\n%s", name, out)
-		default:
-		}
-	}
-	t.Fatalf("%s does not answer at %s:\n%s", name, addr, out)
-}
 
 // peerFile writes a file of a peer's folder.
 func peerFile(t testing.TB, dir, name, content string) string {
@@ -84,7 +36,7 @@ func rspamd(t testing.TB) (addr string) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	addr = "127.0.0.1:" + freePort(t)
+	addr = peertest.FreeAddress(t)
 	tld := peerFile(t, dir, "tld.txt", "com\norg\n")
 	conf := peerFile(t, dir, "rspamd.conf", fmt.Sprintf(`
 options {
@@ -106,7 +58,7 @@ worker "rspamd_proxy" {
   upstream "local" { default = yes; self_scan = yes; }
 }
 `, tld, dir, dir, dir, addr))
-	runPeer(t, "tcp", addr, "rspamd", "-i", "-f", "-c", conf)
+	peertest.Start(t, "tcp", addr, "rspamd", "-i", "-f", "-c", conf)
 	return addr
 }
 
@@ -122,12 +74,12 @@ func clamav(t testing.TB) (addr string) {
 	peerFile(t, dir, "db/eicar.ndb", "Eicar-Test-Text:0:*:"+hex.EncodeToString([]byte(eicar[27:62]))+"\n")
 	sock := filepath.Join(dir, "clamd.sock")
 	conf := peerFile(t, dir, "clamd.conf", "Foreground yes\nUser root\nDatabaseDirectory "+dir+"/db\nLocalSocket "+sock+"\n")
-	runPeer(t, "unix", sock, "clamd", "-c", conf)
-	addr = "127.0.0.1:" + freePort(t)
+	peertest.Start(t, "unix", sock, "clamd", "-c", conf)
+	addr = peertest.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(addr)
 	conf = peerFile(t, dir, "milter.conf", "Foreground yes\nUser root\nMilterSocket inet:"+port+"@127.0.0.1\nClamdSocket unix:"+sock+
 		"\nOnInfected Reject\nRejectMsg infected with %v\nAddHeader Replace\n")
-	runPeer(t, "tcp", addr, "clamav-milter", "-c", conf)
+	peertest.Start(t, "tcp", addr, "clamav-milter", "-c", conf)
 	return addr
 }
 
@@ -175,9 +127,9 @@ func TestContentFilters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer := "127.0.0.1:" + freePort(t)
+	signer := peertest.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(signer)
-	runPeer(t, "tcp", signer, "opendkim", "-f", "-x", peerFile(t, dir, "opendkim.conf", "Syslog no\nMode s\nDomain linuxforu.com\nSelector test\nKeyFile "+key+
+	peertest.Start(t, "tcp", signer, "opendkim", "-f", "-x", peerFile(t, dir, "opendkim.conf", "Syslog no\nMode s\nDomain linuxforu.com\nSelector test\nKeyFile "+key+
 		"\nSocket inet:"+port+"@127.0.0.1\nMacroList daemon_name|mail.linuxforu.com\nRequireSafeKeys no\nUserID root\nPidFile "+dir+"/pid\n"))
 	s := newServer(t)
 	peerFile(t, s.dir, "expost.toml", configText+fmt.Sprintf(`
@@ -259,7 +211,7 @@ func TestFilterAway(t *testing.T) {
 		{"tempfail", "<** 451 4.7.1"}, {"reject", "<** 554 5.7.1"}, {"accept", "<-  250 2.6.0"}, {"quarantine", "<-  250 2.6.0"},
 	} {
 		s := newServer(t)
-		peerFile(t, s.dir, "expost.toml", configText+fmt.Sprintf("[[milter]]\nsocket = \"inet:127.0.0.1:%s\"\ndefault = %q\n", freePort(t), test.def))
+		peerFile(t, s.dir, "expost.toml", configText+fmt.Sprintf("[[milter]]\nsocket = \"inet:127.0.0.1:%s\"\ndefault = %q\n", peertest.FreePort(t), test.def))
 		s.start()
 		s.addAccounts("ajay@linuxforu.com")
 		out, err := s.swaks("smtp", "--from", "x@example.org", "--to", "ajay@linuxforu.com")
@@ -298,10 +250,10 @@ func TestSpamassMilter(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	port, filter := freePort(t), "127.0.0.1:"+freePort(t)
-	runPeer(t, "tcp", "127.0.0.1:"+port, "spamd", "-L", "-x", "-i", "127.0.0.1", "-p", port, "-m", "1", "-C", dir, "--siteconfigpath="+dir, "-u", "nobody", "-H", dir, "-s", "stderr")
+	port, filter := peertest.FreePort(t), peertest.FreeAddress(t)
+	peertest.Start(t, "tcp", "127.0.0.1:"+port, "spamd", "-L", "-x", "-i", "127.0.0.1", "-p", port, "-m", "1", "-C", dir, "--siteconfigpath="+dir, "-u", "nobody", "-H", dir, "-s", "stderr")
 	_, number, _ := net.SplitHostPort(filter)
-	runPeer(t, "tcp", filter, "spamass-milter", "-p", "inet:"+number+"@127.0.0.1", "--", "-d", "127.0.0.1", "-p", port)
+	peertest.Start(t, "tcp", filter, "spamass-milter", "-p", "inet:"+number+"@127.0.0.1", "--", "-d", "127.0.0.1", "-p", port)
 	s := newServer(t)
 	s.configured("[[milter]]\nsocket = \"" + filter + "\"\n")
 	s.start()

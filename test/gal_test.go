@@ -1,58 +1,19 @@
 package test
 
 import (
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
-)
 
-// slapd starts a real OpenLDAP with an empty tree and returns its URL.
-func slapd(t *testing.T) string {
-	t.Helper()
-	needs(t, "slapd", "slapadd")
-	db := t.TempDir()
-	conf := filepath.Join(db, "slapd.conf")
-	text := "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\ninclude /etc/ldap/schema/inetorgperson.schema\n" +
-		"modulepath /usr/lib/ldap\nmoduleload back_mdb\ndatabase mdb\nsuffix \"dc=linuxforu,dc=com\"\nrootdn \"cn=manager,dc=linuxforu,dc=com\"\nrootpw pass\ndirectory " + db + "\n"
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := "ldap://" + l.Addr().String()
-	l.Close()
-	cmd := exec.Command("slapd", "-f", conf, "-h", url, "-d", "0")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-	})
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		c, err := net.Dial("tcp", strings.TrimPrefix(url, "ldap://"))
-		if err == nil {
-			c.Close()
-			return url
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("slapd does not answer: %v", err)
-		}
-	}
-}
+	"expost/internal/peertest"
+)
 
 // TestAddressListOverLDAP takes an address list from one directory to another,
 // and out of it into a file.
 func TestAddressListOverLDAP(t *testing.T) {
 	t.Parallel()
-	url := slapd(t)
+	url := peertest.StartSlapd(t, peertest.SlapdConfig{Suffix: "dc=linuxforu,dc=com", RootDN: "cn=manager,dc=linuxforu,dc=com", Password: "pass"}).URL
 	s := newServer(t)
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"expost/internal/peertest"
 )
 
 // TestTenThousand has Postfix's smtp-source hand in 10,000 messages that go on to
@@ -26,12 +28,7 @@ func TestTenThousand(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	addr := "127.0.0.1:" + freePort(t)
-	args := []string{"-c", "-D", filepath.Join(dir, "dump.%M")}
-	if os.Geteuid() == 0 {
-		args = append(args, "-u", "nobody")
-	}
-	runPeer(t, "tcp", addr, "smtp-sink", append(args, addr, "1000")...)
+	addr := peertest.StartSMTPSink(t, "-c", "-D", filepath.Join(dir, "dump.%M"))
 	s := newServer(t)
 	s.configured("[policy]\nrelay-networks = [\"127.0.0.1\"]\nuser-recipients = 0\nuser-recipients-day = 0\n[queue.smarthost]\nhost = \"" + addr + "\"\n")
 	s.start()

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"expost/internal/peertest"
 )
 
 // TestPOP3Clients lets fetchmail and mpop leave mail on the server, over a
@@ -15,7 +17,7 @@ func TestPOP3Clients(t *testing.T) {
 	t.Parallel()
 	needs(t, "fetchmail", "mpop")
 	s := newServer(t)
-	s.configure("pop3 = \"\"\npop3s = \"\"", "pop3 = \""+freeAddress(t)+"\"\npop3s = \""+freeAddress(t)+"\"")
+	s.configure("pop3 = \"\"\npop3s = \"\"", "pop3 = \""+peertest.FreeAddress(t)+"\"\npop3s = \""+peertest.FreeAddress(t)+"\"")
 	s.start()
 	s.addAccounts("ajay@linuxforu.com")
 	c := s.imap("ajay@linuxforu.com", nil)

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"expost/internal/peertest"
+
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 	"golang.org/x/sync/errgroup"
@@ -314,7 +316,7 @@ func (w *waitBye) Read([]byte) (int, error) {
 func TestNodesThatSendEachOther(t *testing.T) {
 	t.Parallel()
 	nodes := map[string]*server{}
-	addr := map[string]string{"a": freeAddress(t), "b": freeAddress(t)}
+	addr := map[string]string{"a": peertest.FreeAddress(t), "b": peertest.FreeAddress(t)}
 	for name, other := range map[string]string{"a": "b", "b": "a"} {
 		s := newServer(t)
 		nodes[name] = s

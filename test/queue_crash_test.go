@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"expost/internal/peertest"
+
 	"github.com/emersion/go-smtp"
 )
 
@@ -118,7 +120,7 @@ func TestQueueSurvivesKills(t *testing.T) {
 	}
 	far, addr := serveInbox(t)
 	s := newServer(t)
-	peerFile(t, s.dir, "expost.toml", strings.Replace(configText, `smtp = "127.0.0.1:0"`, `smtp = "127.0.0.1:`+freePort(t)+`"`, 1)+
+	peerFile(t, s.dir, "expost.toml", strings.Replace(configText, `smtp = "127.0.0.1:0"`, `smtp = "`+peertest.FreeAddress(t)+`"`, 1)+
 		"[policy]\nrelay-networks = [\"127.0.0.1\"]\nuser-recipients = 0\nuser-recipients-day = 0\n[queue.smarthost]\nhost = \""+addr+"\"\n")
 	s.start()
 	at := new(atomic.Value)

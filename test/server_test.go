@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"expost/internal/peertest"
+
 	"github.com/emersion/go-imap/v2/imapclient"
 )
 
@@ -42,12 +44,7 @@ func TestMain(m *testing.M) {
 func needs(t testing.TB, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is not installed", p)
-			}
-			t.Skipf("%s is not installed", p)
-		}
+		peertest.Lookup(t, p)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"expost/internal/blob"
 	"expost/internal/mail"
+	"expost/internal/peertest"
 )
 
 // pack returns content compressed.
@@ -74,12 +75,10 @@ func TestRoundTrip(t *testing.T) {
 // TestZstd has the zstd tool read a blob.
 func TestZstd(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("zstd"); err != nil {
-		t.Skip("zstd is not installed")
-	}
+	zstd := peertest.Lookup(t, "zstd")
 	for _, size := range sizes {
 		content := noise(size)
-		cmd := exec.Command("zstd", "-d", "-c")
+		cmd := exec.Command(zstd, "-d", "-c")
 		cmd.Stdin = bytes.NewReader(pack(t, blob.NewCodec(), content))
 		got, err := cmd.Output()
 		if err != nil || !bytes.Equal(got, content) {

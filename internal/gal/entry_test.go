@@ -2,21 +2,19 @@ package gal
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"expost/internal/ldap"
 	"expost/internal/ldif"
+	"expost/internal/peertest"
 	"expost/internal/schema"
 )
 
@@ -184,66 +182,11 @@ func TestContainers(t *testing.T) {
 	}
 }
 
-// slapd starts a stock OpenLDAP for linuxforu.com and returns its URI.
-func slapd(t *testing.T) string {
-	t.Helper()
-	bin, err := exec.LookPath("slapd")
-	if err != nil {
-		bin = "/usr/sbin/slapd"
-	}
-	if _, err := os.Stat(bin); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("slapd is not installed")
-		}
-		t.Skip("slapd is not installed")
-	}
-	dir := t.TempDir()
-	db := filepath.Join(dir, "db")
-	if err := os.Mkdir(db, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	conf := "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\ninclude /etc/ldap/schema/inetorgperson.schema\ninclude /etc/ldap/schema/nis.schema\n" +
-		"pidfile " + dir + "/slapd.pid\nmoduleload back_mdb\nmodulepath /usr/lib/ldap\ndatabase mdb\ndirectory " + db +
-		"\nsuffix \"dc=linuxforu,dc=com\"\nrootdn \"cn=manager,dc=linuxforu,dc=com\"\nrootpw secret\n"
-	file := filepath.Join(dir, "slapd.conf")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	uri := "ldap://" + l.Addr().String()
-	addr := l.Addr().String()
-	l.Close()
-	cmd := exec.Command(bin, "-d", "0", "-f", file, "-h", uri)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
-		if c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr); err == nil {
-			c.Close()
-			return uri
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("slapd does not listen: %s", out.String())
-		}
-	}
-}
-
 // TestSlapdTakesEverything loads what was converted, from the article and from
 // every fixture, into a stock slapd.
 func TestSlapdTakesEverything(t *testing.T) {
 	t.Parallel()
-	uri := slapd(t)
+	uri := peertest.StartSlapd(t, peertest.SlapdConfig{Suffix: "dc=linuxforu,dc=com", RootDN: "cn=manager,dc=linuxforu,dc=com", Password: "secret"}).URL
 	add := func(name, ldif string) {
 		t.Helper()
 		cmd := exec.Command("ldapadd", "-x", "-H", uri, "-D", "cn=manager,dc=linuxforu,dc=com", "-w", "secret")

@@ -10,21 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// program returns where a program is. Without it the test is skipped, but
-// fails where CI=true.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed", name)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-	return path
-}
+	"expost/internal/peertest"
+)
 
 // run runs a program with a home of its own and returns what it says.
 func run(t *testing.T, home string, args ...string) string {
@@ -76,7 +64,7 @@ func bodies(t *testing.T, dir string) []string {
 // TestMbsync synchronises in both directions over several rounds.
 func TestMbsync(t *testing.T) {
 	t.Parallel()
-	mbsync, home := program(t, "mbsync"), t.TempDir()
+	mbsync, home := peertest.Lookup(t, "mbsync"), t.TempDir()
 	s := newSite(t, nil)
 	host, port, err := net.SplitHostPort(s.addr)
 	if err != nil {
@@ -148,7 +136,7 @@ SyncState *
 // TestCurl lists, searches, fetches, appends and stores with curl.
 func TestCurl(t *testing.T) {
 	t.Parallel()
-	curl, home := program(t, "curl"), t.TempDir()
+	curl, home := peertest.Lookup(t, "curl"), t.TempDir()
 	s := newSite(t, nil)
 	write(t, filepath.Join(home, "m.eml"), "Subject: by curl\r\n\r\nhello\r\n")
 	url := "imap://" + s.addr
@@ -176,7 +164,7 @@ func TestCurl(t *testing.T) {
 // TestMutt lets mutt copy a mailbox in batch mode.
 func TestMutt(t *testing.T) {
 	t.Parallel()
-	mutt, script, home := program(t, "mutt"), program(t, "script"), t.TempDir()
+	mutt, script, home := peertest.Lookup(t, "mutt"), peertest.Lookup(t, "script"), t.TempDir()
 	s := newSite(t, nil)
 	for i := range 3 {
 		s.deliver(t, "INBOX", fmt.Sprintf("From: a@example.org\r\nSubject: number %d\r\nMessage-ID: <%d@x>\r\n\r\nhello %d\r\n", i, i, i))
@@ -206,7 +194,7 @@ push "<jump>1<enter><copy-message>out<enter><jump>2<enter><copy-message>out<ente
 // TestDoveadm lets Dovecot read everything through its imapc storage.
 func TestDoveadm(t *testing.T) {
 	t.Parallel()
-	doveadm, home := program(t, "doveadm"), t.TempDir()
+	doveadm, home := peertest.Lookup(t, "doveadm"), t.TempDir()
 	if os.Getuid() != 0 {
 		t.Skip("doveadm needs root")
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"expost/internal/peertest"
 )
 
 // local is a Maildir that a program keeps the same as the server.
@@ -144,7 +146,7 @@ func rounds(t *testing.T, s *site, l *local, n int, sync func()) {
 // TestMbsyncRounds synchronises both ways over rounds of random changes.
 func TestMbsyncRounds(t *testing.T) {
 	t.Parallel()
-	mbsync, home := program(t, "mbsync"), t.TempDir()
+	mbsync, home := peertest.Lookup(t, "mbsync"), t.TempDir()
 	s := newSite(t, nil)
 	host, port, err := net.SplitHostPort(s.addr)
 	if err != nil {
@@ -161,7 +163,7 @@ func TestMbsyncRounds(t *testing.T) {
 // TestOfflineIMAP does the same with offlineimap.
 func TestOfflineIMAP(t *testing.T) {
 	t.Parallel()
-	offlineimap, home := program(t, "offlineimap"), t.TempDir()
+	offlineimap, home := peertest.Lookup(t, "offlineimap"), t.TempDir()
 	s := newSite(t, nil)
 	host, port, err := net.SplitHostPort(s.addr)
 	if err != nil {

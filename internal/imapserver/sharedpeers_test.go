@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"expost/internal/peertest"
 )
 
 // TestMbsyncShared keeps a shared mailbox in step with a Maildir, both ways: two
 // people each have their own copy and their own \Seen.
 func TestMbsyncShared(t *testing.T) {
 	t.Parallel()
-	mbsync := program(t, "mbsync")
+	mbsync := peertest.Lookup(t, "mbsync")
 	s := newSite(t, nil)
 	host, port, err := net.SplitHostPort(s.addr)
 	if err != nil {

@@ -61,11 +61,11 @@ ref: ldap://away.example.org/
 func TestAliasesAndReferralsLikeSlapd(t *testing.T) {
 	t.Parallel()
 	ours := serveOrganisation(t, Config{})
-	slapd := newOpenLDAP(t, "")
-	modify(t, slapd.url, "dn: "+suffixDN+"\nchangetype: add\nobjectClass: dcObject\nobjectClass: organization\no: linuxforu\ndc: linuxforu\n\n"+
+	slapd := newSlapd(t, ourSchema, "")
+	modify(t, slapd.URL, "dn: "+suffixDN+"\nchangetype: add\nobjectClass: dcObject\nobjectClass: organization\no: linuxforu\ndc: linuxforu\n\n"+
 		"dn: ou=people,"+suffixDN+"\nchangetype: add\nobjectClass: organizationalUnit\nou: people\n\ndn: "+bookDN+"\nchangetype: add\nobjectClass: organizationalUnit\nou: addressbook\n")
-	ldapadd(t, slapd.url, organisationLDIF)
-	for _, url := range []string{ours, slapd.url} {
+	ldapadd(t, slapd.URL, organisationLDIF)
+	for _, url := range []string{ours, slapd.URL} {
 		if r := run(t, nil, "ldapadd", "-x", "-M", "-H", url, "-D", managerDN, "-w", "secret", "-f", file(t, aliasesLDIF)); r.status != 0 {
 			t.Fatalf("%s: %s%s", url, r.stdout, r.stderr)
 		}
@@ -74,7 +74,7 @@ func TestAliasesAndReferralsLikeSlapd(t *testing.T) {
 	compare := func(name string, args ...string) {
 		t.Helper()
 		a := run(t, nil, name, append(append([]string{"-H", ours}, manager...), args...)...)
-		b := run(t, nil, name, append(append([]string{"-H", slapd.url}, manager...), args...)...)
+		b := run(t, nil, name, append(append([]string{"-H", slapd.URL}, manager...), args...)...)
 		refs := func(r ran) string { // what ldap-utils says of where to go on
 			var lines []string
 			for line := range strings.Lines(r.stdout + r.stderr) {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,22 +17,8 @@ import (
 	"expost/internal/directory/embedded"
 	"expost/internal/ldap"
 	"expost/internal/password"
+	"expost/internal/peertest"
 )
-
-// peer returns the path of a program of another project, or skips the test.
-func peer(t testing.TB, name string) string {
-	t.Helper()
-	for _, dir := range []string{"", "/usr/sbin/", "/usr/bin/"} {
-		if path, err := exec.LookPath(dir + name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", name)
-	}
-	t.Skipf("%s is not installed", name)
-	return ""
-}
 
 // ran is what a program did.
 type ran struct {
@@ -47,7 +31,7 @@ func run(t testing.TB, env []string, name string, args ...string) ran {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, peer(t, name), args...)
+	cmd := exec.CommandContext(ctx, peertest.Lookup(t, name), args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Env = append(os.Environ(), env...)
@@ -58,57 +42,17 @@ func run(t testing.TB, env []string, name string, args ...string) ran {
 	return ran{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
-const slapdConf = `include /etc/ldap/schema/core.schema
-include /etc/ldap/schema/cosine.schema
-include /etc/ldap/schema/nis.schema
-include /etc/ldap/schema/inetorgperson.schema
-modulepath /usr/lib/ldap
-moduleload back_mdb
-sizelimit unlimited
-database mdb
-suffix "dc=linuxforu,dc=com"
-rootdn "cn=manager,dc=linuxforu,dc=com"
-rootpw secret
-directory %[1]s
-access to attrs=userPassword by anonymous auth by * none
+// slapdAccess is what our directory grants by default, in slapd's words.
+const slapdAccess = `access to attrs=userPassword by anonymous auth by * none
 access to dn.subtree="ou=addressbook,dc=linuxforu,dc=com" by * read
 access to * by users read by * none
 `
 
-// startSlapd starts an empty slapd and returns its URL.
-func startSlapd(t testing.TB) string {
+// newSlapd makes a slapd; lines end the configuration of its database. With our
+// schema it has attributes that Debian's files lack.
+func newSlapd(t testing.TB, schemas, lines string) *peertest.Slapd {
 	t.Helper()
-	slapd := peer(t, "slapd")
-	dir := t.TempDir()
-	conf := file(t, fmt.Sprintf(slapdConf, dir))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	cmd := exec.Command(slapd, "-d", "0", "-f", conf, "-h", "ldap://"+addr+"/")
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
-	for range 200 {
-		if nc, err := net.Dial("tcp", addr); err == nil {
-			nc.Close()
-			return "ldap://" + addr
-		}
-		select {
-		case <-ended:
-			t.Fatalf("slapd ended: %s", log.String())
-		case <-time.After(25 * time.Millisecond):
-		}
-	}
-	t.Fatal("slapd does not listen")
-	return ""
+	return peertest.StartSlapd(t, peertest.SlapdConfig{Suffix: suffixDN, RootDN: managerDN, Password: "secret", Schemas: schemas, Global: "moduleload syncprov", Database: lines})
 }
 
 const (
@@ -276,7 +220,7 @@ func questions() []question {
 // data, with the same program.
 func TestAnswersLikeSlapd(t *testing.T) {
 	t.Parallel()
-	theirs := startSlapd(t)
+	theirs := newSlapd(t, "", slapdAccess).URL
 	addr, _ := start(t, Config{Directory: organisation(t)})
 	ours := "ldap://" + addr
 	first := run(t, nil, "ldapsearch", "-x", "-H", ours, "-D", managerDN, "-w", "secret", "-LLL", "-b", suffixDN).stdout

@@ -5,9 +5,6 @@ import (
 	"context"
 
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -21,81 +18,8 @@ import (
 	"expost/internal/ldapwire"
 )
 
-// openldap is a slapd that can be stopped and started.
-type openldap struct {
-	t         testing.TB
-	conf, url string
-	cmd       *exec.Cmd
-	ended     chan struct{}
-	log       bytes.Buffer
-}
-
-// newOpenLDAP makes a slapd with our schema and starts it; extra lines end the
-// configuration of its database.
-func newOpenLDAP(t testing.TB, extra string) *openldap {
-	t.Helper()
-	peer(t, "slapd")
-	dir := t.TempDir()
-	schemas, err := filepath.Abs("../schema/builtin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conf strings.Builder
-	for _, name := range []string{"core", "cosine", "inetorgperson", "nis", "qmail", "courier", "mozilla", "expost"} {
-		fmt.Fprintf(&conf, "include %s/%s.schema\n", schemas, name)
-	}
-	fmt.Fprintf(&conf, `modulepath /usr/lib/ldap
-moduleload back_mdb
-moduleload syncprov
-sizelimit unlimited
-database mdb
-suffix %q
-rootdn %q
-rootpw secret
-directory %s
-index entryUUID,entryCSN eq
-%s
-`, suffixDN, managerDN, dir, extra)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &openldap{t: t, conf: file(t, conf.String()), url: "ldap://" + l.Addr().String()}
-	l.Close()
-	s.start()
-	return s
-}
-
-func (s *openldap) start() {
-	s.t.Helper()
-	s.cmd = exec.Command(peer(s.t, "slapd"), "-d", "0", "-f", s.conf, "-h", s.url)
-	s.cmd.Stderr = &s.log
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	s.ended = ended
-	go func() { _ = s.cmd.Wait(); close(ended) }()
-	s.t.Cleanup(s.stop)
-	waitFor(s.t, "slapd to listen", func() bool {
-		nc, err := net.Dial("tcp", strings.TrimPrefix(s.url, "ldap://"))
-		if err == nil {
-			nc.Close()
-		}
-		return err == nil
-	})
-}
-
-// stop ends it in good order: it writes how far its copy is.
-func (s *openldap) stop() {
-	_ = s.cmd.Process.Signal(os.Interrupt)
-	select {
-	case <-s.ended:
-	case <-time.After(10 * time.Second):
-		_ = s.cmd.Process.Kill()
-		<-s.ended
-	}
-}
+// ourSchema is the folder of our schema files.
+const ourSchema = "../schema/builtin"
 
 // waitFor waits until something is true.
 func waitFor(t testing.TB, what string, is func() bool) {
@@ -167,58 +91,59 @@ func changes() []struct{ what, ldif string } {
 func TestSlapdReplicatesFromUs(t *testing.T) {
 	t.Parallel()
 	url := serveOrganisation(t, Config{})
-	copied := newOpenLDAP(t, fmt.Sprintf(`syncrepl rid=001 provider=%s type=refreshAndPersist retry="1 +" searchbase=%q bindmethod=simple binddn=%q credentials=secret attrs="*,+" schemachecking=on`,
+	copied := newSlapd(t, ourSchema, fmt.Sprintf(`syncrepl rid=001 provider=%s type=refreshAndPersist retry="1 +" searchbase=%q bindmethod=simple binddn=%q credentials=secret attrs="*,+" schemachecking=on`,
 		url, suffixDN, managerDN))
-	waitEqual(t, "the first copy", url, copied.url)
+	waitEqual(t, "the first copy", url, copied.URL)
 	for _, c := range changes() {
 		modify(t, url, c.ldif)
-		waitEqual(t, c.what, url, copied.url)
+		waitEqual(t, c.what, url, copied.URL)
 	}
-	copied.stop()
+	copied.Stop()
 	modify(t, url, "dn: cn=Neu,ou=office,"+suffixDN+"\nchangetype: delete\n\ndn: ou=office,"+suffixDN+"\nchangetype: delete\n\n"+
 		"dn: cn=Later,"+bookDN+"\nchangetype: add\nobjectClass: person\ncn: Later\nsn: Later\n")
-	copied.start()
-	waitEqual(t, "what happened while it was away", url, copied.url)
+	copied.Start(t)
+	waitEqual(t, "what happened while it was away", url, copied.URL)
 }
 
 // TestWeReplicateFromSlapd is the other way round.
 func TestWeReplicateFromSlapd(t *testing.T) {
 	t.Parallel()
-	provider := newOpenLDAP(t, "overlay syncprov\nsyncprov-sessionlog 100")
+	provider := newSlapd(t, ourSchema, "index entryUUID,entryCSN eq\noverlay syncprov\nsyncprov-sessionlog 100")
 	d := organisation(t)
-	addr, _ := start(t, Config{Directory: d, ChangesAt: provider.url})
+	addr, _ := start(t, Config{Directory: d, ChangesAt: provider.URL})
 	ours := "ldap://" + addr
-	modify(t, provider.url, "dn: "+suffixDN+"\nchangetype: add\nobjectClass: dcObject\nobjectClass: organization\no: linuxforu\ndc: linuxforu\n\n"+
+	modify(t, provider.URL, "dn: "+suffixDN+"\nchangetype: add\nobjectClass: dcObject\nobjectClass: organization\no: linuxforu\ndc: linuxforu\n\n"+
 		"dn: ou=people,"+suffixDN+"\nchangetype: add\nobjectClass: organizationalUnit\nou: people\n\ndn: "+bookDN+"\nchangetype: add\nobjectClass: organizationalUnit\nou: addressbook\n")
-	ldapadd(t, provider.url, organisationLDIF)
+	ldapadd(t, provider.URL, organisationLDIF)
+	cookie := filepath.Join(t.TempDir(), "cookie")
 	follow := func() (stop func()) {
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			replica.Run(ctx, replica.Options{Server: provider.url, DN: managerDN, Password: []byte("secret"), Target: d.(replica.Target),
-				CookieFile: filepath.Join(filepath.Dir(provider.conf), "cookie"), Retry: 50 * time.Millisecond})
+			replica.Run(ctx, replica.Options{Server: provider.URL, DN: managerDN, Password: []byte("secret"), Target: d.(replica.Target),
+				CookieFile: cookie, Retry: 50 * time.Millisecond})
 		}()
 		stop = func() { cancel(); <-done }
 		t.Cleanup(stop)
 		return stop
 	}
 	stop := follow()
-	waitEqual(t, "the first copy", provider.url, ours)
+	waitEqual(t, "the first copy", provider.URL, ours)
 	for _, c := range changes() {
-		modify(t, provider.url, c.ldif)
-		waitEqual(t, c.what, provider.url, ours)
+		modify(t, provider.URL, c.ldif)
+		waitEqual(t, c.what, provider.URL, ours)
 	}
 	stop()
-	modify(t, provider.url, "dn: cn=Neu,ou=office,"+suffixDN+"\nchangetype: delete\n\ndn: cn=Later,"+bookDN+"\nchangetype: add\nobjectClass: person\ncn: Later\nsn: Later\n")
+	modify(t, provider.URL, "dn: cn=Neu,ou=office,"+suffixDN+"\nchangetype: delete\n\ndn: cn=Later,"+bookDN+"\nchangetype: add\nobjectClass: person\ncn: Later\nsn: Later\n")
 	follow()
-	waitEqual(t, "what happened while we were away", provider.url, ours)
-	provider.stop()
-	provider.start()
-	modify(t, provider.url, "dn: cn=Later,"+bookDN+"\nchangetype: modify\nadd: description\ndescription: after its restart\n")
-	waitEqual(t, "after the provider's restart", provider.url, ours)
+	waitEqual(t, "what happened while we were away", provider.URL, ours)
+	provider.Stop()
+	provider.Start(t)
+	modify(t, provider.URL, "dn: cn=Later,"+bookDN+"\nchangetype: modify\nadd: description\ndescription: after its restart\n")
+	waitEqual(t, "after the provider's restart", provider.URL, ours)
 	r := run(t, nil, "ldapdelete", "-x", "-H", ours, "-D", managerDN, "-w", "secret", "cn=Later,"+bookDN)
-	if r.status != 10 || !strings.Contains(r.stdout+r.stderr, provider.url) {
+	if r.status != 10 || !strings.Contains(r.stdout+r.stderr, provider.URL) {
 		t.Errorf("a change of the copy: %d %s%s", r.status, r.stdout, r.stderr)
 	}
 }

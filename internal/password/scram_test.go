@@ -2,10 +2,11 @@ package password
 
 import (
 	"encoding/base64"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"expost/internal/peertest"
 )
 
 // The keys of RFC 7677 §3's user, as gsasl --mkpasswd and Dovecot's doveadm pw
@@ -45,14 +46,9 @@ func TestScramValues(t *testing.T) {
 
 func TestScramOfGsasl(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("gsasl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("gsasl is missing")
-		}
-		t.Skip("gsasl is not installed")
-	}
+	gsasl := peertest.Lookup(t, "gsasl")
 	for _, pw := range []string{"correct horse", "I\u00adX", "\u2168", "p\u00e4ss \u00a0w", "\u00aa"} {
-		out, err := exec.Command("gsasl", "--mkpasswd", "-m", "SCRAM-SHA-256", "-p", pw).Output()
+		out, err := exec.Command(gsasl, "--mkpasswd", "-m", "SCRAM-SHA-256", "-p", pw).Output()
 		if err != nil {
 			t.Fatal(err)
 		}

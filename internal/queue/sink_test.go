@@ -19,48 +19,9 @@ import (
 	"time"
 
 	"expost/internal/mail"
+	"expost/internal/peertest"
 	"expost/internal/route"
 )
-
-// smtpSink starts Postfix's smtp-sink and returns its address.
-func smtpSink(tb testing.TB, args ...string) string {
-	tb.Helper()
-	path, err := exec.LookPath("smtp-sink")
-	if err != nil {
-		path = "/usr/sbin/smtp-sink"
-	}
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" {
-			tb.Fatal("smtp-sink is not installed")
-		}
-		tb.Skip("smtp-sink (postfix) is not installed")
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
-	if os.Geteuid() == 0 {
-		args = append([]string{"-u", "nobody"}, args...)
-	}
-	cmd := exec.Command(path, append(args, addr, "1000")...)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if nc, err := net.Dial("tcp", addr); err == nil {
-			nc.Close()
-			return addr
-		}
-		if time.Now().After(deadline) {
-			tb.Fatal("smtp-sink does not listen")
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
 
 // openRemote opens a queue that sends everything to addr.
 func openRemote(dir, addr string) (*Queue, error) {
@@ -79,7 +40,7 @@ func openRemote(dir, addr string) (*Queue, error) {
 
 func TestSmtpSink(t *testing.T) {
 	t.Parallel()
-	q, err := openRemote(t.TempDir(), smtpSink(t, "-c"))
+	q, err := openRemote(t.TempDir(), peertest.StartSMTPSink(t, "-c"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +89,7 @@ func sendAll(tb testing.TB, q *Queue, n int) {
 }
 
 func BenchmarkOutbound(b *testing.B) {
-	q, err := openRemote(b.TempDir(), smtpSink(b))
+	q, err := openRemote(b.TempDir(), peertest.StartSMTPSink(b))
 	if err != nil {
 		b.Fatal(err)
 	}

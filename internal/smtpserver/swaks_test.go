@@ -1,7 +1,6 @@
 package smtpserver
 
 import (
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -9,22 +8,16 @@ import (
 	"expost/internal/delivery/deliverytest"
 	"expost/internal/listener"
 	"expost/internal/mail"
+	"expost/internal/peertest"
 )
 
 // swaks runs the SMTP test client of that name and returns what it says. ok
 // tells whether the server took the message.
 func swaks(t *testing.T, n *node, args ...string) (out string, ok bool) {
 	t.Helper()
-	path, err := exec.LookPath("swaks")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("swaks is missing")
-		}
-		t.Skip("swaks is not installed")
-	}
 	host, port, _ := strings.Cut(n.addr, ":")
 	args = append([]string{"--server", host, "--port", port, "--from", "ann@example.org", "--helo", "laptop"}, args...)
-	b, err := exec.Command(path, args...).CombinedOutput()
+	b, err := exec.Command(peertest.Lookup(t, "swaks"), args...).CombinedOutput()
 	return string(b), err == nil
 }
 

@@ -5,85 +5,35 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"expost/internal/directory"
 	"expost/internal/directory/directorytest"
 	"expost/internal/ldap"
+	"expost/internal/peertest"
 )
 
 // startSlapd starts OpenLDAP's server with our schema files and returns a
 // connection that may do everything. extra lines end its configuration.
 func startSlapd(t *testing.T, extra ...string) *goldap.Conn {
 	t.Helper()
-	slapd := "/usr/sbin/slapd"
-	if _, err := os.Stat(slapd); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("slapd is not installed")
-		}
-		t.Skip("slapd is not installed")
-	}
-	dir := t.TempDir()
-	schemas, err := filepath.Abs("../../schema/builtin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var conf strings.Builder
-	for _, name := range []string{"core", "cosine", "inetorgperson", "nis", "qmail", "courier", "mozilla", "expost"} {
-		fmt.Fprintf(&conf, "include %s/%s.schema\n", schemas, name)
-	}
-	fmt.Fprintf(&conf, "modulepath /usr/lib/ldap\nmoduleload back_mdb\ndatabase mdb\nsuffix dc=example,dc=org\nrootdn cn=manager,dc=example,dc=org\nrootpw root\ndirectory %s\n%s\n", dir, strings.Join(extra, "\n"))
-	if err := os.WriteFile(filepath.Join(dir, "slapd.conf"), []byte(conf.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := "ldap://" + listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var log strings.Builder
-	server := exec.Command(slapd, "-d", "0", "-f", filepath.Join(dir, "slapd.conf"), "-h", url)
-	server.Stderr = &log
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Wait() }()
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		<-ended
+	slapd := peertest.StartSlapd(t, peertest.SlapdConfig{
+		Suffix: "dc=example,dc=org", RootDN: "cn=manager,dc=example,dc=org", Password: "root",
+		Schemas: "../../schema/builtin", Database: strings.Join(extra, "\n"),
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		conn, err := goldap.DialURL(url)
-		if err == nil {
-			t.Cleanup(func() { _ = conn.Close() })
-			if err := conn.Bind("cn=manager,dc=example,dc=org", "root"); err != nil {
-				t.Fatal(err)
-			}
-			return conn
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("slapd ended: %v\n%s", err, log.String())
-		case <-time.After(20 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("slapd does not answer")
-		}
+	conn, err := goldap.DialURL(slapd.URL)
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.Bind("cn=manager,dc=example,dc=org", "root"); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // addBoth adds an entry to both and compares the answers: code and, where it

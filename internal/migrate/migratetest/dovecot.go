@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"expost/internal/peertest"
 )
 
 // nobody is the user that Dovecot runs as where the test is root.
@@ -26,33 +28,18 @@ type Dovecot struct {
 	Password string
 }
 
-// Lookup returns the path of a program that a test needs; where it is not
-// installed the test is skipped, or with CI=true fails.
-func Lookup(t testing.TB, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", program)
-	}
-	t.Skipf("%s is not installed", program)
-	return ""
-}
-
 // StartDovecot starts Dovecot for the length of the test. fill writes the
 // mailboxes into dir before it starts.
 func StartDovecot(t testing.TB, fill func(dir string)) *Dovecot {
 	t.Helper()
-	program := Lookup(t, "dovecot")
+	program := peertest.Lookup(t, "dovecot")
 	base := t.TempDir()
 	for dir := base; dir != filepath.Dir(dir) && dir != os.TempDir(); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d := &Dovecot{Address: freeAddress(t), Dir: filepath.Join(base, "mail"), Password: "secret"}
+	d := &Dovecot{Address: peertest.FreeAddress(t), Dir: filepath.Join(base, "mail"), Password: "secret"}
 	if err := os.Mkdir(d.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -152,17 +139,6 @@ func (d *Dovecot) await(t testing.TB, base string) {
 	}
 	log, _ := os.ReadFile(filepath.Join(base, "dovecot.log"))
 	t.Fatalf("dovecot does not listen on %s:\n%s", d.Address, log)
-}
-
-// freeAddress returns a loopback address that was free a moment ago.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // own makes the user that Dovecot runs as the owner of dir.

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"expost/internal/peertest"
 )
 
 // nobody is the user that Dovecot runs as where the test is root, which it
@@ -21,13 +23,7 @@ const nobody = 65534
 // installed the test is skipped, or with CI=true fails.
 func Dial(t testing.TB, dir string) net.Conn {
 	t.Helper()
-	doveadm, err := exec.LookPath("doveadm")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("dovecot-imapd is not installed")
-		}
-		t.Skip("dovecot-imapd is not installed")
-	}
+	doveadm := peertest.Lookup(t, "doveadm")
 	home := t.TempDir()
 	uid, gid := os.Getuid(), os.Getgid()
 	if uid == 0 {
