@@ -86,7 +86,7 @@ func (p *dnParser) attributeType() string {
 		p.i++
 	}
 	typ := p.s[start:p.i]
-	if len(typ) > 4 && strings.EqualFold(typ[:4], "oid.") {
+	if len(typ) > 4 && strings.EqualFold(typ[:4], "oid.") && '0' <= typ[4] && typ[4] <= '9' {
 		typ = typ[4:]
 	}
 	p.space()

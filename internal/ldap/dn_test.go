@@ -101,7 +101,7 @@ func TestKey(t *testing.T) {
 }
 
 func FuzzParseDN(f *testing.F) {
-	for _, s := range []string{"cn=a,dc=b", `cn="a,b"+sn=\2c;o=#04024869`, `cn=\ \#\ff `, "OID.1.2=x", "=,+;\"\\"} {
+	for _, s := range []string{"cn=a,dc=b", `cn="a,b"+sn=\2c;o=#04024869`, `cn=\ \#\ff `, "OID.1.2=x", "OID.OID.0=", "=,+;\"\\"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

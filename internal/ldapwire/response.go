@@ -2,6 +2,7 @@ package ldapwire
 
 import (
 	"math"
+	"slices"
 
 	"expost/internal/ldap"
 )
@@ -137,7 +138,7 @@ func (d *decoder) result() Result {
 
 // urls reads the rest of the present element as URLs.
 func (d *decoder) urls() []string {
-	urls := make([]string, 0, d.count())
+	urls := slices.Grow([]string(nil), d.count()) // nil where there is none
 	for d.more() {
 		urls = append(urls, d.string(tagOctetString))
 	}
