@@ -35,8 +35,8 @@ func (e *Event) link(before []byte) []byte {
 	return sum.Sum(nil)
 }
 
-// note adds an event to the chain. The caller is in update.
-func (l *Ledger) note(account int64, what string, about any) error {
+// link adds an event to the chain. The caller is in update.
+func (l *Ledger) link(account int64, what string, about any) error {
 	text, err := json.Marshal(about)
 	if err != nil {
 		return fmt.Errorf("writing down an event: %w", err)
@@ -55,9 +55,9 @@ func (l *Ledger) note(account int64, what string, about any) error {
 		e.ID, e.Time.Unix(), account, what, string(text), e.link(before))
 }
 
-// addEvent is note in a transaction of its own.
+// addEvent is link in a transaction of its own.
 func (l *Ledger) addEvent(ctx context.Context, account int64, what string, about any) error {
-	return l.update(ctx, func() error { return l.note(account, what, about) })
+	return l.update(ctx, func() error { return l.link(account, what, about) })
 }
 
 // Chain calls fn with every event and checks the hashes. One that does not fit

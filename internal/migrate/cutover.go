@@ -187,6 +187,9 @@ func (e *Engine) frozen(ctx context.Context, id mail.AccountID, site Site, row *
 	if m.Problems, err = e.level(ctx, *row); err != nil || len(m.Problems) > 0 {
 		return err
 	}
+	if err := e.ledger.settle(ctx); err != nil {
+		return err
+	}
 	if err := site.SetHost(ctx, row.user.Target, ""); err != nil {
 		return fmt.Errorf("flipping the mailHost: %w", err)
 	}
@@ -212,7 +215,7 @@ func (e *Engine) land(ctx context.Context, row accountRow, what string, m *Move)
 			string(row.stage), row.host, row.moved, row.gap, row.id); err != nil {
 			return err
 		}
-		return e.ledger.note(row.id, what, about)
+		return e.ledger.link(row.id, what, about)
 	})
 }
 

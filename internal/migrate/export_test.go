@@ -16,3 +16,23 @@ func CutoverOne(ctx context.Context, e *Engine, u User, site Site) error {
 	}
 	return e.cutover(ctx, row, site, &Move{})
 }
+
+// enterAccount makes an account's row, and fails behind it with err.
+func (l *Ledger) enterAccount(name string, err error) func() error {
+	return func() error {
+		if werr := l.exec(`INSERT INTO account (source, target) VALUES (?, ?)`, name, name+"@example.org"); werr != nil {
+			return werr
+		}
+		return err
+	}
+}
+
+// Note writes an account in a write that may wait.
+func (l *Ledger) Note(ctx context.Context, name string, err error) error {
+	return l.note(ctx, l.enterAccount(name, err))
+}
+
+// Update writes an account in a write that is on disk when it returns.
+func (l *Ledger) Update(ctx context.Context, name string, err error) error {
+	return l.update(ctx, l.enterAccount(name, err))
+}

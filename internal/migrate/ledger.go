@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ncruces/go-sqlite3"
@@ -111,9 +112,14 @@ type Ledger struct {
 	path string
 	lock *os.File // nil where the ledger was opened for reading
 
-	mu    sync.Mutex
-	db    *sqlite3.Conn
-	stmts map[string]*sqlite3.Stmt
+	waitingMu sync.Mutex
+	waiting   []*ledgerWrite // for whoever gets mu next
+
+	mu     sync.Mutex
+	db     *sqlite3.Conn
+	stmts  map[string]*sqlite3.Stmt
+	since  time.Time // when the open transaction began
+	broken error     // writes were lost
 
 	packer *zstd.Encoder // once something was kept beside messages
 }
@@ -197,10 +203,13 @@ func (l *Ledger) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error
-	for _, s := range l.stmts {
-		errs = append(errs, s.Close())
+	if l.db != nil {
+		errs = append(errs, l.commit())
+		for _, s := range l.stmts {
+			errs = append(errs, s.Close())
+		}
+		errs = append(errs, l.db.Close())
 	}
-	errs = append(errs, l.db.Close())
 	if l.lock != nil {
 		errs = append(errs, l.lock.Close())
 	}
@@ -217,26 +226,6 @@ func (l *Ledger) wrap(err error, doing string) error {
 		kind = mail.KindCorrupt
 	}
 	return mail.WrapError(kind, err, "%s %s", doing, l.path)
-}
-
-// update runs fn in a transaction that is on disk when update returns nil.
-func (l *Ledger) update(ctx context.Context, fn func() error) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := l.db.Exec(`BEGIN IMMEDIATE`); err != nil {
-		return l.wrap(err, "writing to the ledger")
-	}
-	err := fn()
-	if err == nil {
-		err = l.wrap(l.db.Exec(`COMMIT`), "writing to the ledger")
-	}
-	if err != nil && !l.db.GetAutocommit() {
-		err = errors.Join(err, l.db.Exec(`ROLLBACK`))
-	}
-	return err
 }
 
 // view runs fn with the ledger held.

@@ -116,14 +116,20 @@ func (l *Ledger) account(ctx context.Context, u User) (accountRow, error) {
 	return a, err
 }
 
-// setAccount writes where an account stands.
-func (l *Ledger) setAccount(ctx context.Context, a accountRow) error {
+// begin writes down that a pass over an account begins.
+func (l *Ledger) begin(ctx context.Context, a accountRow) error {
+	return l.note(ctx, func() error {
+		return l.exec(`UPDATE account SET state = 'running', error = '', pass = ?, began = ? WHERE id = ?`, a.pass, time.Now().Unix(), a.id)
+	})
+}
+
+// finish writes down how a pass over an account ended, and adds it to the chain.
+func (l *Ledger) finish(ctx context.Context, a accountRow, about any) error {
 	return l.update(ctx, func() error {
-		now := time.Now().Unix()
-		if a.state == "running" {
-			return l.exec(`UPDATE account SET state = 'running', error = '', pass = ?, began = ? WHERE id = ?`, a.pass, now, a.id)
+		if err := l.exec(`UPDATE account SET state = ?, error = ?, ended = ? WHERE id = ?`, a.state, a.error, time.Now().Unix(), a.id); err != nil {
+			return err
 		}
-		return l.exec(`UPDATE account SET state = ?, error = ?, ended = ? WHERE id = ?`, a.state, a.error, now, a.id)
+		return l.link(a.id, "pass", about)
 	})
 }
 
@@ -202,7 +208,7 @@ func (l *Ledger) sync(ctx context.Context, account int64, listed []Folder, named
 	if len(changed) == 0 {
 		return out, nil
 	}
-	return out, l.update(ctx, func() error {
+	return out, l.note(ctx, func() error {
 		for _, r := range restarted {
 			if err := l.restart(r); err != nil {
 				return err
@@ -254,7 +260,7 @@ func (l *Ledger) folders(ctx context.Context, account int64) ([]folderRow, error
 
 // putFolder writes a folder's row, making it (and setting f.id) where it is new.
 func (l *Ledger) putFolder(ctx context.Context, account int64, f *folderRow) error {
-	return l.update(ctx, func() error { return l.writeFolder(account, f) })
+	return l.note(ctx, func() error { return l.writeFolder(account, f) })
 }
 
 // writeFolder is putFolder inside an update.
@@ -364,7 +370,7 @@ func (l *Ledger) counts(ctx context.Context, folder int64) (Counts, error) {
 
 // see writes items that have no row yet.
 func (l *Ledger) see(ctx context.Context, folder int64, items []Item) error {
-	return l.update(ctx, func() error {
+	return l.note(ctx, func() error {
 		for _, it := range items {
 			if err := l.exec(`INSERT OR IGNORE INTO item (folder, key, state, uid, size, flags, date, zone) VALUES (?, ?, 1, ?, ?, ?, ?, ?)`,
 				folder, it.Key, int64(it.UID), it.Size, flagText(it), it.Date.Unix, int(it.Date.Offset)); err != nil {
@@ -377,7 +383,7 @@ func (l *Ledger) see(ctx context.Context, folder int64, items []Item) error {
 
 // putRows writes rows over what is there.
 func (l *Ledger) putRows(ctx context.Context, folder int64, rows []row) error {
-	return l.update(ctx, func() error { return l.writeRows(folder, rows) })
+	return l.note(ctx, func() error { return l.writeRows(folder, rows) })
 }
 
 // writeRows is putRows inside an update.
@@ -399,7 +405,7 @@ func (l *Ledger) writeRows(folder int64, rows []row) error {
 // land writes the rows of items that the target has, and their folder, and
 // removes the stale rows that they stand for.
 func (l *Ledger) land(ctx context.Context, account int64, f *folderRow, rows []row, stale []string) error {
-	return l.update(ctx, func() error {
+	return l.note(ctx, func() error {
 		for _, key := range stale {
 			if err := l.exec(`DELETE FROM item WHERE folder = ? AND key = ?`, f.id, key); err != nil {
 				return err
@@ -417,7 +423,7 @@ func (l *Ledger) land(ctx context.Context, account int64, f *folderRow, rows []r
 
 // setFlags writes the flags that items have at the target now.
 func (l *Ledger) setFlags(ctx context.Context, folder int64, items []Item) error {
-	return l.update(ctx, func() error {
+	return l.note(ctx, func() error {
 		for _, it := range items {
 			if err := l.exec(`UPDATE item SET flags = ?, verified = 0 WHERE folder = ? AND key = ?`, flagText(it), folder, it.Key); err != nil {
 				return err
@@ -445,7 +451,7 @@ func (l *Ledger) unclaimed(ctx context.Context, folder int64) (map[mail.UID]fing
 
 // putUnclaimed keeps what was read of target messages, so that they are read once.
 func (l *Ledger) putUnclaimed(ctx context.Context, folder int64, found map[mail.UID]fingerprint) error {
-	return l.update(ctx, func() error {
+	return l.note(ctx, func() error {
 		for uid, p := range found {
 			if err := l.exec(`INSERT OR REPLACE INTO unclaimed (folder, uid, hash, identity) VALUES (?, ?, ?, ?)`, folder, int64(uid), p.hash[:], p.id[:]); err != nil {
 				return err
@@ -459,7 +465,7 @@ func (l *Ledger) putUnclaimed(ctx context.Context, folder int64, found map[mail.
 // mailbox there is not the one that was filled.
 func (l *Ledger) forget(ctx context.Context, account int64, f *folderRow) error {
 	f.adopted, f.merged, f.base, f.top, f.settled = 0, "", 0, 0, false
-	return l.update(ctx, func() error {
+	return l.note(ctx, func() error {
 		for _, sql := range []string{
 			`UPDATE item SET state = 1, uid = 0, verified = 0 WHERE folder = ? AND state IN (2, 3)`,
 			`DELETE FROM item WHERE folder = ? AND state IN (5, 6)`,

@@ -191,8 +191,8 @@ func (e *Engine) account(ctx context.Context, u User) (res Result, err error) {
 	if row.stage == StageCutting || row.stage == StageReturning {
 		row.stage = StageMoved // whichever it is, nothing that users did at the target may be undone
 	}
-	row.state, row.pass = "running", row.pass+1
-	if err := e.ledger.setAccount(ctx, row); err != nil {
+	row.pass++
+	if err := e.ledger.begin(ctx, row); err != nil {
 		return res, err
 	}
 	res.Err = e.attempts(ctx, row, &res)
@@ -201,9 +201,7 @@ func (e *Engine) account(ctx context.Context, u User) (res Result, err error) {
 		row.state, row.error = "failed", res.Err.Error()
 	}
 	e.opt.Progress.Done(u, res)
-	done := context.WithoutCancel(ctx)
-	err = errors.Join(e.ledger.setAccount(done, row), e.ledger.addEvent(done, row.id, "pass", res.summary()))
-	return res, errors.Join(err, ctx.Err())
+	return res, errors.Join(e.ledger.finish(context.WithoutCancel(ctx), row, res.summary()), ctx.Err())
 }
 
 // attempts passes over an account until it ends or no further attempt makes

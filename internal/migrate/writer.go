@@ -105,6 +105,9 @@ func (w *writer) flush(ctx context.Context) error {
 	}
 	f, rows := w.current, w.claimed
 	if len(w.batch) > 0 {
+		if err := w.ledger.settle(ctx); err != nil { // what the folder was before is known only now
+			return err
+		}
 		appended, err := w.append(ctx, f)
 		if err != nil {
 			return fmt.Errorf("writing to the target's folder %q: %w", f.target, err)
