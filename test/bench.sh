@@ -111,14 +111,17 @@ for w in "${what[@]}"; do
     done ;;
   outbound)
     outbound() { # label, port, processes, messages, bytes: through the server to smtp-sink
-      smtp-sink -u nobody -M "$4" 127.0.0.1:17999 1000 &
+      # -c counts; -M would end it before its last reply, and the message would be sent again in the next run.
+      smtp-sink -u nobody -c 127.0.0.1:17999 1000 > "$scratch/sink" &
       local sink=$! cpu began ended
       sleep 1 # until it listens
       cpu=$(bin/ptree "$3"); began=$(date +%s.%N)
       smtp-source -s 16 -m "$4" -l "$5" -f sender@bench.test -t x@sink.test "127.0.0.1:$2"
-      wait $sink; ended=$(date +%s.%N); sleep 0.5
+      until [ "$(tr '\r' '\n' < "$scratch/sink" | tail -1 | sed 's/.*mesg=//')" -ge "$4" ] 2>/dev/null; do sleep 0.05; done
+      ended=$(date +%s.%N); sleep 0.5 # the last reply is on its way
       awk -v l="$1" -v n="$4" -v m="outbound.s16.l$5" -v t0="$began" -v t1="$ended" -v c0="$cpu" -v c1="$(bin/ptree "$3")" \
         'BEGIN { OFS = "\t"; print l, m ".sent", n / (t1 - t0), "msgs/s"; print l, m ".cpu", 1000 * (c1 - c0) / n, "ms/msg" }' >> "$out"
+      kill $sink; wait $sink 2>/dev/null || true
     }
     stack start pfix
     grep -q 17999 etc/postfix/main.cf || {

@@ -157,7 +157,7 @@ func (h *Hosts) give(hop string, s *hostSession) {
 }
 
 // send sends a message to a hop and returns the replies for its recipients. A
-// session that was used before and broke before any answer is replaced once.
+// session that was used before and ended before any answer is replaced.
 func (h *Hosts) send(ctx context.Context, hop string, m *smtpclient.Message) (replies []smtpclient.Reply, dsn bool, err error) {
 	for {
 		s, used, err := h.take(ctx, hop)
@@ -167,17 +167,13 @@ func (h *Hosts) send(ctx context.Context, hop string, m *smtpclient.Message) (re
 		cut := time.AfterFunc(hostedTotal, s.end)
 		replies, err := s.Send(m)
 		inTime := cut.Stop()
-		answered := false
-		for _, r := range replies {
-			answered = answered || r.Code != 0
-		}
 		if err == nil && inTime {
 			dsn := s.Has("DSN")
 			h.give(hop, s)
 			return replies, dsn, nil
 		}
 		s.Close()
-		if !used || answered {
+		if !used || !errors.Is(err, smtpclient.ErrUnheard) {
 			return replies, false, err
 		}
 	}

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 
 	"expost/internal/gate"
 	"expost/internal/mail"
@@ -70,6 +71,9 @@ func (s *movedSession) Send(m *smtpclient.Message) ([]smtpclient.Reply, error) {
 		if n < len(sent) {
 			replies[i] = sent[n]
 		}
+	}
+	if len(at) < len(replies) && errors.Is(err, smtpclient.ErrUnheard) {
+		err = errors.New(err.Error()) // some have it
 	}
 	return replies, err
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -53,7 +54,8 @@ type fakeCarrier struct {
 	mu        sync.Mutex
 	dial      func(hop string) error
 	answer    func(hop string, to mail.Address) smtpclient.Reply
-	sent      chan string // "hop address"
+	fail      func(nth int) error // of the nth message of a session
+	sent      chan string         // "hop address"
 	dials     chan string
 	dsn       bool
 	deliverBy bool
@@ -76,15 +78,21 @@ func (c *fakeCarrier) Dial(_ context.Context, hop string) (Session, error) {
 		}
 	}
 	c.dials <- hop
-	return &fakeSession{c, hop}, nil
+	return &fakeSession{c: c, hop: hop}, nil
 }
 
 type fakeSession struct {
-	c   *fakeCarrier
-	hop string
+	c    *fakeCarrier
+	hop  string
+	sent int
 }
 
 func (s *fakeSession) Send(m *smtpclient.Message) ([]smtpclient.Reply, error) {
+	if s.sent++; s.c.fail != nil {
+		if err := s.c.fail(s.sent); err != nil {
+			return make([]smtpclient.Reply, len(m.Recipients)), err
+		}
+	}
 	var b bytes.Buffer
 	if n, err := m.Body.WriteTo(&b); err != nil || n != m.Size {
 		return nil, fmt.Errorf("%d of %d bytes: %w", n, m.Size, err)
@@ -373,6 +381,49 @@ func TestDeadHop(t *testing.T) {
 	b.until(t, time.Hour, func() bool { return b.empty(t) })
 	if n := len(b.carrier.dials); n > 600 {
 		t.Errorf("%d connections were tried", n)
+	}
+}
+
+// TestClosedSession has a server that closes sessions behind its first reply:
+// a message that finds its session closed goes over a new one at once, and one
+// that was cut half way waits alone.
+func TestClosedSession(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		err   error
+		dials int
+		left  int
+	}{
+		"idle":     {fmt.Errorf("%w: EOF", smtpclient.ErrUnheard), 3, 0},
+		"half way": {errors.New("EOF"), 2, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, func(c *Config) { c.PerHop, c.Sessions, c.PerSession = 1, 1, 2 })
+			b.carrier.fail = func(nth int) error {
+				if nth == 2 {
+					return test.err
+				}
+				return nil
+			}
+			for i := range 3 {
+				b.enqueue(t, "me@example.org", mail.Address(fmt.Sprintf("u%d@x.example", i)))
+			}
+			b.run(t) // the clock stands still: what is put off is never sent
+			for range 3 - test.left {
+				wait(t, b.carrier.sent)
+			}
+			left := func() (n int) {
+				if err := b.List(t.Context(), Filter{}, func(e *Entry) bool { n++; return true }); err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+			b.until(t, 0, func() bool { return left() == test.left })
+			if n := len(b.carrier.dials); n != test.dials {
+				t.Errorf("%d sessions, want %d", n, test.dials)
+			}
+		})
 	}
 }
 

@@ -111,8 +111,8 @@ func await(ctx context.Context, h *hop) *job {
 }
 
 // carry sends one message and records what became of it. It is false where a
-// session that was used before broke before the server answered anything: it
-// had been closed meanwhile, and that says nothing of the message.
+// session that was used before ended before the server answered anything: it
+// had been closed meanwhile, and that says nothing of the message or the hop.
 func (q *Queue) carry(ctx context.Context, h *hop, j *job, s Session, used bool) bool {
 	b, err := q.body(&j.message)
 	if err != nil {
@@ -124,7 +124,7 @@ func (q *Queue) carry(ctx context.Context, h *hop, j *job, s Session, used bool)
 	if closed := b.close(); closed != nil {
 		q.cfg.Log.Warn("closing a body", slog.Any("error", closed))
 	}
-	if err != nil && used && !answered(replies) {
+	if used && errors.Is(err, smtpclient.ErrUnheard) {
 		return false
 	}
 	if err != nil {
@@ -160,20 +160,14 @@ func (q *Queue) send(j *job, b *body, s Session) ([]smtpclient.Reply, error) {
 		part.to = j.to[from:min(from+most, len(j.to))]
 		replies, err := s.Send(part.transaction(b))
 		copy(all[from:], replies)
+		if from > 0 && errors.Is(err, smtpclient.ErrUnheard) {
+			err = errors.New(err.Error()) // of the whole message much was heard
+		}
 		if err != nil {
 			return all, err
 		}
 	}
 	return all, nil
-}
-
-func answered(replies []smtpclient.Reply) bool {
-	for _, r := range replies {
-		if r.Code != 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // transaction is the job as the client wants it.

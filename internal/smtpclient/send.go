@@ -1,6 +1,7 @@
 package smtpclient
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -46,7 +47,8 @@ var (
 
 // Send sends a message and returns what became of each recipient, in their
 // order. Where the session breaks the error says how; the recipients whose
-// Reply has a Code were answered before that.
+// Reply has a Code were answered before that. It is an ErrUnheard where nothing
+// was answered but a 421.
 func (c *Conn) Send(m *Message) ([]Reply, error) {
 	replies := make([]Reply, len(m.Recipients))
 	if r, ok := c.unfit(m); ok {
@@ -60,7 +62,16 @@ func (c *Conn) Send(m *Message) ([]Reply, error) {
 	for i, r := range m.Recipients {
 		t.rcpt = append(t.rcpt, "RCPT TO:<"+to[i]+">"+c.rcptParams(r))
 	}
-	return replies, t.run()
+	heard := c.heard
+	err := t.run()
+	if c.heard == heard {
+		c.broken = true
+		if err == nil {
+			err = errors.New(replies[0].String())
+		}
+		err = fmt.Errorf("%w: %w", ErrUnheard, err)
+	}
+	return replies, err
 }
 
 // unfit tells whether the server cannot take the message at all, and why.

@@ -83,6 +83,12 @@ type Options struct {
 // again in clear text on a new connection.
 var ErrTLS = errors.New("TLS could not be agreed on")
 
+// ErrUnheard marks the error of a session that ended before the server had
+// answered anything about the message, or with a 421. Where the session had
+// carried other mail before, the server had closed it for being idle, and the
+// message is as good as not sent.
+var ErrUnheard = errors.New("the session had ended")
+
 // Error is a server that refuses the session: at its greeting, EHLO, STARTTLS
 // or AUTH.
 type Error struct {
@@ -105,6 +111,7 @@ type Conn struct {
 	extensions map[string]string // of EHLO, upper case -> parameters
 	secure     bool
 	broken     bool
+	heard      int // replies, but for those that say that the server closes
 	stop       func() bool
 }
 
@@ -320,6 +327,9 @@ func (c *Conn) reply(within time.Duration) (Reply, error) {
 		}
 	}
 	r, err := readReply(c.in)
+	if err == nil && r.Code != 421 {
+		c.heard++
+	}
 	return r, c.fail(err)
 }
 

@@ -306,6 +306,40 @@ func TestBadServers(t *testing.T) {
 	}
 }
 
+// TestUnheard has sessions that end within a transaction: only where the server
+// said nothing of the message it is as good as not sent.
+func TestUnheard(t *testing.T) {
+	t.Parallel()
+	hello := "S: 220 hello\nC: EHLO me\nS: 250-hi\nS: 250 PIPELINING\nC: MAIL FROM:<a@b.example>\nC: RCPT TO:<c@d.example>\nC: DATA\n"
+	plain := "S: 220 hello\nC: EHLO me\nS: 250 hi\nC: MAIL FROM:<a@b.example>\n"
+	for name, test := range map[string]struct {
+		script string
+		want   bool
+	}{
+		"closed":                     {hello, true},
+		"421":                        {hello + "S: 421 4.4.2 idle too long", true},
+		"421, without pipelining":    {plain + "S: 421 4.4.2 idle too long", true},
+		"closed, without pipelining": {plain, true},
+		"closed after MAIL":          {hello + "S: 250 ok", false},
+		"421 after MAIL":             {hello + "S: 250 ok\nS: 421 4.3.2 going down", false},
+		"closed after DATA":          {hello + "S: 250 ok\nS: 250 ok\nS: 354 go", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := dialogue(t, test.script, Options{}, func(c *Conn) error {
+				_, err := c.Send(message("c@d.example"))
+				if c.Usable() {
+					t.Error("the session is believed to be good")
+				}
+				return err
+			})
+			if err == nil || errors.Is(err, ErrUnheard) != test.want {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
 	here, there := net.Pipe()
