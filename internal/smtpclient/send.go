@@ -11,13 +11,14 @@ import (
 	"golang.org/x/net/idna"
 
 	"expost/internal/mail"
+	"expost/internal/sevenbit"
 )
 
 // Message is one transaction.
 type Message struct {
 	From       mail.Address // empty: the null reverse-path
 	Recipients []Recipient  // at least one
-	Body       io.WriterTo  // CRLF line ends
+	Body       io.WriterTo  // CRLF line ends; WriteTo may be called several times
 	Size       int64        // bytes of Body
 	EightBit   bool         // Body has bytes above 127
 	UTF8       bool         // the header has bytes above 127 (RFC 6532)
@@ -39,18 +40,33 @@ type Recipient struct {
 
 // refusals that are ours, not the server's.
 var (
-	replyNo8Bit = Reply{Code: 554, Status: "5.6.3", Text: "the message has 8-bit text, which the receiving server does not take (no 8BITMIME)"}
-	replyNoUTF8 = Reply{Code: 550, Status: "5.6.7", Text: "the message has an address or a header that is not ASCII, which the receiving server does not take (no SMTPUTF8)"}
+	replyNoUTF8 = Reply{Code: 550, Status: "5.6.7", Text: "the message has an address that is not ASCII, which the receiving server does not take (no SMTPUTF8)"}
 	replyNoBy   = Reply{Code: 554, Status: "5.3.3", Text: "the message must be delivered by a certain time, which the receiving server does not promise (no DELIVERBY)"}
 	replyNoTLS  = Reply{Code: 550, Status: "5.7.30", Text: "the message may only be sent over verified TLS, which the receiving server does not promise to go on with (no REQUIRETLS)"}
 )
 
-// Send sends a message and returns what became of each recipient, in their
+// replyNoConversion says why a message cannot be made one that the server takes.
+func replyNoConversion(c *Conn, err error) Reply {
+	if c.Has("8BITMIME") {
+		return Reply{Code: 550, Status: "5.6.7", Text: "the receiving server takes no header in UTF-8 (no SMTPUTF8), and the message cannot be converted: " + err.Error()}
+	}
+	return Reply{Code: 554, Status: "5.6.3", Text: "the receiving server takes no 8-bit text (no 8BITMIME), and the message cannot be converted: " + err.Error()}
+}
+
+// Send sends a message, converted where the server takes 7-bit text only, and returns what became of each recipient, in their
 // order. Where the session breaks the error says how; the recipients whose
 // Reply has a Code were answered before that. It is an ErrUnheard where nothing
 // was answered but a 421.
 func (c *Conn) Send(m *Message) ([]Reply, error) {
 	replies := make([]Reply, len(m.Recipients))
+	if c.converts(m) {
+		var err error
+		if m, err = c.convert(m); mail.KindOf(err) == mail.KindInvalid {
+			return all(replies, replyNoConversion(c, err)), nil
+		} else if err != nil {
+			return all(replies, Reply{Code: 451, Status: "4.3.0", Text: err.Error()}), nil
+		}
+	}
 	if r, ok := c.unfit(m); ok {
 		return all(replies, r), nil
 	}
@@ -74,16 +90,34 @@ func (c *Conn) Send(m *Message) ([]Reply, error) {
 	return replies, err
 }
 
+// converts tells whether the server does not take the message as it is.
+func (c *Conn) converts(m *Message) bool {
+	return m.EightBit && !c.Has("8BITMIME") || m.UTF8 && !c.Has("SMTPUTF8")
+}
+
+// convert returns the message as the server takes it (RFC 6152 §3). A header in
+// UTF-8 costs its addresses nothing: an envelope that needs SMTPUTF8 is refused
+// by paths.
+func (c *Conn) convert(m *Message) (*Message, error) {
+	scope := sevenbit.Header
+	if m.EightBit && !c.Has("8BITMIME") {
+		scope = sevenbit.All
+	}
+	converted, err := sevenbit.Convert(m.Body, scope)
+	if err != nil {
+		return m, err
+	}
+	n := *m
+	n.Body, n.Size, n.EightBit, n.UTF8 = converted, converted.Size, converted.EightBit, false
+	return &n, nil
+}
+
 // unfit tells whether the server cannot take the message at all, and why.
 func (c *Conn) unfit(m *Message) (Reply, bool) {
 	limit := c.sizeLimit()
 	switch {
 	case limit > 0 && m.Size > limit:
 		return Reply{Code: 552, Status: "5.3.4", Text: fmt.Sprintf("the message has %d bytes, the receiving server takes at most %d", m.Size, limit)}, true
-	case m.EightBit && !c.Has("8BITMIME"):
-		return replyNo8Bit, true
-	case m.UTF8 && !c.Has("SMTPUTF8"):
-		return replyNoUTF8, true
 	case m.RequireTLS && (!c.secure || !c.opt.TLS.verifies() || !c.Has("REQUIRETLS")):
 		return replyNoTLS, true
 	case m.ByReturn && !m.By.IsZero() && !c.Has("DELIVERBY") && !c.opt.LMTP:

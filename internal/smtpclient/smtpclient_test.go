@@ -91,6 +91,25 @@ func message(to ...mail.Address) *Message {
 	return m
 }
 
+// spooled is a message that is written as often as it is asked.
+type spooled string
+
+// WriteTo implements io.WriterTo.
+func (s spooled) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, string(s))
+	return int64(n), err
+}
+
+func eightBit(text string, to mail.Address) *Message {
+	return &Message{EightBit: true, Body: spooled(text), Size: int64(len(text)), Recipients: []Recipient{{Address: to}}}
+}
+
+func utf8Header(text string, to mail.Address) *Message {
+	m := eightBit(text, to)
+	m.UTF8 = true
+	return m
+}
+
 func TestSend(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -210,12 +229,59 @@ func TestSend(t *testing.T) {
 			S: 250 SIZE 10
 			C: QUIT
 			S: 221 bye`, Options{}, message("c@d.example"), []string{"552 5.3.4 the message has 27 bytes, the receiving server takes at most 10"}},
-		{"no 8BITMIME", `
+		{"no 8BITMIME: converted", `
+			S: 220 hello
+			C: EHLO me
+			S: 250-hi
+			S: 250 SIZE
+			C: MAIL FROM:<> SIZE=139
+			S: 250 ok
+			C: RCPT TO:<a@b>
+			S: 250 ok
+			C: DATA
+			S: 354 go
+			C: Subject: x
+			C: MIME-Version: 1.0
+			C: Content-Type: text/plain; charset=utf-8
+			C: Content-Transfer-Encoding: quoted-printable
+			C:
+			C: long enough =C3=A4
+			C: .
+			S: 250 ok
+			C: QUIT
+			S: 221 bye`, Options{}, eightBit("Subject: x\r\n\r\nlong enough ä\r\n", "a@b"), []string{"250 ok"}},
+		{"no 8BITMIME, too big when converted", `
+			S: 220 hello
+			C: EHLO me
+			S: 250-hi
+			S: 250 SIZE 100
+			C: QUIT
+			S: 221 bye`, Options{}, eightBit("Subject: x\r\n\r\nlong enough ä\r\n", "a@b"), []string{"552 5.3.4 the message has 139 bytes, the receiving server takes at most 100"}},
+		{"no 8BITMIME, but a signature", `
 			S: 220 hello
 			C: EHLO me
 			S: 250 hi
 			C: QUIT
-			S: 221 bye`, Options{}, &Message{EightBit: true, Body: bytes.NewBufferString("ä"), Size: 2, Recipients: []Recipient{{Address: "a@b"}}}, []string{replyNo8Bit.String()}},
+			S: 221 bye`, Options{}, eightBit("Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\nä\r\n--b--\r\n", "a@b"),
+			[]string{"554 5.6.3 the receiving server takes no 8-bit text (no 8BITMIME), and the message cannot be converted: it has 8-bit text under a digital signature, which a conversion would break"}},
+		{"no SMTPUTF8, but ASCII addresses", `
+			S: 220 hello
+			C: EHLO me
+			S: 250-hi
+			S: 250 8BITMIME
+			C: MAIL FROM:<> BODY=8BITMIME
+			S: 250 ok
+			C: RCPT TO:<a@b>
+			S: 250 ok
+			C: DATA
+			S: 354 go
+			C: Subject: =?utf-8?b?w6Q=?=
+			C:
+			C: ä
+			C: .
+			S: 250 ok
+			C: QUIT
+			S: 221 bye`, Options{}, utf8Header("Subject: ä\r\n\r\nä\r\n", "a@b"), []string{"250 ok"}},
 		{"no SMTPUTF8", `
 			S: 220 hello
 			C: EHLO me
