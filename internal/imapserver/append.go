@@ -186,6 +186,7 @@ func (a *appending) commit(ctx context.Context) (reply, error) {
 	for _, d := range done {
 		uids = append(uids, d.UID)
 	}
+	a.c.putIn(&a.to, uids...)
 	code := strconv.AppendUint([]byte("APPENDUID "), uint64(done[0].UIDValidity), 10)
 	code = imapwire.AppendNumList(append(code, ' '), uids)
 	return ok(string(code), "appended"), nil

@@ -91,6 +91,8 @@ type selection struct {
 	keywords int         // how many keywords the client was told of
 	saved    mail.UIDSet // the saved search result (RFC 5182)
 	fetched  mail.UID    // messages from here on have not been fetched for NOTIFY
+	own      mail.UIDSet // messages that the client itself put there
+	arrived  mail.UID    // messages from here on came since the contexts were looked at; 0: none did
 	contexts []*searchContext
 	pending  mail.UIDSet // of which the contexts do not know yet whether they match
 	cards    *boxCards
@@ -303,11 +305,10 @@ func (c *conn) command(ctx context.Context) error {
 	}
 	rep, err := c.dispatch(ctx)
 	if err != nil {
-		var fatal bool
-		if rep, fatal = failure(err); fatal {
+		if c.over(ctx, err) {
 			return err
 		}
-		if rep.code == "SERVERBUG" || rep.code == "CORRUPTION" || rep.code == "UNAVAILABLE" {
+		if rep = failure(err); rep.code == "SERVERBUG" || rep.code == "CORRUPTION" || rep.code == "UNAVAILABLE" {
 			c.log.Error("serving an IMAP command", slog.Any("error", err))
 		}
 	}

@@ -68,19 +68,41 @@ func (c *conn) keepUpdated(hits []hit, cmd *imapwire.SearchCommand, uids bool, k
 	if !cmd.Return.Update {
 		return
 	}
-	// The meaning of sequence numbers and of the saved result changes.
-	numbered := anyKey(&cmd.Key, func(k *imapwire.SearchKey) bool { return k.Op == imapwire.SearchSeq || k.Set.Saved })
-	if numbered || len(c.sel.contexts) >= c.srv.cfg.Limits.Contexts || len(ordered) > maxOrdered {
+	if len(c.sel.contexts) >= c.srv.cfg.Limits.Contexts || len(ordered) > maxOrdered {
 		c.out.Text("* NO [NOUPDATE ")
 		c.out.b = imapwire.AppendString(c.out.b, c.tag, false)
 		c.out.Line("] the result is not kept up to date")
 		return
 	}
-	x := &searchContext{tag: c.tag, uids: uids, key: cmd.Key, fetch: cmd.Return.Fetch, keys: keys, ordered: ordered}
+	x := &searchContext{tag: c.tag, uids: uids, key: c.lasting(cmd.Key), fetch: cmd.Return.Fetch, keys: keys, ordered: ordered}
 	for _, h := range hits {
 		x.found.Add(h.uid)
 	}
 	c.sel.contexts = append(c.sel.contexts, x)
+}
+
+// lasting returns a key in whose place of sequence numbers, "*" and "$" stand the
+// UIDs that they mean now (RFC 5267 §4.3).
+func (c *conn) lasting(k imapwire.SearchKey) imapwire.SearchKey {
+	keys := k.Keys
+	k.Keys = nil
+	for _, sub := range keys {
+		k.Keys = append(k.Keys, c.lasting(sub))
+	}
+	if k.Op != imapwire.SearchSeq && !k.Set.Saved {
+		return k
+	}
+	s := &searching{c: c, snap: c.sel.view.Snapshot()}
+	var t test
+	err := s.compileSet(&t, &k)
+	k.Op, k.Set = imapwire.SearchUID, imapwire.NumSet{}
+	if err != nil {
+		return k // it was found before, so it cannot be
+	}
+	for _, r := range uidsOf(s.snap, t.spans) {
+		k.Set.Ranges = append(k.Set.Ranges, imapwire.NumRange{First: uint32(r.First), Last: uint32(r.Last)})
+	}
+	return k
 }
 
 // contextsPend notes which messages changed on the way from old to now, or are
@@ -93,6 +115,9 @@ func (c *conn) contextsPend(old, now *store.Snapshot) {
 		if !ch.Expunged {
 			c.sel.pending.Add(ch.Message.UID)
 		}
+	}
+	if next := old.Mailbox().UIDNext; c.sel.arrived == 0 && now.Mailbox().UIDNext > next {
+		c.sel.arrived = next
 	}
 	first, _ := now.Seq(old.Mailbox().UIDNext)
 	for _, m := range now.Range(first, now.Len()) {
@@ -128,8 +153,8 @@ func (c *conn) updateContexts(ctx context.Context) error {
 	if c.sel == nil || len(c.sel.pending) == 0 {
 		return nil
 	}
-	pending := c.sel.pending
-	c.sel.pending = nil
+	pending, arrived := c.sel.pending, c.sel.arrived
+	c.sel.pending, c.sel.arrived = nil, 0
 	snap := c.sel.view.Snapshot()
 	spans := uidSpans(snap, pending)
 	for _, x := range c.sel.contexts {
@@ -141,7 +166,7 @@ func (c *conn) updateContexts(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.updateContext(ctx, x, uidsOf(snap, spans), hits); err != nil {
+		if err := c.updateContext(ctx, x, uidsOf(snap, spans), hits, arrived); err != nil {
 			return err
 		}
 	}
@@ -149,8 +174,8 @@ func (c *conn) updateContexts(ctx context.Context) error {
 }
 
 // updateContext tells what a result gains and loses, when of the messages of
-// looked hits match.
-func (c *conn) updateContext(ctx context.Context, x *searchContext, looked mail.UIDSet, hits []hit) error {
+// looked hits match. Those from arrived on are new; 0: none is.
+func (c *conn) updateContext(ctx context.Context, x *searchContext, looked mail.UIDSet, hits []hit, arrived mail.UID) error {
 	var match mail.UIDSet
 	var gained []hit
 	for _, h := range hits {
@@ -168,10 +193,12 @@ func (c *conn) updateContext(ctx context.Context, x *searchContext, looked mail.
 	if len(gained) == 0 && len(lost) == 0 {
 		return nil
 	}
-	if len(x.fetch) > 0 && len(gained) > 0 {
-		spans := make([]span, len(gained))
-		for i, h := range gained {
-			spans[i] = span{h.seq, h.seq}
+	if len(x.fetch) > 0 {
+		var spans []span
+		for _, h := range gained { // not those whose flags alone changed (RFC 5465 §7)
+			if arrived != 0 && h.uid >= arrived && !c.sel.own.Contains(h.uid) {
+				spans = append(spans, span{h.seq, h.seq})
+			}
 		}
 		if err := c.fetchUnasked(ctx, spans, x.fetch); err != nil {
 			return err

@@ -38,6 +38,7 @@ func (c *conn) copy(ctx context.Context, uids bool) (reply, error) {
 	if len(done.Source) == 0 {
 		return reply{}, allGone()
 	}
+	c.putIn(&t.to, done.Target...)
 	return ok(copyUID(done), "copied"), nil
 }
 

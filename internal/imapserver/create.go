@@ -41,6 +41,7 @@ func createCommand() command {
 			if err != nil {
 				return reply{}, orLimit(err)
 			}
+			c.madeName(ctx, &p)
 			return ok("MAILBOXID ("+box.ID.String()+")", "mailbox created"), nil
 		},
 	}

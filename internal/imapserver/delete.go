@@ -25,6 +25,7 @@ func deleteCommand() command {
 			if err := p.account.DeleteMailbox(ctx, p.name); err != nil {
 				return reply{}, orHasChildren(ctx, &p, err)
 			}
+			c.deletedName(p.account.ID(), p.box.Name)
 			if c.sel != nil && c.sel.view.Gone() {
 				c.out.Line("* OK [CLOSED] the selected mailbox is the deleted one")
 				c.deselect()

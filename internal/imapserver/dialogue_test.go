@@ -118,6 +118,7 @@ func play(t *testing.T, file string) {
 			p.send(text)
 		case "S":
 			p.deadline()
+			p.at = fmt.Sprintf("%s:%d: ", file, i+1)
 			got := p.line()
 			if !matchLine(s.text, got) && !*rewrite {
 				t.Fatalf("%s:%d:\n got %s\nwant %s", file, i+1, got, s.text)

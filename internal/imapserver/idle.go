@@ -2,10 +2,12 @@ package imapserver
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 
-	"expost/internal/mail"
+	"expost/internal/store"
 )
 
 // idleCommand is IDLE (RFC 9051 §6.3.13, RFC 2177).
@@ -59,7 +61,7 @@ type telling struct {
 
 // startTelling begins to tell of changes as they happen.
 func (c *conn) startTelling(ctx context.Context) {
-	if c.sel == nil && (c.notify == nil || c.notify.watch == nil) {
+	if c.sel == nil && (c.notify == nil || c.notify.watcher == nil) {
 		return
 	}
 	t := &telling{done: make(chan struct{})}
@@ -88,9 +90,9 @@ func (c *conn) tellUntil(ctx context.Context, done <-chan struct{}) error {
 		if c.sel != nil && (c.notify == nil || c.notify.selected != nil) {
 			changed = c.sel.view.Changed()
 		}
-		var watched <-chan mail.MailboxID
-		if c.notify != nil {
-			watched = c.notify.watch
+		var watched <-chan store.Changed
+		if c.notify != nil && c.notify.watcher != nil {
+			watched = c.notify.watcher.C
 		}
 		var err error
 		select {
@@ -99,16 +101,21 @@ func (c *conn) tellUntil(ctx context.Context, done <-chan struct{}) error {
 		case <-changed:
 			c.out.take()
 			err = c.catchUp(ctx, expunges)
-		case id := <-watched:
+		case ch := <-watched:
 			c.out.take()
-			err = c.tellWatched(ctx, id)
+			err = c.tellWatched(ctx, ch)
 		}
 		if err == nil {
 			err = c.out.Flush()
 		}
 		if err != nil {
+			if !errors.Is(err, errClose) && c.out.err == nil && ctx.Err() == nil {
+				c.log.Error("telling a client of changes", slog.Any("error", err))
+				c.out.Line("* BYE [UNAVAILABLE] changes cannot be told now, connect again")
+				_ = c.out.Flush()
+			}
 			_ = c.raw.Close() // wakes the one that waits for the client
-			return err
+			return errClose
 		}
 		c.out.release()
 	}

@@ -245,10 +245,14 @@ func (m *mirror) ask(cmd string) (untagged []string, tagged string) {
 func (m *mirror) do(cmd string) (untagged []string, tagged string) {
 	m.t.Helper()
 	untagged, tagged = m.ask(cmd)
-	for m.uid() == "" {
+	for {
 		i := slices.IndexFunc(m.msgs, func(x mirrored) bool { return x.uid == 0 })
 		if i < 0 {
 			break
+		}
+		if m.uid() != "" { // its own: others' it was told of
+			m.ask("UID FETCH 1:* (FLAGS)")
+			continue
 		}
 		m.ask(fmt.Sprintf("FETCH %d:* (UID FLAGS)", i+1)) // there may be more by its end
 	}

@@ -109,7 +109,7 @@ func (c *conn) filterMailboxes(ctx context.Context, filters []imapwire.MailboxFi
 			case imapwire.FilterSelected:
 				return c.hasSelected(&p)
 			case imapwire.FilterInboxes:
-				return box.Name == mail.Inbox
+				return p.own() && takesMail(box.SpecialUse)
 			case imapwire.FilterSubscribed:
 				return slices.Contains(subscribed, box.Name)
 			case imapwire.FilterPersonal:
@@ -120,12 +120,16 @@ func (c *conn) filterMailboxes(ctx context.Context, filters []imapwire.MailboxFi
 	}), nil
 }
 
-// isWithin tells whether a mailbox is top or, with a kind that wants that, below it.
+// isWithin tells whether a mailbox is top or, with a kind that wants that, below
+// it. Everything is below the empty name.
 func isWithin(name, top string, kind imapwire.FilterKind) bool {
 	if name == top {
 		return true
 	}
-	below, is := strings.CutPrefix(name, top+mail.Delimiter)
+	below, is := name, true
+	if top != "" {
+		below, is = strings.CutPrefix(name, top+mail.Delimiter)
+	}
 	switch kind {
 	case imapwire.FilterSubtree:
 		return is

@@ -2,15 +2,18 @@ package imapserver
 
 import (
 	"context"
-	"maps"
+	"log/slog"
 	"slices"
+	"strings"
+	"time"
 
 	"expost/internal/imapwire"
 	"expost/internal/mail"
+	"expost/internal/store"
 )
 
 // notifyCommand is NOTIFY (RFC 5465): the client says what it wants to hear of,
-// and hears of it whenever it sends nothing.
+// and hears of it whenever it sends nothing. What is told is in tell.go.
 func notifyCommand() command {
 	return command{name: "NOTIFY", in: loggedIn, caps: caps("NOTIFY"), run: func(ctx context.Context, c *conn) (reply, error) {
 		cmd := c.dec.Notify(c.utf8())
@@ -26,17 +29,21 @@ func notifyCommand() command {
 			}
 			c.sel.fetched = c.sel.view.Snapshot().Mailbox().UIDNext
 		}
-		n, err := c.newNotification(ctx, &cmd)
+		n, err := newNotification(&cmd)
 		if err != nil {
 			return reply{}, err
 		}
-		c.endNotify()
-		if c.notify = n; len(n.groups) > 0 {
-			n.watch, n.release = c.account.Watch()
-			if err := c.lookAround(ctx, cmd.Status); err != nil {
-				return reply{}, err
-			}
+		before := c.notify
+		c.notify = n
+		if err := c.lookAround(ctx, cmd.Status); err != nil {
+			c.endNotify()
+			c.notify = before
+			return reply{}, err
 		}
+		if c.notify = before; before != nil {
+			c.endNotify()
+		}
+		c.notify = n
 		return ok("", "so be it"), c.out.err
 	}}
 }
@@ -44,18 +51,25 @@ func notifyCommand() command {
 // notification is what a client has asked for with NOTIFY.
 type notification struct {
 	selected *imapwire.EventGroup  // what it wants to hear of the selected mailbox; nil: nothing
-	groups   []imapwire.EventGroup // of the others: the first that a mailbox fits counts
-	watch    <-chan mail.MailboxID // what changed; nil: no groups
-	release  func()                // ends watch
-	known    map[mail.MailboxID]known
-	orphans  map[string]bool // subscribed names without a mailbox
+	groups   []imapwire.EventGroup // of the others
+	watcher  *store.Watcher        // tells what changed; nil: no groups
+	known    map[boxID]*known
+	sharers  map[mail.AccountID]*sharer // whose mailboxes are watched; nil: no group can name one
+	orphans  map[string]bool            // subscribed names without a mailbox of the user's own
 
 	account, site uint64 // counts of changes of annotations that were told
 }
 
+// boxID names a mailbox of any account.
+type boxID struct {
+	account mail.AccountID
+	id      mail.MailboxID
+}
+
 // known is what a client knows of a mailbox.
 type known struct {
-	name       string
+	name       string // the client's
+	readable   bool   // its messages may be seen
 	validity   mail.UIDValidity
 	next       mail.UID
 	modSeq     mail.ModSeq
@@ -64,12 +78,21 @@ type known struct {
 	annotated  uint64 // the count of changes of annotations that were told
 }
 
-func knownOf(box *mail.Mailbox) known {
-	return known{box.Name, box.UIDValidity, box.UIDNext, box.HighestModSeq, box.Messages, box.Subscribed, 0}
+// knownOf returns what a client that was told of a mailbox knows.
+func knownOf(p *place) known {
+	box := &p.box
+	return known{name: box.Name, readable: p.rights.Has(mail.RightRead), validity: box.UIDValidity, next: box.UIDNext, modSeq: box.HighestModSeq, messages: box.Messages, subscribed: box.Subscribed}
+}
+
+// sharer is an account of another whose mailboxes are watched.
+type sharer struct {
+	account *store.Account
+	prefix  string
+	leave   func()
 }
 
 // newNotification checks what a client asks for.
-func (c *conn) newNotification(ctx context.Context, cmd *imapwire.NotifyCommand) (*notification, error) {
+func newNotification(cmd *imapwire.NotifyCommand) (*notification, error) {
 	n := &notification{}
 	for i := range cmd.Groups {
 		g := &cmd.Groups[i]
@@ -85,50 +108,156 @@ func (c *conn) newNotification(ctx context.Context, cmd *imapwire.NotifyCommand)
 	if n.selected != nil && n.selected.Events == 0 {
 		n.selected = nil
 	}
-	boxes, err := c.account.Mailboxes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if len(n.groups) > 0 && len(boxes) > c.srv.cfg.Limits.Watched {
-		return nil, no("NOTIFICATIONOVERFLOW", "there are too many mailboxes to watch")
-	}
 	return n, nil
 }
 
 // endNotify drops what NOTIFY has asked for.
 func (c *conn) endNotify() {
-	if c.notify != nil && c.notify.release != nil {
-		c.notify.release()
+	n := c.notify
+	if c.notify = nil; n == nil || n.watcher == nil {
+		return
 	}
-	c.notify = nil
+	n.watcher.Close()
+	for _, s := range n.sharers {
+		s.leave()
+	}
 }
 
-// lookAround notes the state that later events are told against, and tells it
-// where asked to (RFC 5465 §3.1).
+// lookAround begins to watch: it notes the state that later events are told
+// against, and tells it where asked to (RFC 5465 §3.1).
 func (c *conn) lookAround(ctx context.Context, tell bool) error {
 	n := c.notify
+	if len(n.groups) == 0 {
+		return nil
+	}
+	n.watcher = store.NewWatcher()
+	n.watcher.Watch(c.account.Account)
 	boxes, err := c.account.Mailboxes(ctx)
 	if err != nil {
 		return err
 	}
-	n.known = make(map[mail.MailboxID]known, len(boxes))
+	n.known = make(map[boxID]*known, len(boxes))
 	_, n.account = c.account.AnnotationsSince(0, 0)
 	_, n.site = c.srv.cfg.Store.SiteAnnotationsSince(0)
+	var places []place
 	for i := range boxes {
-		box := &boxes[i]
-		k := knownOf(box)
-		k.annotated = n.account
-		n.known[box.ID] = k
-		events := n.events(box.Name, box.Subscribed)
-		if !tell || events&imapwire.EventMessageNew == 0 || c.sel != nil && c.sel.prefix == "" && c.sel.id == box.ID {
-			continue
+		places = append(places, *c.ownPlace(&boxes[i]))
+	}
+	if slices.ContainsFunc(n.groups, namesOthers) && c.shares() {
+		n.sharers = make(map[mail.AccountID]*sharer)
+		owners, err := c.srv.cfg.Store.Sharers(ctx, c.principal(ctx))
+		if err != nil {
+			return err
 		}
-		if err := c.writeStatus(ctx, c.ownPlace(box), c.statusItems(events)); err != nil {
+		for _, id := range owners {
+			found, err := c.watchSharer(ctx, id)
+			if err != nil {
+				return err
+			}
+			places = append(places, found...)
+		}
+	}
+	if len(places) > c.srv.cfg.Limits.Watched {
+		return no("NOTIFICATIONOVERFLOW", "there are too many mailboxes to watch")
+	}
+	for i := range places {
+		if err := c.lookAt(ctx, &places[i], tell); err != nil {
 			return err
 		}
 	}
 	n.orphans, err = c.orphans(ctx)
 	return err
+}
+
+// lookAt notes the state of a mailbox, and tells it.
+func (c *conn) lookAt(ctx context.Context, p *place, tell bool) error {
+	k := knownOf(p)
+	_, k.annotated = p.account.AnnotationsSince(p.box.ID, 0)
+	c.notify.known[p.id()] = &k
+	events := c.notify.events(namedBy(p))
+	if events != 0 && !k.readable { // RFC 5465 §3.1
+		c.writeName(p.box.Name, `\NoAccess`, "")
+		return c.out.err
+	}
+	if !tell || events&imapwire.EventMessageNew == 0 || c.hasSelected(p) {
+		return c.out.err
+	}
+	return c.writeStatus(ctx, p, c.statusItems(events))
+}
+
+// id returns which mailbox a place is.
+func (p *place) id() boxID { return boxID{p.account.ID(), p.box.ID} }
+
+// namesOthers tells whether a group can name mailboxes of others.
+func namesOthers(g imapwire.EventGroup) bool {
+	switch g.Filter.Kind {
+	case imapwire.FilterInboxes, imapwire.FilterPersonal:
+		return false
+	case imapwire.FilterSubscribed:
+		return true
+	}
+	return slices.ContainsFunc(g.Filter.Names, func(name string) bool {
+		space, _, _ := splitShared(name)
+		return space != "" || name == ""
+	})
+}
+
+// watchSharer begins to watch the account of another, and returns its mailboxes
+// that the client may see. One that cannot be used now is left out.
+func (c *conn) watchSharer(ctx context.Context, id mail.AccountID) ([]place, error) {
+	acct, err := c.srv.cfg.People.ByStore(ctx, id)
+	if err != nil && mail.KindOf(err) == mail.KindNotExist || err == nil && !c.srv.servedHere(acct.Host) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	const patience = time.Second // with an account that is being moved
+	entering, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	leave, err := c.enterAccount(entering, id)
+	if err != nil {
+		c.log.Warn("watching another's account", slog.Any("account", id), slog.Any("error", err))
+		return nil, ctx.Err()
+	}
+	account, err := c.srv.cfg.Store.Open(ctx, id)
+	if err != nil {
+		leave()
+		if mail.KindOf(err) == mail.KindNotExist {
+			return nil, nil
+		}
+		return nil, err
+	}
+	s := &sharer{account: account, prefix: prefixOf(acct), leave: func() {
+		account.Release()
+		leave()
+	}}
+	c.notify.sharers[id] = s
+	c.notify.watcher.Watch(account)
+	access := c.accessTo(ctx, s)
+	boxes, err := access.Mailboxes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []place
+	for i := range boxes {
+		if p := s.place(access, &boxes[i]); p.rights.Has(mail.RightLookup) {
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+// accessTo returns the account of a sharer as the client sees it now.
+func (c *conn) accessTo(ctx context.Context, s *sharer) *store.Access {
+	return s.account.Access(c.principal(ctx), c.srv.cfg.Personal)
+}
+
+// place returns a mailbox of the sharer's.
+func (s *sharer) place(access *store.Access, box *mail.Mailbox) place {
+	p := place{account: access, prefix: s.prefix, name: box.Name, box: *box, rights: access.Rights(box.ID)}
+	p.box.Name, p.box.SpecialUse, p.box.Subscribed = s.prefix+box.Name, mail.UseNone, false
+	return p
 }
 
 // statusItems returns what STATUS tells of a mailbox whose messages changed.
@@ -143,32 +272,57 @@ func (c *conn) statusItems(events imapwire.Event) imapwire.StatusItems {
 	return items
 }
 
-// events returns what the client wants to hear of a mailbox that is not selected.
-func (n *notification) events(name string, subscribed bool) imapwire.Event {
+// named is a name that a filter may name.
+type named struct {
+	name       string
+	own        bool // a mailbox of the client's own
+	takesMail  bool // mail may be delivered there
+	subscribed bool
+}
+
+// namedBy returns what filters look at of a mailbox; whether one of another's is
+// subscribed its place does not say.
+func namedBy(p *place) named {
+	return named{name: p.box.Name, own: p.own(), takesMail: p.own() && takesMail(p.box.SpecialUse), subscribed: p.box.Subscribed}
+}
+
+// takesMail tells whether mail is delivered to mailboxes of a role: to all but
+// those that hold what the user wrote or threw away, because of sub-addresses.
+func takesMail(use mail.SpecialUse) bool {
+	return !slices.Contains([]mail.SpecialUse{mail.UseSent, mail.UseDrafts, mail.UseTrash, mail.UseAll}, use)
+}
+
+// events returns what the client wants to hear of a mailbox that is not selected:
+// what any group that names it says (RFC 5465 §6), up to one that says NONE.
+func (n *notification) events(m named) imapwire.Event {
+	var events imapwire.Event
 	for i := range n.groups {
-		if g := &n.groups[i]; fits(&g.Filter, name, subscribed) {
-			return g.Events
+		if g := &n.groups[i]; fits(&g.Filter, m) {
+			if g.Events == 0 {
+				break
+			}
+			events |= g.Events
 		}
 	}
-	return 0
+	return events
 }
 
 // fits tells whether a filter names a mailbox; FilterSelected names none.
-func fits(f *imapwire.MailboxFilter, name string, subscribed bool) bool {
+func fits(f *imapwire.MailboxFilter, m named) bool {
 	switch f.Kind {
 	case imapwire.FilterInboxes:
-		return name == mail.Inbox
+		return m.takesMail
 	case imapwire.FilterSubscribed:
-		return subscribed
+		return m.subscribed
 	case imapwire.FilterPersonal:
-		return true
+		return m.own
 	case imapwire.FilterSelected, imapwire.FilterSelectedDelayed:
 		return false
 	}
-	return slices.ContainsFunc(f.Names, func(top string) bool { return isWithin(name, top, f.Kind) })
+	return slices.ContainsFunc(f.Names, func(top string) bool { return isWithin(m.name, top, f.Kind) })
 }
 
-// orphans returns the subscribed names that no mailbox has.
+// orphans returns the subscribed names that no mailbox of the user's own has.
 func (c *conn) orphans(ctx context.Context) (map[string]bool, error) {
 	names, err := c.account.Subscriptions(ctx)
 	if err != nil {
@@ -188,176 +342,81 @@ func (c *conn) orphans(ctx context.Context) (map[string]bool, error) {
 	return orphans, nil
 }
 
-// tellWatched tells what happened to a mailbox; id 0 is a subscription without one.
-func (c *conn) tellWatched(ctx context.Context, id mail.MailboxID) error {
-	n := c.notify
-	old, was := n.known[id]
-	box, err := c.account.MailboxByID(ctx, id)
-	switch {
-	case err != nil && mail.KindOf(err) != mail.KindNotExist:
-		return err
-	case err != nil && was:
-		delete(n.known, id)
-		c.tellName(old.name, old.subscribed, imapwire.EventMailboxName, `\NonExistent`, "")
-	case err == nil:
-		if !was && len(n.known) >= c.srv.cfg.Limits.Watched {
-			c.endNotify()
-			c.notify = &notification{}
-			c.out.Line("* OK [NOTIFICATIONOVERFLOW] there are too many mailboxes to watch")
-			return c.out.err
-		}
-		k := knownOf(&box)
-		var entries []string
-		entries, k.annotated = c.account.AnnotationsSince(id, old.annotated)
-		n.known[id] = k
-		if n.events(box.Name, box.Subscribed)&imapwire.EventMailboxMetadataChange != 0 {
-			c.tellMetadata(box.Name, entries)
-		}
-		if err := c.tellBox(ctx, &box, old, was); err != nil {
-			return err
-		}
-	}
-	if id == 0 {
-		c.tellServerMetadata()
-	}
-	if id == 0 || was != (err == nil) || old.name != box.Name {
-		return c.tellOrphans(ctx, id == 0)
-	}
-	return c.out.err
+// parentOf returns the name above a name, or nothing.
+func parentOf(name string) string {
+	return name[:max(0, strings.LastIndex(name, mail.Delimiter))]
 }
 
-// tellBox tells what is new of a mailbox that is there.
-func (c *conn) tellBox(ctx context.Context, box *mail.Mailbox, old known, was bool) error {
-	attributes := ""
-	if box.SpecialUse != mail.UseNone {
-		attributes = `\` + string(box.SpecialUse)
-	}
-	switch {
-	case !was:
-		c.tellName(box.Name, box.Subscribed, imapwire.EventMailboxName, attributes, "")
-	case old.name != box.Name:
-		c.tellName(box.Name, box.Subscribed, imapwire.EventMailboxName, attributes, old.name)
-	case old.subscribed != box.Subscribed:
-		// Whoever watches the subscribed wants to hear that one is no longer.
-		c.tellName(box.Name, box.Subscribed || old.subscribed, imapwire.EventSubscriptionChange, attributes, "")
-	}
-	events := c.notify.events(box.Name, box.Subscribed)
-	if events&imapwire.EventMessageNew == 0 || c.sel != nil && c.sel.prefix == "" && c.sel.id == box.ID {
-		return c.out.err
-	}
-	now := knownOf(box)
-	grown := now.next != old.next || now.messages != old.messages || now.validity != old.validity
-	switch {
-	case was && grown, !was && now.messages > 0:
-		return c.writeStatus(ctx, c.ownPlace(box), c.statusItems(events))
-	case was && now.modSeq != old.modSeq && now.name == old.name && now.subscribed == old.subscribed && events&imapwire.EventFlagChange != 0:
-		return c.writeStatus(ctx, c.ownPlace(box), imapwire.StatusUIDValidity|imapwire.StatusUnseen|imapwire.StatusHighestModSeq)
-	}
-	return c.out.err
-}
+// The client's own doings are not told to it (RFC 5465 §5).
 
-// tellName tells that a mailbox was made, renamed, deleted or (un)subscribed,
-// where the client wants to hear of it (RFC 5465 §5.4, §5.5).
-func (c *conn) tellName(name string, subscribed bool, event imapwire.Event, attributes, oldName string) {
-	if c.notify.events(name, subscribed)&event == 0 {
+// madeName notes that the client made a mailbox, and with it those above it.
+func (c *conn) madeName(ctx context.Context, p *place) {
+	if c.notify == nil || c.notify.watcher == nil {
 		return
 	}
-	if c.account.Subscribed(name) {
-		if attributes != "" {
-			attributes += " "
+	for name := p.name; name != ""; name = parentOf(name) {
+		box, err := p.account.Mailbox(ctx, name)
+		if err != nil {
+			continue // gone already: there is nothing to tell
 		}
-		attributes += `\Subscribed`
+		at := place{account: p.account, prefix: p.prefix, name: name, box: box, rights: p.account.Rights(box.ID)}
+		at.box.Name = p.prefix + name
+		if c.notify.known[at.id()] == nil && (p.own() || at.rights.Has(mail.RightLookup)) {
+			k := knownOf(&at)
+			k.messages, k.next = 0, 1 // what came into it is told
+			c.notify.known[at.id()] = &k
+		}
 	}
-	c.out.Text("* LIST (" + attributes + `) "/" `)
-	c.out.b = imapwire.AppendMailbox(c.out.b, name, c.utf8())
-	if oldName != "" {
-		c.out.Text(` ("OLDNAME" (`)
-		c.out.b = imapwire.AppendMailbox(c.out.b, oldName, c.utf8())
-		c.out.Text("))")
-	}
-	c.out.Line()
 }
 
-// tellMetadata tells which annotations of a mailbox changed (RFC 5464 §4.4.2).
-func (c *conn) tellMetadata(name string, entries []string) {
-	if len(entries) == 0 {
+// movedNames notes that the client renamed a mailbox, and those below it.
+func (c *conn) movedNames(account mail.AccountID, from, to string) {
+	if c.notify == nil {
 		return
 	}
-	c.out.Text("* METADATA ")
-	if name == "" {
-		c.out.Text(`""`)
-	} else {
-		c.out.b = imapwire.AppendMailbox(c.out.b, name, c.utf8())
+	if _, k := c.notify.find(account, from); k != nil {
+		k.name = to
 	}
-	for _, e := range entries {
-		c.out.Text(" ")
-		c.out.b = imapwire.AppendString(c.out.b, e, false)
-	}
-	c.out.Line()
+	c.notify.movedBelow(account, from, to)
 }
 
-// tellServerMetadata tells which annotations of the server and of the user's
-// account changed; which mailboxes the group names does not matter (RFC 5465 §5.7).
-func (c *conn) tellServerMetadata() {
-	n := c.notify
-	var private, shared []string
-	private, n.account = c.account.AnnotationsSince(0, n.account)
-	shared, n.site = c.srv.cfg.Store.SiteAnnotationsSince(n.site)
-	for i := range n.groups {
-		if n.groups[i].Events&imapwire.EventServerMetadataChange != 0 {
-			c.tellMetadata("", append(private, shared...))
-			return
+// movedBelow notes that the mailboxes below a name are below another.
+func (n *notification) movedBelow(account mail.AccountID, from, to string) {
+	for id, k := range n.known {
+		if below, is := strings.CutPrefix(k.name, from+mail.Delimiter); is && id.account == account {
+			k.name = to + mail.Delimiter + below
 		}
 	}
 }
 
-// tellOrphans looks which names without a mailbox are subscribed, and tells
-// where that changed.
-func (c *conn) tellOrphans(ctx context.Context, tell bool) error {
-	n := c.notify
-	now, err := c.orphans(ctx)
-	if err != nil {
-		return err
+// deletedName notes that the client deleted a mailbox.
+func (c *conn) deletedName(account mail.AccountID, name string) {
+	if c.notify != nil {
+		id, _ := c.notify.find(account, name)
+		delete(c.notify.known, id)
 	}
-	old := n.orphans
-	if n.orphans = now; !tell {
-		return c.out.err
-	}
-	for _, name := range slices.Sorted(maps.Keys(now)) {
-		if !old[name] {
-			c.tellName(name, true, imapwire.EventSubscriptionChange, `\NonExistent`, "")
+}
+
+// find returns what the client knows of a mailbox of an account; nil: nothing.
+func (n *notification) find(account mail.AccountID, name string) (boxID, *known) {
+	for id, k := range n.known {
+		if k.name == name && id.account == account {
+			return id, k
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(old)) {
-		if !now[name] {
-			c.tellName(name, true, imapwire.EventSubscriptionChange, `\NonExistent`, "")
-		}
+	return boxID{}, nil
+}
+
+// subscribedName notes that the client subscribed a name, or no longer does.
+func (c *conn) subscribedName(name string, on bool) {
+	if c.notify == nil || c.notify.watcher == nil {
+		return
 	}
-	return c.out.err
-}
-
-// tellsExpunges tells whether EXPUNGE may be told whenever the client sends
-// nothing (RFC 5465 §6.1).
-func (n *notification) tellsExpunges() bool {
-	return n.selected != nil && n.selected.Filter.Kind == imapwire.FilterSelected
-}
-
-// fetchNew sends what NOTIFY asks for of messages that are new (RFC 5465 §5.2).
-func (c *conn) fetchNew(ctx context.Context) error {
-	snap := c.sel.view.Snapshot()
-	next := snap.Mailbox().UIDNext
-	first, _ := snap.Seq(c.sel.fetched)
-	c.sel.fetched = next
-	if c.notify == nil || len(c.notify.selected.Fetch) == 0 || first > snap.Len() {
-		return nil
+	if _, k := c.notify.find(c.account.ID(), name); k != nil {
+		k.subscribed = on
+		return
 	}
-	return c.fetchUnasked(ctx, []span{{first, snap.Len()}}, c.notify.selected.Fetch)
-}
-
-// fetchUnasked sends data items of messages without changing \Seen.
-func (c *conn) fetchUnasked(ctx context.Context, spans []span, items []imapwire.FetchItem) error {
-	cmd := imapwire.FetchCommand{Items: items}
-	f := c.newFetching(&cmd, false)
-	f.seen = false
-	return f.run(ctx, spans, &cmd)
+	if c.notify.orphans[name] = true; !on {
+		delete(c.notify.orphans, name)
+	}
 }

@@ -30,7 +30,7 @@ func TestNotifyOverflow(t *testing.T) {
 	p.must("NOTIFY SET (personal (MailboxName))") // six mailboxes are there
 	for i := range 2 {
 		other.must(fmt.Sprintf("CREATE New%d", i))
-		if got := p.line(); got != fmt.Sprintf(`* LIST () "/" New%d`, i) {
+		if got := p.line(); got != fmt.Sprintf(`* LIST (\HasNoChildren) "/" New%d`, i) {
 			t.Errorf("hears %q", got)
 		}
 	}

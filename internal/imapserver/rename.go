@@ -32,6 +32,10 @@ func renameCommand() command {
 			if err := p.account.RenameMailbox(ctx, p.name, target.name); err != nil {
 				return reply{}, orLimit(err)
 			}
+			if from != mail.Inbox {
+				c.movedNames(p.account.ID(), p.box.Name, target.prefix+target.name)
+			}
+			c.madeName(ctx, &target)
 			return ok("", "mailbox renamed"), nil
 		},
 	}

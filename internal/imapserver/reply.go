@@ -3,7 +3,6 @@ package imapserver
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 
 	"expost/internal/imapwire"
@@ -44,24 +43,30 @@ func ok(code, text string) reply { return reply{status: "OK", code: code, text: 
 // streams are out of step.
 var errClose = errors.New("connection is over")
 
-// failure maps an error to the reply a client gets. fatal errors have none.
-func failure(err error) (r reply, fatal bool) {
+// over tells whether an error is the end of the connection: it cannot be read or
+// written any more, is out of step, or the server ends it. An error of anything
+// else, be it of some other network connection, ends a command alone.
+func (c *conn) over(ctx context.Context, err error) bool {
+	return errors.Is(err, errClose) || errors.Is(err, imapwire.ErrFlood) || c.out.err != nil || c.dec.Lost() != nil || ctx.Err() != nil
+}
+
+// failure maps an error to the reply a client gets.
+func failure(err error) reply {
 	var refused *reply
 	var syntax *imapwire.SyntaxError
 	var big *imapwire.TooBigError
 	var netErr net.Error
 	switch {
 	case errors.As(err, &refused):
-		return *refused, false
+		return *refused
 	case errors.As(err, &syntax):
-		return reply{status: "BAD", code: "CLIENTBUG", text: syntax.Error()}, false
+		return reply{status: "BAD", code: "CLIENTBUG", text: syntax.Error()}
 	case errors.As(err, &big):
-		return reply{status: "BAD", code: "TOOBIG", text: big.Error()}, false
-	case errors.Is(err, errClose), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, imapwire.ErrFlood), errors.As(err, &netErr), errors.Is(err, context.Canceled):
-		return reply{}, true
+		return reply{status: "BAD", code: "TOOBIG", text: big.Error()}
+	case mail.KindOf(err) == mail.KindInternal && (errors.As(err, &netErr) && netErr.Timeout() || errors.Is(err, context.DeadlineExceeded)):
+		return reply{status: "NO", code: "UNAVAILABLE", text: "something that is needed does not answer, try again"}
 	}
-	return reply{status: "NO", code: code(mail.KindOf(err)), text: mail.PublicText(err)}, false
+	return reply{status: "NO", code: code(mail.KindOf(err)), text: mail.PublicText(err)}
 }
 
 // code returns the response code of a kind of error (RFC 5530).

@@ -160,6 +160,7 @@ type peer struct {
 	n  int
 
 	tag string // of a dialogue's command
+	at  string // where a dialogue is
 }
 
 // dial connects and reads the greeting.
@@ -200,7 +201,7 @@ func (p *peer) line() string {
 	p.t.Helper()
 	s, err := p.r.ReadString('\n')
 	if err != nil {
-		p.t.Fatalf("reading: %v (after %q)", err, s)
+		p.t.Fatalf("%sreading: %v (after %q)", p.at, err, s)
 	}
 	return strings.TrimRight(s, "\r\n")
 }

@@ -25,5 +25,6 @@ func (c *conn) subscribe(ctx context.Context, on bool) (reply, error) {
 	if err := c.account.Subscribe(ctx, name, on); err != nil {
 		return reply{}, orLimit(err)
 	}
+	c.subscribedName(name, on)
 	return ok("", "done"), nil
 }

@@ -27,6 +27,7 @@ type Decoder struct {
 	err   error
 	lit   *literalReader // a literal that is being streamed
 	tag   string         // of a command whose first line is too long
+	lost  error          // of the reader: there will be no more commands
 }
 
 // NewDecoder returns a Decoder with limits. ask, called before a synchronizing
@@ -46,6 +47,17 @@ func (d *Decoder) Next(r *bufio.Reader) error {
 // Err returns the first failure: a *SyntaxError, a *TooBigError, or an error
 // of the reader.
 func (d *Decoder) Err() error { return d.err }
+
+// Lost returns the error of the reader, if there was one: no command follows.
+func (d *Decoder) Lost() error { return d.lost }
+
+// lose notes an error of the reader.
+func (d *Decoder) lose(err error) {
+	d.lost = err
+	if d.err == nil {
+		d.err = err
+	}
+}
 
 // Pos returns how many bytes of the command are decoded.
 func (d *Decoder) Pos() int64 { return d.base + int64(d.off) }
@@ -76,9 +88,7 @@ func (d *Decoder) readLine() error {
 		if errors.Is(err, io.EOF) && len(b) > 0 {
 			err = io.ErrUnexpectedEOF
 		}
-		if d.err == nil {
-			d.err = err
-		}
+		d.lose(err)
 		return err
 	}
 	d.bytes += len(b)
@@ -142,6 +152,7 @@ func (d *Decoder) Finish() error {
 			return ErrFlood
 		}
 		if _, err := io.CopyN(io.Discard, d.r, n); err != nil {
+			d.lose(err)
 			return err
 		}
 		d.bytes = 0

@@ -33,6 +33,9 @@ func (l *literalReader) Read(p []byte) (int, error) {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
+	if err != nil {
+		l.d.lose(err)
+	}
 	return n, err
 }
 
@@ -83,9 +86,6 @@ func (d *Decoder) CloseLiteral() error {
 		return ErrFlood
 	}
 	if _, err := io.Copy(io.Discard, l); err != nil {
-		if d.err == nil {
-			d.err = err
-		}
 		return err
 	}
 	return d.readLine()
@@ -107,9 +107,6 @@ func (d *Decoder) literal() string {
 	}
 	b, err := io.ReadAll(r)
 	if err != nil {
-		if d.err == nil {
-			d.err = err
-		}
 		return ""
 	}
 	if d.CloseLiteral() != nil {

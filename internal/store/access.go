@@ -80,6 +80,21 @@ func (x *Access) Mailbox(_ context.Context, name string) (mail.Mailbox, error) {
 	return x.seen(row), nil
 }
 
+// MailboxByID returns one mailbox by its id; mail.KindNotExist.
+func (x *Access) MailboxByID(_ context.Context, id mail.MailboxID) (mail.Mailbox, error) {
+	a := x.Account
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if err := a.check(); err != nil {
+		return mail.Mailbox{}, err
+	}
+	row := a.mailboxes[id]
+	if row == nil {
+		return mail.Mailbox{}, errGone()
+	}
+	return x.seen(row), nil
+}
+
 // Select is Account.Select.
 func (x *Access) Select(ctx context.Context, name string) (*View, error) {
 	return x.view(ctx, name, true)

@@ -42,7 +42,7 @@ type Account struct {
 	live       map[readerKey]*live         // without who: as the owner sees it
 	graced     []mail.MailboxID            // live without views, the last left behind
 	recent     map[mail.MailboxID]mail.UID // claimed by sessions, not written yet
-	watchers   map[*watcher]struct{}
+	watchers   map[*Watcher]struct{}
 	annotated  annotated
 
 	writer
@@ -55,7 +55,7 @@ func newAccount(s *Store, id mail.AccountID) *Account {
 		store: s, id: id, refs: 1, left: make(chan struct{}), opened: make(chan struct{}),
 		mailboxes: make(map[mail.MailboxID]*MailboxRow), names: make(map[string]mail.MailboxID),
 		subscribed: make(map[string]bool), live: make(map[readerKey]*live), readers: make(map[readerKey]*reader),
-		recent: make(map[mail.MailboxID]mail.UID), watchers: make(map[*watcher]struct{}),
+		recent: make(map[mail.MailboxID]mail.UID), watchers: make(map[*Watcher]struct{}),
 	}
 	a.idle.L = &a.writer.mu
 	a.unswept = true

@@ -175,7 +175,7 @@ func (n *annotated) since(count uint64, visible func(annotationName) bool) (entr
 
 // AnnotationsSince returns which annotations of a mailbox, or with id 0 of the
 // account, changed after a count that it returned before, as the principal sees
-// them, and the present count. Watch tells when to ask.
+// them, and the present count. A Watcher tells when to ask.
 func (x *Access) AnnotationsSince(id mail.MailboxID, count uint64) (entries []string, now uint64) {
 	a := x.Account
 	a.mu.RLock()
@@ -186,7 +186,7 @@ func (x *Access) AnnotationsSince(id mail.MailboxID, count uint64) (entries []st
 	return entries, a.annotated.count
 }
 
-// SiteAnnotationsSince is AnnotationsSince for the server. Watch of every
+// SiteAnnotationsSince is AnnotationsSince for the server. A Watcher of any
 // account tells a change as one of mailbox 0.
 func (s *Store) SiteAnnotationsSince(count uint64) (entries []string, now uint64) {
 	s.mu.Lock()
@@ -199,6 +199,14 @@ func (s *Store) SiteAnnotationsSince(count uint64) (entries []string, now uint64
 func (s *Store) announceSite(list []Annotation) {
 	s.mu.Lock()
 	s.annotated.note(list)
+	s.mu.Unlock()
+	s.tellAll()
+}
+
+// tellAll tells the watchers of every open account of something that concerns
+// all accounts, as mailbox 0.
+func (s *Store) tellAll() {
+	s.mu.Lock()
 	var open []*Account
 	for _, a := range s.accounts {
 		open = append(open, a)
@@ -207,7 +215,7 @@ func (s *Store) announceSite(list []Annotation) {
 	for _, a := range open {
 		a.mu.RLock()
 		for w := range a.watchers {
-			w.add([]mail.MailboxID{0})
+			w.add(a.id, 0)
 		}
 		a.mu.RUnlock()
 	}

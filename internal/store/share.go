@@ -129,12 +129,13 @@ func (x *shares) put(ctx context.Context, identifier string, owner mail.AccountI
 		return err
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	if on {
 		add(x.owners, identifier, owner)
 	} else {
 		delete(x.owners[identifier], owner)
 	}
+	x.mu.Unlock()
+	x.store.tellAll()
 	return nil
 }
 

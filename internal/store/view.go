@@ -243,42 +243,67 @@ func (v *View) Close() {
 	a.Release()
 }
 
-// watcher is one Watch: the ids that wait for its reader, each once.
-type watcher struct {
-	ch   chan mail.MailboxID
-	done chan struct{}
+// Changed names a mailbox that changed. Mailbox 0 stands for the account itself:
+// its subscriptions, its annotations, those of the server, or who shares with
+// whom; or that it was removed.
+type Changed struct {
+	Account mail.AccountID
+	Mailbox mail.MailboxID
+}
+
+// Watcher receives what changes in some accounts: mailboxes that are created,
+// renamed or deleted, whose contents, flags or access control lists change. What
+// waits for its reader is there once. It is safe for concurrent use, but for
+// Watch, Leave and Close.
+type Watcher struct {
+	C <-chan Changed
+
+	ch       chan Changed
+	done     chan struct{}
+	accounts []*Account
 
 	mu      sync.Mutex
-	waiting []mail.MailboxID
+	waiting []Changed
 	running bool
 }
 
-// Watch returns a channel that receives the ids of mailboxes that changed
-// (created, renamed, deleted, contents), coalesced, and 0 where subscriptions
-// did or annotations of the account or the server. The release func ends it.
-func (a *Account) Watch() (<-chan mail.MailboxID, func()) {
-	w := &watcher{ch: make(chan mail.MailboxID), done: make(chan struct{})}
+// NewWatcher returns a Watcher of no account. Close it.
+func NewWatcher() *Watcher {
+	ch := make(chan Changed)
+	return &Watcher{C: ch, ch: ch, done: make(chan struct{})}
+}
+
+// Watch adds an account, which must stay open until Leave or Close.
+func (w *Watcher) Watch(a *Account) {
+	w.accounts = append(w.accounts, a)
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.watchers[w] = struct{}{}
-	a.mu.Unlock()
-	var once sync.Once
-	return w.ch, func() {
-		once.Do(func() {
-			a.mu.Lock()
-			delete(a.watchers, w)
-			a.mu.Unlock()
-			close(w.done)
-		})
+}
+
+// Leave takes an account out. What waits of it may still be received.
+func (w *Watcher) Leave(a *Account) {
+	w.accounts = slices.DeleteFunc(w.accounts, func(b *Account) bool { return a == b })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.watchers, w)
+}
+
+// Close ends it.
+func (w *Watcher) Close() {
+	for len(w.accounts) > 0 {
+		w.Leave(w.accounts[0])
 	}
+	close(w.done)
 }
 
 // add takes ids that changed, and never waits for the reader.
-func (w *watcher) add(ids []mail.MailboxID) {
+func (w *Watcher) add(account mail.AccountID, ids ...mail.MailboxID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		if !slices.Contains(w.waiting, id) {
-			w.waiting = append(w.waiting, id)
+		if ch := (Changed{account, id}); !slices.Contains(w.waiting, ch) {
+			w.waiting = append(w.waiting, ch)
 		}
 	}
 	if !w.running && len(w.waiting) > 0 {
@@ -288,7 +313,7 @@ func (w *watcher) add(ids []mail.MailboxID) {
 }
 
 // send passes on what waits, and ends when nothing does.
-func (w *watcher) send() {
+func (w *Watcher) send() {
 	for {
 		w.mu.Lock()
 		if len(w.waiting) == 0 {
@@ -296,11 +321,11 @@ func (w *watcher) send() {
 			w.mu.Unlock()
 			return
 		}
-		id := w.waiting[0]
+		next := w.waiting[0]
 		w.waiting = w.waiting[1:]
 		w.mu.Unlock()
 		select {
-		case w.ch <- id:
+		case w.ch <- next:
 		case <-w.done:
 			return
 		}

@@ -228,7 +228,7 @@ func (a *Account) publish(b *batch) {
 	a.annotated.note(b.annotations)
 	stale, ids = append(stale, a.publishReaders(b)...), b.addReaders(ids)
 	for w := range a.watchers {
-		w.add(ids)
+		w.add(a.id, ids...)
 	}
 	a.mu.Unlock()
 	for _, changed := range stale {
@@ -278,6 +278,9 @@ func (a *Account) abandon() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.removed = true
+	for w := range a.watchers {
+		w.add(a.id, 0)
+	}
 	for key, l := range a.live {
 		l.gone.Store(true)
 		if s := l.current.Load(); s != nil {

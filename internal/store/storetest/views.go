@@ -192,32 +192,38 @@ func changes(old, now *store.Snapshot) string {
 func testWatch(f *fixture) {
 	ctx := f.context()
 	inbox := f.box("INBOX").ID
-	ch, release := f.a.Watch()
-	lazy, releaseLazy := f.a.Watch() // never reads
-	defer releaseLazy()
+	in := func(id mail.MailboxID) store.Changed { return store.Changed{Account: f.a.ID(), Mailbox: id} }
+	w, lazy := store.NewWatcher(), store.NewWatcher() // that one is never read
+	defer lazy.Close()
+	w.Watch(f.a)
+	lazy.Watch(f.a)
 	f.append(inbox, 1)
-	equal(f, "changed", <-ch, inbox)
+	equal(f, "changed", <-w.C, in(inbox))
 	for n := range 20 {
 		f.append(inbox, n)
 	}
 	made := f.create("new")
 	seen := 0
-	for id := range ch {
-		if id == made.ID {
+	for ch := range w.C {
+		if ch == in(made.ID) {
 			break
 		}
-		equal(f, "changed", id, inbox)
+		equal(f, "changed", ch, in(inbox))
 		seen++
 	}
 	if seen > 3 {
 		f.Errorf("20 changes were announced %d times", seen)
 	}
 	f.check(f.a.DeleteMailbox(ctx, "new"))
-	equal(f, "deleted", <-ch, made.ID)
-	release()
-	release()
+	equal(f, "deleted", <-w.C, in(made.ID))
+	f.check(f.a.SetACL(ctx, inbox, store.ACLSet, store.ACLEntry{Identifier: store.Anyone, Rights: mail.RightLookup}))
+	got := map[store.Changed]bool{<-w.C: true, <-w.C: true}
+	if !got[in(inbox)] || !got[in(0)] {
+		f.Errorf("a new right was announced as %v", got)
+	}
+	w.Close()
 	f.append(inbox, 1)
-	equal(f, "the lazy one's first", <-lazy, inbox)
+	equal(f, "the lazy one's first", <-lazy.C, in(inbox))
 }
 
 func testKeepExpunged(f *fixture) {
