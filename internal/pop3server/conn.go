@@ -52,6 +52,8 @@ type conn struct {
 	logins   int
 	began    time.Time
 	stopping atomic.Bool
+	taken    atomic.Bool                        // another session wants the maildrop
+	silent   atomic.Int64                       // since when it waits for a command, Unix nanoseconds; 0: it is at work
 	cut      atomic.Pointer[context.CancelFunc] // ends a session by proxy; nil: there is none
 	quit     bool
 }
@@ -169,6 +171,18 @@ func (c *conn) Stop() {
 	}
 }
 
+// silentFor tells whether the session has waited so long for a command.
+func (c *conn) silentFor(d time.Duration) bool {
+	since := c.silent.Load()
+	return since != 0 && time.Since(time.Unix(0, since)) >= d
+}
+
+// takenOver ends the session at its next wait for a command, in favour of another.
+func (c *conn) takenOver() {
+	c.taken.Store(true)
+	c.Stop()
+}
+
 // Run is the session (listener.Session).
 func (c *conn) Run(ctx context.Context) {
 	c.ctx = ctx
@@ -184,7 +198,10 @@ func (c *conn) Run(ctx context.Context) {
 	for !c.quit {
 		line, err := c.readLine()
 		if err != nil {
-			if c.stopping.Load() {
+			if c.taken.Load() {
+				c.say(refused("IN-USE", "another session has taken the mailbox"))
+				_ = c.flush()
+			} else if c.stopping.Load() {
 				c.say(refused("SYS/TEMP", "server is shutting down"))
 				_ = c.flush()
 			} else if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -281,7 +298,7 @@ func (c *conn) readLine() (string, error) {
 			return "", err
 		}
 	}
-	wait := c.srv.cfg.Limits.IdleTime
+	wait := min(c.srv.cfg.Limits.IdleTime, time.Until(c.began.Add(c.srv.cfg.Limits.SessionTime)))
 	if c.state == authorization {
 		wait = min(wait, time.Until(c.began.Add(c.srv.cfg.Limits.LoginTime)))
 	}
@@ -294,6 +311,8 @@ func (c *conn) readLine() (string, error) {
 	if c.entry != nil {
 		c.entry.Trace.Begin()
 	}
+	c.silent.Store(time.Now().UnixNano())
+	defer c.silent.Store(0)
 	var line []byte
 	for {
 		piece, err := c.r.ReadSlice('\n')

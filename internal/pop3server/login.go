@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"expost/internal/gate"
 	"expost/internal/listener"
@@ -26,12 +27,12 @@ func (c *conn) capa(string) (*reply, error) {
 		if c.believed() {
 			caps = append(caps, "XCLIENT ADDR TTL")
 		}
-		if c.passwordOK() {
-			caps = append(caps, "USER")
-		}
-		if list := c.srv.cfg.Login.Mechanisms(c.client()); len(list) > 0 {
-			caps = append(caps, "SASL "+strings.Join(list, " "))
-		}
+	}
+	if c.passwordOK() { // these are told in both states (RFC 2449 §6)
+		caps = append(caps, "USER")
+	}
+	if list := c.srv.cfg.Login.Mechanisms(c.client()); len(list) > 0 {
+		caps = append(caps, "SASL "+strings.Join(list, " "))
 	}
 	c.say(ok("capabilities follow"))
 	for _, name := range caps {
@@ -48,6 +49,9 @@ func (c *conn) capa(string) (*reply, error) {
 func (c *conn) stls(string) (*reply, error) {
 	if c.srv.cfg.TLSConfig == nil || c.secure() {
 		return new(refused("", "TLS is not available now")), nil
+	}
+	if c.utf8 { // RFC 6856 §2.1
+		return new(refused("", "STLS goes before UTF8")), nil
 	}
 	if c.r.Buffered() > 0 {
 		return nil, errors.New("commands were sent behind STLS")
@@ -76,6 +80,9 @@ func (c *conn) userName(arg string) (*reply, error) {
 	if arg == "" {
 		return new(refused("", "USER needs a name")), nil
 	}
+	if !utf8.ValidString(arg) { // RFC 6856 §2.2
+		return new(refused("AUTH", "a name is UTF-8")), nil
+	}
 	c.user = arg
 	return new(ok("send PASS")), nil
 }
@@ -87,6 +94,9 @@ func (c *conn) pass(arg string) (*reply, error) {
 	}
 	login := c.user
 	c.user = ""
+	if !utf8.ValidString(arg) { // RFC 6856 §2.2
+		return new(refused("AUTH", "a password is UTF-8")), nil
+	}
 	return c.login(login, arg)
 }
 
@@ -224,7 +234,7 @@ func (c *conn) enter(e *login.Entry) (*reply, error) {
 	if !c.srv.servedHere(acct.Host) {
 		return refuse(refused("SYS/PERM", "this mailbox is on %s", acct.Host))
 	}
-	if !c.srv.lock(acct.ID) {
+	if !c.srv.lock(c.ctx, acct.ID, c) {
 		return refuse(refused("IN-USE", "another POP3 session has this mailbox"))
 	}
 	drop, err := openMaildrop(c.ctx, c.srv.cfg.Store, acct.ID)
@@ -245,14 +255,21 @@ func (c *conn) enter(e *login.Entry) (*reply, error) {
 }
 
 // utf8Mode is UTF8 (RFC 6856 §2): the client takes UTF-8 in messages and names.
-func (c *conn) utf8Mode(string) (*reply, error) {
+func (c *conn) utf8Mode(arg string) (*reply, error) {
+	if arg != "" {
+		return new(refused("", "UTF8 takes no argument")), nil
+	}
 	c.utf8 = true
 	return new(ok("UTF8 enabled")), nil
 }
 
 // lang is LANG (RFC 6856 §3). Our replies are in English only.
 func (c *conn) lang(arg string) (*reply, error) {
-	switch strings.ToLower(arg) {
+	arg = strings.ToLower(arg)
+	if language, _, _ := strings.Cut(arg, "-"); language == "en" { // en-US and the like (RFC 4647 §3.4)
+		arg = language
+	}
+	switch arg {
 	case "":
 		c.say(ok("languages follow"))
 		_, err := c.w.WriteString("en English\r\ni-default Default language\r\n.\r\n")

@@ -84,9 +84,39 @@ func (c *conn) stat(string) (*reply, error) {
 	return new(ok("%d %d", count, size)), nil
 }
 
-// list is LIST (RFC 1939 §5).
+// list is LIST (RFC 1939 §5). Of one message it tells the size that RETR sends
+// (RFC 6856 §2.1); a list of all has the stored sizes, which a surrogate differs
+// from.
 func (c *conn) list(arg string) (*reply, error) {
+	if arg != "" {
+		return c.listOne(arg)
+	}
 	return c.scan(arg, func(m *mail.Message) string { return strconv.FormatInt(m.Size, 10) })
+}
+
+// listOne is LIST of one message.
+func (c *conn) listOne(arg string) (*reply, error) {
+	n, m, rep := c.message(arg)
+	if rep != nil || c.utf8 {
+		if rep == nil {
+			rep = new(ok("%d %d", n, m.Size))
+		}
+		return rep, nil
+	}
+	body, err := c.drop.account.Body(c.ctx, m.Email)
+	if err != nil {
+		c.log.Error("reading a message", "account", c.drop.account.ID(), "uid", m.UID, "err", err)
+		return new(failure(err)), nil
+	}
+	defer body.Close()
+	what, rep, err := c.content(c.ctx, &m, body)
+	switch {
+	case err != nil:
+		return new(failure(err)), nil
+	case rep != nil:
+		return rep, nil
+	}
+	return new(ok("%d %d", n, what.size)), nil
 }
 
 // uidl is UIDL (RFC 1939 §7): as the server said that the mailbox came from, or
@@ -148,8 +178,16 @@ func (c *conn) send(arg string, lines int) (*reply, error) {
 		return new(failure(err)), nil
 	}
 	defer body.Close()
-	c.say(ok("%d bytes", m.Size))
-	if err := sendLines(c, body.Section(0, body.Size()), lines); err != nil {
+	what, rep, err := c.content(c.ctx, &m, body)
+	if err != nil {
+		c.log.Error("reading a message", "account", c.drop.account.ID(), "uid", m.UID, "err", err)
+		return new(failure(err)), nil
+	}
+	if rep != nil {
+		return rep, nil
+	}
+	c.say(ok("%d bytes", what.size))
+	if err := sendLines(c, what, lines); err != nil {
 		return nil, fmt.Errorf("sending message UID %d of %s: %w", m.UID, c.drop.account.ID(), err)
 	}
 	return nil, nil

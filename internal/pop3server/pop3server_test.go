@@ -15,6 +15,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -23,6 +25,7 @@ import (
 	"expost/internal/directory"
 	"expost/internal/listener"
 	"expost/internal/mail"
+	"expost/internal/message"
 	"expost/internal/store"
 	"expost/internal/store/sqlite"
 )
@@ -48,8 +51,22 @@ var messages = []string{
 	"Subject: three\n\nbare\nlines\n",
 }
 
+// internationalized is a message with UTF-8 in its headers (RFC 6532).
+const internationalized = "From: Jürgen Groß <jg@bücher.example>\r\nTo: 用户@例子.example, \"A. Jay\" <ajay@example.org>\r\nCc: Büro: a@example.org;\r\nSubject: Grüße\r\n aus Köln\r\nX-Plain: plain\r\n" +
+	"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nschön\r\n" +
+	"--b\r\nContent-Type: application/pdf; name=\"Maß.pdf\"\r\nContent-Disposition: attachment; filename=\"Maß.pdf\"\r\n\r\nx\r\n--b--\r\n"
+
+// unsayable is a message whose sender has an address that ASCII cannot say.
+const unsayable = "From: 用户 <用户@例子.example>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nx\r\n"
+
 // start runs a server over a store in which ajay has messages.
 func start(t *testing.T, plaintext listener.PlaintextAuth) (addr string, account *store.Account) {
+	t.Helper()
+	return startWith(t, func(c *Config) { c.PlaintextAuth = plaintext })
+}
+
+// startWith is start with a configuration of its own and more messages.
+func startWith(t *testing.T, change func(*Config), more ...string) (addr string, account *store.Account) {
 	t.Helper()
 	engine, err := sqlite.New(t.TempDir(), sqlite.Options{})
 	if err != nil {
@@ -70,7 +87,7 @@ func start(t *testing.T, plaintext listener.PlaintextAuth) (addr string, account
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range messages {
+	for _, m := range slices.Concat(messages, more) {
 		in, err := st.Spool(ctx, nil, strings.NewReader(m), 0)
 		if err != nil {
 			t.Fatal(err)
@@ -85,7 +102,9 @@ func start(t *testing.T, plaintext listener.PlaintextAuth) (addr string, account
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	srv := New(Config{Store: st, Directory: people{}, Hostname: "mail.example.org", PlaintextAuth: plaintext, TLSConfig: testTLS(t), Limits: Limits{Errors: 6}, Logger: slog.New(slog.DiscardHandler)})
+	cfg := Config{Store: st, Directory: people{}, Hostname: "mail.example.org", PlaintextAuth: listener.PlaintextLoopback, TLSConfig: testTLS(t), Limits: Limits{Errors: 6}, Logger: slog.New(slog.DiscardHandler)}
+	change(&cfg)
+	srv := New(cfg)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ctx, ln) }()
 	t.Cleanup(func() {
@@ -133,7 +152,11 @@ func TestDialogues(t *testing.T) {
 				line, _, _ := strings.Cut(rest, "\n")
 				policy = listener.PlaintextAuth(line)
 			}
-			addr, _ := start(t, policy)
+			var more []string
+			if strings.Contains(file, "utf8") {
+				more = []string{internationalized, unsayable}
+			}
+			addr, _ := startWith(t, func(c *Config) { c.PlaintextAuth = policy }, more...)
 			play(t, addr, string(script))
 		})
 	}
@@ -163,7 +186,7 @@ func play(t *testing.T, addr, script string) {
 			if err != nil || got != want && !(wild && strings.HasPrefix(got, prefix)) {
 				t.Fatalf("line %d: got %q, %v; want %q", i+1, got, err, want)
 			}
-			if handshake {
+			if handshake && strings.HasPrefix(got, "+OK") {
 				tc := tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
 				if err := tc.Handshake(); err != nil {
 					t.Fatal(err)
@@ -237,6 +260,80 @@ func TestMaildropIsExclusive(t *testing.T) {
 	play(t, addr, "S: +OK*\nC: USER ajay\nS: +OK*\nC: PASS pass\nS: -ERR [IN-USE] *\nC: QUIT\nS: +OK*\nE:\n")
 }
 
+// What LIST says of a message is what RETR sends, surrogate or not.
+func TestSurrogateSize(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"NOOP", "UTF8"} {
+		addr, _ := startWith(t, func(*Config) {}, internationalized)
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		io.WriteString(nc, mode+"\r\nUSER ajay\r\nPASS pass\r\nLIST 4\r\nRETR 4\r\nQUIT\r\n")
+		all, err := io.ReadAll(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(all), "bytes)\r\n+OK 4 ")
+		size, rest, _ := strings.Cut(rest, "\r\n")
+		_, rest, _ = strings.Cut(rest, "\r\n")
+		text, _, found := strings.Cut(rest, "\r\n.\r\n")
+		if text += "\r\n"; !found || size != strconv.Itoa(len(text)) {
+			t.Errorf("%s: LIST says %s, RETR sends %d bytes", mode, size, len(text))
+		}
+		header, _, _ := strings.Cut(text, "\r\n\r\n")
+		if isASCII(header) == (mode == "UTF8") {
+			t.Errorf("%s: the header is %q", mode, header)
+		}
+	}
+}
+
+// A session that is silent, since its client has lost its network, does not keep
+// its user out; one that has gone on for a day ends.
+func TestLockIsNotForEver(t *testing.T) {
+	t.Parallel()
+	addr, _ := startWith(t, func(c *Config) { c.Limits.TakeOver = time.Nanosecond })
+	first, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	first.SetDeadline(time.Now().Add(30 * time.Second))
+	io.WriteString(first, "USER ajay\r\nPASS pass\r\nDELE 1\r\n")
+	r := bufio.NewReader(first)
+	for range 4 {
+		if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "+OK") {
+			t.Fatalf("%q, %v", line, err)
+		}
+	}
+	// It answers before it waits: the second one may have to try again.
+	for taken := false; !taken; {
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		io.WriteString(nc, "USER ajay\r\nPASS pass\r\nQUIT\r\n")
+		answer, err := io.ReadAll(nc)
+		nc.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken = bytes.Contains(answer, []byte("+OK 3 messages"))
+		if !taken && !bytes.Contains(answer, []byte("[IN-USE]")) {
+			t.Fatalf("answer %q", answer)
+		}
+	}
+	rest, err := io.ReadAll(r)
+	if err != nil || string(rest) != "-ERR [IN-USE] another session has taken the mailbox\r\n" {
+		t.Errorf("the first one hears %q, %v", rest, err)
+	}
+	addr, _ = startWith(t, func(c *Config) { c.Limits.SessionTime = 50 * time.Millisecond })
+	play(t, addr, "S: +OK*\nC: USER ajay\nS: +OK*\nC: PASS pass\nS: +OK*\nS: -ERR closed *\nE:\n")
+}
+
 func TestSendLinesInPieces(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 40<<10)
@@ -264,6 +361,25 @@ func TestSendLinesInPieces(t *testing.T) {
 			}
 		}
 	}
+}
+
+func FuzzSurrogate(f *testing.F) {
+	f.Add([]byte(internationalized))
+	f.Add([]byte(unsayable))
+	f.Add([]byte("Gr\xfc\xdfe\r\n\xff: \xff\n \xff\n\nx"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		p := message.NewParser(message.Limits{}, nil)
+		if _, err := p.Write(in); err != nil {
+			t.Fatal(err)
+		}
+		m := p.Finish()
+		for i := range m.Parts {
+			out := surrogateHeader(in[m.Parts[i].Header:m.Parts[i].Body], &m.Parts[i])
+			if !isASCII(out) || len(out) > 100*len(in)+1000 {
+				t.Fatalf("%q", out)
+			}
+		}
+	})
 }
 
 func FuzzSendLines(f *testing.F) {

@@ -4,8 +4,10 @@
 //
 // A session holds its account's maildrop for itself, as RFC 1939 §4 wants, and
 // sees the INBOX as it was at the login; IMAP sessions and deliveries go on
-// beside it. The lock is in memory and ends with the session, which ends after
-// Limits.IdleTime without a command at the latest. Messages are removed at
+// beside it. The lock is in memory and ends with the session: after
+// Limits.IdleTime without a command or Limits.SessionTime at the latest, or when
+// another login wants the maildrop and the session has been silent for
+// Limits.TakeOver, as one is whose client has lost its network. Messages are removed at
 // QUIT, durably before +OK is said; a session that ends otherwise removes none.
 package pop3server
 
@@ -50,6 +52,8 @@ type Limits struct {
 	PerHost      int           // at once from one address before login; loopback is not counted: 100
 	Errors       int           // refused commands of a connection: 20
 	Logins       int           // failed logins of a connection: 3
+	TakeOver     time.Duration // without a command, after which another session may take the maildrop: 1 min
+	SessionTime  time.Duration // of a session: 24 h
 	IdleTime     time.Duration // between commands (RFC 1939 §3 wants 10 min at least): 10 min
 	LoginTime    time.Duration // from the greeting to the login: 1 min
 	WriteTime    time.Duration // for a client to take 16 KiB: 2 min
@@ -72,6 +76,8 @@ func (l Limits) withDefaults() Limits {
 	set(&l.PerHost, 100)
 	set(&l.Errors, 20)
 	set(&l.Logins, 3)
+	setTime(&l.TakeOver, time.Minute)
+	setTime(&l.SessionTime, 24*time.Hour)
 	setTime(&l.IdleTime, 10*time.Minute)
 	setTime(&l.LoginTime, time.Minute)
 	setTime(&l.WriteTime, 2*time.Minute)
@@ -85,7 +91,7 @@ type Server struct {
 	group *listener.Group
 
 	mu     sync.Mutex
-	locked map[mail.AccountID]bool // maildrops with a session
+	locked map[mail.AccountID]*holder // maildrops with a session
 }
 
 // New returns a Server.
@@ -101,7 +107,7 @@ func New(cfg Config) *Server {
 	return &Server{
 		cfg:    cfg,
 		group:  listener.NewGroup(listener.Limits{Connections: l.Connections, PerHost: l.PerHost, ShutdownTime: l.ShutdownTime}, cfg.Logger),
-		locked: map[mail.AccountID]bool{},
+		locked: map[mail.AccountID]*holder{},
 	}
 }
 
@@ -118,20 +124,45 @@ func (s *Server) servedHere(host string) bool {
 	return host == "" || strings.EqualFold(host, s.cfg.Hostname)
 }
 
-// lock takes a maildrop, or returns false where a session has it.
-func (s *Server) lock(id mail.AccountID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.locked[id] {
-		return false
+// holder is a session that has a maildrop.
+type holder struct {
+	conn *conn
+	gone chan struct{} // closed when it has given the maildrop back
+}
+
+// lock takes a maildrop for a session, or returns false where another has it and
+// is at work.
+func (s *Server) lock(ctx context.Context, id mail.AccountID, c *conn) bool {
+	for tries := 0; ; tries++ {
+		s.mu.Lock()
+		h := s.locked[id]
+		if h == nil {
+			s.locked[id] = &holder{conn: c, gone: make(chan struct{})}
+			s.mu.Unlock()
+			return true
+		}
+		s.mu.Unlock()
+		if tries > 0 || !h.conn.silentFor(s.cfg.Limits.TakeOver) {
+			return false
+		}
+		c.log.Info("a silent session loses its mailbox to another", "account", id)
+		h.conn.takenOver()
+		select {
+		case <-h.gone:
+		case <-ctx.Done():
+			return false
+		case <-time.After(s.cfg.Limits.ShutdownTime):
+			return false
+		}
 	}
-	s.locked[id] = true
-	return true
 }
 
 // unlock gives a maildrop back.
 func (s *Server) unlock(id mail.AccountID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.locked, id)
+	if h := s.locked[id]; h != nil {
+		close(h.gone)
+		delete(s.locked, id)
+	}
 }
