@@ -70,7 +70,7 @@ var phones = []struct {
 	kind string
 }{
 	{0x3A08, "work,voice"}, {0x3A1B, "work,voice"}, {0x3A57, "work,voice"}, {0x3A24, "work,fax"}, {0x3A09, "home,voice"}, {0x3A2F, "home,voice"},
-	{0x3A25, "home,fax"}, {0x3A1C, "cell"}, {0x3A1D, "x-radio"}, {0x3A1E, "x-car"}, {0x3A1F, "voice"}, {0x3A1A, "voice"}, {0x3A21, "pager"},
+	{0x3A25, "home,fax"}, {0x3A1C, "cell"}, {0x3A1D, "x-radio"}, {0x3A1E, "x-car"}, {0x3A1F, "voice"}, {0x3A1A, "voice,x-primary"}, {0x3A21, "pager"},
 	{0x3A23, "fax"}, {0x3A02, "x-callback"}, {0x3A2D, "x-isdn"}, {0x3A2C, "x-telex"}, {0x3A4B, "textphone"}, {0x3A2E, "x-assistant"},
 }
 

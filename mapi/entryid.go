@@ -57,6 +57,21 @@ func ParseEntryID(b []byte, cp int) (Address, bool) {
 	return Address{}, false
 }
 
+// oneOff makes a one-off EntryID, in Unicode.
+func oneOff(a Address) []byte {
+	b := append(make([]byte, 4), providerOneOff[:]...)
+	b = append(b, 0, 0, 0x01, 0x90) // version; MAPI_UNICODE and no TNEF
+	for _, s := range []string{a.Name, a.Type, a.Email} {
+		for _, u := range utf16.Encode([]rune(s)) {
+			if u != 0 {
+				b = binary.LittleEndian.AppendUint16(b, u)
+			}
+		}
+		b = append(b, 0, 0)
+	}
+	return b
+}
+
 // parseOneOff reads a one-off EntryID ([MS-OXCDATA] 2.2.5.1).
 func parseOneOff(b []byte, cp int) (Address, bool) {
 	if len(b) < 24 {

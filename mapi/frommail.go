@@ -59,7 +59,7 @@ type fromMail struct {
 	header fields
 	parts  int
 	depth  int  // messages around it
-	card   bool // it is a contact, made of its vCard
+	card   bool // it is no mail, made of its vCard or iCalendar object
 	named  uint16
 	texts  []*Item // attachments that are texts without a name
 }
@@ -285,7 +285,7 @@ func (f *fromMail) nameID(set GUID, id uint32) uint16 {
 
 // attach adds a part as a file.
 func (f *fromMail) attach(s *section) {
-	if f.contactItem(s) {
+	if f.contactItem(s) || f.calendarItem(s) {
 		return
 	}
 	name := s.params["name"]
@@ -310,6 +310,10 @@ func (f *fromMail) attach(s *section) {
 	}
 	if at := s.header.get("Content-Location"); at != "" {
 		a.Set(NewTag(idAttachLocation, TypeString), at)
+	}
+	if f.card && name == "ContactPicture.jpg" && strings.HasPrefix(upper(f.header.get("X-MS-Message-Class")), "IPM.CONTACT") {
+		a.Set(NewTag(idContactPhoto, TypeBool), true)
+		f.set(SetAddress, 0x8015, TypeBool, true)
 	}
 	if s.related {
 		a.Set(NewTag(idAttachFlags, TypeInt32), int32(4))
@@ -502,7 +506,9 @@ func (f *fromMail) marks(m MailMarks) {
 	f.item.Set(tagFlags, flags)
 	if verb != 0 {
 		f.item.Set(NewTag(idLastVerb, TypeInt32), verb)
-		f.item.Set(NewTag(idIconIndex, TypeInt32), map[int32]int32{102: 261, 104: 262}[verb])
+		if !f.card {
+			f.item.Set(NewTag(idIconIndex, TypeInt32), map[int32]int32{102: 261, 104: 262}[verb])
+		}
 	}
 	received := m.Received
 	if received.IsZero() {
@@ -513,7 +519,9 @@ func (f *fromMail) marks(m MailMarks) {
 	if !received.IsZero() {
 		t := TimeOf(received)
 		for _, id := range []uint16{idDeliveryTime, idCreationTime, idModificationTime} {
-			f.item.Set(NewTag(id, TypeTime), t)
+			if _, known := f.item.values[NewTag(id, TypeTime)]; !known {
+				f.item.Set(NewTag(id, TypeTime), t)
+			}
 		}
 	}
 	keywords := m.Keywords

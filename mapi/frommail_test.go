@@ -75,6 +75,15 @@ func TestSignedMailStays(t *testing.T) {
 }
 
 func FuzzFromMail(f *testing.F) {
+	for class, file := range map[string]string{
+		"IPM.Appointment": "text/calendar\r\n\r\nBEGIN:VCALENDAR\r\nBEGIN:VTIMEZONE\r\nTZID:X\r\nBEGIN:STANDARD\r\nDTSTART:16011104T020000\r\nTZOFFSETTO:-0500\r\nRRULE:FREQ=YEARLY;BYDAY=1SU;BYMONTH=11\r\n" +
+			"END:STANDARD\r\nEND:VTIMEZONE\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTART;TZID=X:20221204T080000\r\nRRULE:FREQ=MONTHLY;BYDAY=1SU;COUNT=3\r\nEXDATE:20230101T080000\r\nATTENDEE:mailto:a@example.org\r\nEND:VEVENT\r\n" +
+			"BEGIN:VEVENT\r\nRECURRENCE-ID:20230205T080000\r\nDTSTART:20230206T080000\r\nDESCRIPTION:x\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
+		"IPM.Task":     "text/calendar\r\n\r\nBEGIN:VCALENDAR\r\nBEGIN:VTODO\r\nDUE:20221204\r\nRRULE:FREQ=DAILY\r\nEND:VTODO\r\nEND:VCALENDAR\r\n",
+		"IPM.DistList": "text/vcard\r\n\r\nBEGIN:VCARD\r\nFN:L\r\nMEMBER;X-CN=\"a:b\":mailto:a@example.org\r\nEND:VCARD\r\n",
+	} {
+		f.Add([]byte("X-MS-Message-Class: " + class + "\r\nContent-Type: " + file))
+	}
 	f.Add([]byte(sampleMail))
 	f.Add([]byte("X-MS-Message-Class: IPM.Contact\r\nContent-Type: text/vcard\r\n\r\nBEGIN:VCARD\r\nN;SORT-AS=\"a:b\":a;b\\;c;;d\r\nTEL;TYPE=\"work,voice\":1\r\nADR;TYPE=work:;;x\r\nBDAY:19700203\r\n"))
 	files, _ := filepath.Glob("../../shared/fixtures/eml/*")

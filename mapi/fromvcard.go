@@ -1,6 +1,8 @@
 package mapi
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"io"
 	"slices"
 	"strings"
@@ -14,7 +16,8 @@ const maxCard = 4 << 20
 // vCard, which it takes out of the attachments. It reports whether it did.
 func (f *fromMail) contactItem(s *section) bool {
 	class := f.header.get("X-MS-Message-Class")
-	if s.kind != "text/vcard" || !strings.HasPrefix(upper(class), "IPM.CONTACT") || f.card || s.to-s.from > maxCard {
+	person, list := strings.HasPrefix(upper(class), "IPM.CONTACT"), strings.HasPrefix(upper(class), "IPM.DISTLIST")
+	if s.kind != "text/vcard" || !person && !list || f.card || s.to-s.from > maxCard {
 		return false
 	}
 	b, err := io.ReadAll(s.decoded(f.r))
@@ -26,32 +29,52 @@ func (f *fromMail) contactItem(s *section) bool {
 	delete(f.item.values, tagBody) // it says what the card says
 	f.item.Attached = slices.DeleteFunc(f.item.Attached, func(a *Item) bool { return slices.Contains(f.texts, a) })
 	c := &cardReader{f: f}
-	for _, line := range strings.Split(strings.NewReplacer("\r\n ", "", "\r\n\t", "", "\n ", "", "\n\t", "").Replace(string(b)), "\n") {
-		head, value, ok := strings.Cut(strings.TrimRight(line, "\r"), ":")
-		for ok && strings.Count(head, `"`)%2 != 0 { // the colon is in a quoted parameter
-			var more string
-			more, value, ok = strings.Cut(value, ":")
-			head += ":" + more
-		}
-		if ok {
-			name, params, _ := strings.Cut(head, ";")
-			c.line(strings.ToUpper(name), params, value)
-		}
+	for _, l := range contentLines(b) {
+		c.line(l.name, l.params, l.value)
 	}
+	c.finish(list)
 	return true
 }
 
 // cardReader sets the properties of a contact.
 type cardReader struct {
-	f      *fromMail
-	emails int
-	phones map[uint16]bool
+	f        *fromMail
+	emails   int
+	phones   map[uint16]bool
+	name     string
+	children []string
+	members  []Address
+	certs    [][]byte
+}
+
+// finish sets what more than one line says.
+func (c *cardReader) finish(list bool) {
+	if len(c.children) > 0 {
+		c.f.item.Set(NewTag(0x3A58, TypeString|MultiValued), c.children)
+	}
+	if len(c.certs) > 0 {
+		c.f.item.Set(NewTag(0x3A70, TypeBinary|MultiValued), c.certs)
+	}
+	if !list {
+		return
+	}
+	c.named(0x8053, c.name)
+	ids := make([][]byte, len(c.members))
+	for i, m := range c.members {
+		ids[i] = oneOff(m)
+	}
+	for _, id := range []uint32{0x8054, 0x8055} { // PidLidDistributionListOneOffMembers, …Members
+		c.f.set(SetAddress, id, TypeBinary|MultiValued, ids)
+	}
+	c.f.set(SetCommon, 0x8510, TypeInt32, int32(0x111))
+	c.f.item.Set(NewTag(idIconIndex, TypeInt32), int32(0x202))
 }
 
 // cardTexts are fields of one text and their properties.
 var cardTexts = map[string]uint16{
 	"FN": idDisplayName, "NICKNAME": 0x3A4F, "TITLE": 0x3A17, "ROLE": 0x3A46, "X-MANAGER": 0x3A4E, "X-ASSISTANT": 0x3A30, "HOBBY": 0x3A43,
 	"X-MS-GOVERNMENT-ID": 0x3A07, "X-MS-ACCOUNT": 0x3A00, "X-MS-CUSTOMER-ID": 0x3A4A, "X-MS-LOCATION": 0x3A0D, "X-MS-REFERRED-BY": 0x3A47,
+	"X-MS-LANGUAGE": 0x3A0C, "X-MS-COMPUTER-NETWORK": 0x3A49, "X-MS-FTP-SITE": 0x3A4C, "X-MS-ORG-ID": 0x3A10,
 }
 
 // cardNamed are the same of the address property set.
@@ -79,6 +102,9 @@ func (c *cardReader) line(name, params, value string) {
 			return parts[i]
 		}
 		return ""
+	}
+	if name == "FN" {
+		c.name = part(0)
 	}
 	if id, ok := cardTexts[name]; ok {
 		c.text(id, part(0))
@@ -119,6 +145,31 @@ func (c *cardReader) line(name, params, value string) {
 	case "RELATED":
 		if strings.Contains(params, "spouse") {
 			c.text(0x3A48, part(0))
+		} else if strings.Contains(params, "child") {
+			c.children = append(c.children, part(0))
+		}
+	case "MEMBER":
+		if addr := strings.TrimPrefix(part(0), "mailto:"); addr != "" {
+			c.members = append(c.members, Address{Name: firstOf(cardParam(params, "X-CN"), addr), Type: "SMTP", Email: addr})
+		}
+	case "GENDER":
+		if n := strings.Index(" FM", part(0)); n > 0 {
+			c.f.item.Set(NewTag(0x3A4D, TypeInt16), int16(n))
+		}
+	case "X-MS-BILLING":
+		c.f.set(SetCommon, 0x8535, TypeString, part(0))
+	case "X-MS-MILEAGE":
+		c.f.set(SetCommon, 0x8534, TypeString, part(0))
+	case "X-CLASS":
+		c.f.set(SetCommon, 0x8506, TypeBool, upper(value) == "PRIVATE")
+	case "REV":
+		if t, ok := parseMoment(value); ok {
+			c.f.item.Set(NewTag(idModificationTime, TypeTime), TimeOf(t.Time))
+		}
+	case "KEY":
+		if der, err := base64.StdEncoding.DecodeString(value[strings.LastIndexByte(value, ',')+1:]); err == nil && len(der) > 0 && len(der) < 1<<16-4 {
+			entry := binary.LittleEndian.AppendUint16([]byte{3, 0}, uint16(len(der)+4))
+			c.certs = append(c.certs, append(entry, der...))
 		}
 	}
 }
@@ -130,10 +181,17 @@ func (c *cardReader) email(params, addr string) {
 	}
 	base := []uint32{0x8080, 0x8090, 0x80A0}[c.emails]
 	c.emails++
-	c.named(base, firstOf(cardParam(params, "X-CN"), addr))
+	shown := addr
+	if c.name != "" && c.name != addr { // as Outlook makes it
+		shown = c.name + " (" + addr + ")"
+	}
+	c.named(base, shown)
 	c.named(base+2, "SMTP")
 	c.named(base+3, addr)
 	c.named(base+4, firstOf(cardParam(params, "X-CN"), addr))
+	if isSMTP(addr) {
+		c.f.set(SetAddress, base+5, TypeBinary, oneOff(Address{firstOf(cardParam(params, "X-CN"), addr), "SMTP", addr}))
+	}
 }
 
 // phone sets the first property of a kind that is free.

@@ -3,8 +3,11 @@ package mapi
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 )
 
 // zone is a time zone as Windows keeps one: rules by year ([MS-OXOCAL]
@@ -223,3 +226,152 @@ func zonePart(l *lines, kind string, t transition, years [2]int, before, after i
 }
 
 var weekdays = [7]string{"SU", "MO", "TU", "WE", "TH", "FR", "SA"}
+
+// parseVTimezone reads a VTIMEZONE, the inverse of write; nil where it has no rules.
+func parseVTimezone(c *component) *zone {
+	z := &zone{name: c.text("TZID")}
+	years := []int{}
+	for _, d := range c.below {
+		if m, ok := d.moment("DTSTART"); ok && !slices.Contains(years, m.Year()) && len(years) < 500 {
+			years = append(years, m.Year())
+		}
+	}
+	slices.Sort(years)
+	for _, year := range years {
+		r := zoneRule{year: year}
+		offsets := map[string]int{}
+		for _, d := range c.below {
+			m, ok := d.moment("DTSTART")
+			until := parseUntil(d.raw("RRULE"))
+			if !ok || m.Year() > year || until != 0 && until < year || d.name == "DAYLIGHT" && d.raw("RRULE") == "" && m.Year() != year {
+				continue
+			}
+			offset, ok := parseOffset(d.raw("TZOFFSETTO"))
+			if !ok {
+				continue
+			}
+			offsets[d.name] = offset
+			if t := parseTransition(d, m.Time); d.name == "DAYLIGHT" {
+				r.toDaylight = t
+			} else {
+				r.toStd = t
+			}
+		}
+		std, ok := offsets["STANDARD"]
+		dst, both := offsets["DAYLIGHT"]
+		if !ok {
+			std = dst
+		}
+		r.bias = -std
+		if both {
+			r.dst = std - dst
+		}
+		if !ok || !both {
+			r.toStd, r.toDaylight = transition{}, transition{}
+		}
+		z.rules = append(z.rules, r)
+	}
+	return z.sane()
+}
+
+func parseUntil(rule string) int {
+	_, rest, ok := strings.Cut(rule, "UNTIL=")
+	if !ok || len(rest) < 4 {
+		return 0
+	}
+	n, _ := strconv.Atoi(rest[:4]) // 0 where it is no number
+	return n
+}
+
+// parseOffset returns minutes east of UTC.
+func parseOffset(s string) (int, bool) {
+	if len(s) < 5 {
+		return 0, false
+	}
+	h, err1 := strconv.Atoi(s[1:3])
+	m, err2 := strconv.Atoi(s[3:5])
+	if err1 != nil || err2 != nil {
+		return 0, false
+	}
+	if s[0] == '-' {
+		return -(60*h + m), true
+	}
+	return 60*h + m, true
+}
+
+// parseTransition returns when the change is that a STANDARD or DAYLIGHT begins
+// with.
+func parseTransition(c *component, start time.Time) transition {
+	t := transition{month: int(start.Month()), at: start.Sub(start.Truncate(24 * time.Hour))}
+	for part := range strings.SplitSeq(c.raw("RRULE"), ";") {
+		key, value, _ := strings.Cut(part, "=")
+		switch {
+		case key == "BYMONTH":
+			if n, err := strconv.Atoi(value); err == nil && n >= 1 && n <= 12 {
+				t.month = n
+			}
+		case key == "BYDAY" && len(value) > 2:
+			n, err := strconv.Atoi(value[:len(value)-2])
+			if i := slices.Index(weekdays[:], value[len(value)-2:]); i >= 0 && err == nil {
+				if n < 0 || n > 5 {
+					n = 5
+				}
+				t.weekday, t.day = i, n
+			}
+		}
+	}
+	if t.day == 0 { // once
+		t.year, t.day = start.Year(), start.Day()
+	}
+	return t
+}
+
+// append appends a SYSTEMTIME.
+func (t transition) append(b []byte) []byte {
+	at := t.at
+	for _, n := range []int{t.year, t.month, t.weekday, t.day, int(at / time.Hour), int(at / time.Minute % 60), int(at / time.Second % 60), 0} {
+		b = binary.LittleEndian.AppendUint16(b, uint16(n))
+	}
+	return b
+}
+
+// definition is the inverse of parseZoneDefinition.
+func (z *zone) definition() []byte {
+	le := binary.LittleEndian
+	units := utf16.Encode([]rune(z.name))
+	b := []byte{2, 1}
+	b = le.AppendUint16(b, uint16(6+2*len(units)))
+	b = le.AppendUint16(b, 2) // the name is there
+	b = le.AppendUint16(b, uint16(len(units)))
+	for _, u := range units {
+		b = le.AppendUint16(b, u)
+	}
+	b = le.AppendUint16(b, uint16(len(z.rules)))
+	for i, r := range z.rules {
+		b = append(b, 2, 1)
+		b = le.AppendUint16(b, 0x3E)
+		flags := uint16(0)
+		if i == len(z.rules)-1 {
+			flags = 2 // in effect
+		}
+		b = le.AppendUint16(b, flags)
+		b = le.AppendUint16(b, uint16(r.year))
+		b = append(b, make([]byte, 14)...)
+		for _, n := range []int{r.bias, r.std, r.dst} {
+			b = le.AppendUint32(b, uint32(int32(n)))
+		}
+		b = r.toDaylight.append(r.toStd.append(b))
+	}
+	return b
+}
+
+// structure is the inverse of parseZoneStruct, of the rule that holds last.
+func (z *zone) structure() []byte {
+	r := z.rules[len(z.rules)-1]
+	var b []byte
+	for _, n := range []int{r.bias, r.std, r.dst} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(int32(n)))
+	}
+	b = r.toStd.append(append(b, 0, 0))
+	return r.toDaylight.append(append(b, 0, 0))
+}

@@ -17,9 +17,12 @@ import (
 type eml struct {
 	root, dir string
 	n         int
+	buf       []byte
 }
 
-func newEML(path string) (writer, error) { return &eml{root: path}, os.MkdirAll(path, 0o700) }
+func newEML(path string) (writer, error) {
+	return &eml{root: path, buf: make([]byte, 256<<10)}, os.MkdirAll(path, 0o700)
+}
 
 func (e *eml) folder(f migrate.Folder) error {
 	levels := strings.Split(f.Name, mail.Delimiter)
@@ -37,7 +40,7 @@ func (e *eml) add(it migrate.Item, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, r)
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, r, e.buf) // a file would make a buffer of its own each time
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ type outlook struct {
 	w       *pst.Writer
 	made    map[string]*pst.FolderWriter
 	current *pst.FolderWriter
+	used    map[pst.Kind]bool // special folders made by the class of their items
 }
 
 func newPST(path string) (writer, error) {
@@ -30,11 +31,24 @@ func newPST(path string) (writer, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &outlook{file: f, w: w, made: map[string]*pst.FolderWriter{"": w.Subtree()}}, nil
+	return &outlook{file: f, w: w, made: map[string]*pst.FolderWriter{"": w.Subtree()}, used: map[pst.Kind]bool{}}, nil
 }
 
 // kinds are the special folders of Outlook that have the roles of mail.
 var kinds = map[mail.SpecialUse]pst.Kind{mail.UseSent: pst.Sent, mail.UseTrash: pst.Trash, mail.UseDrafts: pst.Drafts, mail.UseJunk: pst.Junk}
+
+// classKind returns which special folder is of a class, and false of those that
+// hold mail.
+func classKind(class string) (pst.Kind, bool) {
+	for prefix, k := range map[string]pst.Kind{
+		"IPF.Appointment": pst.Calendar, "IPF.Contact": pst.Contacts, "IPF.Task": pst.Tasks, "IPF.StickyNote": pst.Notes, "IPF.Journal": pst.Journal,
+	} {
+		if class == prefix || strings.HasPrefix(class, prefix+".") {
+			return k, true
+		}
+	}
+	return pst.Plain, false
+}
 
 // folder makes a folder, and those above it where they are missing.
 func (o *outlook) folder(f migrate.Folder) error {
@@ -56,8 +70,11 @@ func (o *outlook) folder(f migrate.Folder) error {
 			opt.Name, opt.Kind = "Inbox", pst.Inbox
 		} else if i == len(levels)-1 {
 			opt.Kind = kinds[f.Use]
-			if strings.HasPrefix(f.Class, "IPF.Contact") { // its items go back as contacts
+			if k, ok := classKind(f.Class); ok { // its items go back as what they were
 				opt.Class = f.Class
+				if i == 0 && opt.Kind == pst.Plain && !o.used[k] {
+					opt.Kind, o.used[k] = k, true
+				}
 			}
 		}
 		d, err := up.Folder(opt)
