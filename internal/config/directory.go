@@ -29,10 +29,13 @@ type Access struct {
 	DN         string   `toml:"dn"`      // the entry alone
 	Subtree    string   `toml:"subtree"` // it and all below it
 	Children   string   `toml:"children"`
-	One        string   `toml:"one"` // those right below it
+	One        string   `toml:"one"`   // those right below it
+	Regex      string   `toml:"regex"` // those whose DN it matches
 	Filter     string   `toml:"filter"`
 	Attributes []string `toml:"attributes"`
-	By         []string `toml:"by"` // "users read", "self write", "* none"
+	Value      string   `toml:"value"`       // of the attribute
+	ValueRegex string   `toml:"value-regex"` // those that it matches
+	By         []string `toml:"by"`          // "users read", "self write", "* none"
 }
 
 // files returns the keys that name files.
@@ -100,6 +103,9 @@ func (a *Access) rule() (access.Rule, error) {
 		}
 		r.DN, r.Scope = dn, place.scope
 	}
+	if err := a.patterns(&r); err != nil {
+		return r, err
+	}
 	if a.Filter != "" {
 		var err error
 		if r.Filter, err = ldap.ParseFilter(a.Filter); err != nil {
@@ -117,6 +123,30 @@ func (a *Access) rule() (access.Rule, error) {
 		r.By = append(r.By, by)
 	}
 	return r, nil
+}
+
+// patterns reads the regular expressions and the value of a rule.
+func (a *Access) patterns(r *access.Rule) (err error) {
+	if a.Regex != "" {
+		if r.DN != nil {
+			return errors.New("one of dn, subtree, children, one and regex can be given")
+		}
+		if r.Pattern, err = access.Compile(a.Regex); err != nil {
+			return err
+		}
+	}
+	switch {
+	case a.Value != "" && a.ValueRegex != "":
+		return errors.New("one of value and value-regex can be given")
+	case (a.Value != "" || a.ValueRegex != "") && len(a.Attributes) != 1:
+		return errors.New("a value wants one attribute")
+	case a.Value != "":
+		r.Value = &access.Value{Is: []byte(a.Value)}
+	case a.ValueRegex != "":
+		r.Value = &access.Value{}
+		r.Value.Pattern, err = access.Compile(a.ValueRegex)
+	}
+	return err
 }
 
 // checkDNs returns the public text of what is wrong with the first bad DN.

@@ -6,6 +6,7 @@ package directory
 import (
 	"context"
 	"iter"
+	"net/netip"
 
 	"expost/internal/ldap"
 	"expost/internal/mail"
@@ -60,6 +61,30 @@ type Referrer interface {
 type Identity struct {
 	DN   ldap.DN
 	Root bool // the root-dn, or this node itself: no access rule applies
+	Peer Peer
+}
+
+// Peer is where a request comes from, for access rules about that.
+type Peer struct {
+	Addr     netip.AddrPort
+	Strength int  // of the encryption, in bits; 0: none
+	Local    bool // it does not come over LDAP: there rules of encryption do not apply
+}
+
+// peerKey is the key of a context's Peer.
+type peerKey struct{}
+
+// WithPeer returns a context for a bind that comes from a peer.
+func WithPeer(ctx context.Context, p Peer) context.Context {
+	return context.WithValue(ctx, peerKey{}, p)
+}
+
+// PeerOf returns the peer of a bind; without one it is Local.
+func PeerOf(ctx context.Context) Peer {
+	if p, ok := ctx.Value(peerKey{}).(Peer); ok {
+		return p
+	}
+	return Peer{Local: true}
 }
 
 // Directory is the tree and the lookups over it. Implementations are safe for

@@ -63,3 +63,10 @@ type Viewer interface {
 	// changes meanwhile. Keys that cannot be sorted by are a *SortError.
 	SearchView(ctx context.Context, who Identity, req *ldap.SearchRequest, v View, yield func(*ldap.Entry) error) (Viewed, error)
 }
+
+// Comparer is a Directory that compares where who may compare and not read.
+type Comparer interface {
+	// Compare tells whether an entry has a value (RFC 4511 §4.10), one that the
+	// attribute's syntax allows.
+	Compare(ctx context.Context, who Identity, dn ldap.DN, attr string, value []byte) (bool, error)
+}

@@ -121,7 +121,7 @@ func (c *conn) checkPassword(ctx context.Context, name string, password []byte) 
 		if err != nil {
 			return directory.Identity{}, ldap.Errorf(ldap.InvalidDNSyntax, "invalid DN")
 		}
-		who, e, err := c.srv.cfg.Login.Bind(ctx, c.client(), dn, password, c.srv.cfg.Directory.Bind)
+		who, e, err := c.srv.cfg.Login.Bind(directory.WithPeer(ctx, c.peer), c.client(), dn, password, c.srv.cfg.Directory.Bind)
 		if e != nil {
 			c.traced = e.Trace
 		}

@@ -23,6 +23,16 @@ func (o *operation) compare(ctx context.Context, r *ldapwire.CompareRequest) err
 	if err := c.assert(ctx, o.who, r.DN, o.controls.assert); err != nil {
 		return err
 	}
+	if d, ok := c.srv.cfg.Directory.(directory.Comparer); ok && !c.srv.special.has(r.DN) {
+		same, err := d.Compare(ctx, o.who, r.DN, r.Attr, r.Value)
+		switch {
+		case err != nil:
+			return err
+		case !same:
+			return ldap.Errorf(ldap.CompareFalse, "")
+		}
+		return ldap.Errorf(ldap.CompareTrue, "")
+	}
 	exists, err := c.find(ctx, o.who, r.DN, &ldap.Filter{Op: ldap.FilterPresent, Attr: "objectClass"}, r.Attr)
 	switch {
 	case err != nil:

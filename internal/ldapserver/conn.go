@@ -39,6 +39,7 @@ type conn struct {
 	out      *output       // shared
 	secure   bool
 	who      directory.Identity
+	peer     directory.Peer
 	exchange *exchange      // a SASL bind under way; nil: none
 	traced   *trace.Session // is shown the operations; may be nil
 
@@ -64,6 +65,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 // use makes nc, the accepted connection or TLS over it, what is read and written.
 func (c *conn) use(nc net.Conn) {
 	c.nc = nc
+	c.peer = directory.Peer{Addr: addrPortOf(c.raw.RemoteAddr())}
 	c.buffered = bufio.NewReader(nc)
 	c.in = ldapwire.NewReader(c.buffered, c.messageLimit())
 	c.out = newOutput(nc, c.srv.cfg.Limits.WriteTime, &c.srv.buffers)
@@ -79,6 +81,14 @@ func (c *conn) messageLimit() int {
 
 // anonymous tells whether nobody has bound.
 func (c *conn) anonymous() bool { return len(c.who.DN) == 0 && !c.who.Root }
+
+// addrPortOf returns the address of a TCP end; other sockets have none.
+func addrPortOf(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return netip.AddrPortFrom(t.AddrPort().Addr().Unmap(), t.AddrPort().Port())
+	}
+	return netip.AddrPort{}
+}
 
 // ipOf returns the address of a TCP end; those of other sockets are this host's.
 func ipOf(a net.Addr) netip.Addr {

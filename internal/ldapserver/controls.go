@@ -173,6 +173,7 @@ func (o *operation) readProxiedAuth(ctx context.Context, c ldapwire.Control) err
 		return ldap.Errorf(ldap.AuthorizationDenied, "nobody is %.64q", c.Value)
 	}
 	o.who = who
+	o.who.Peer = o.c.peer
 	return nil
 }
 

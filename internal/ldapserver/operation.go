@@ -38,6 +38,7 @@ func (o *operation) respond(c ldapwire.Control) { o.answers = append(o.answers, 
 func (c *conn) answer(ctx context.Context, o *operation) error {
 	started := time.Now()
 	o.who = c.who
+	o.who.Peer = c.peer
 	op := c.perform(ctx, o)
 	if r, ok := resultIn(op); ok {
 		o.code = r.Code

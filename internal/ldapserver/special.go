@@ -40,6 +40,11 @@ func (s *specialEntries) entry(c *conn, r *ldap.SearchRequest) *ldap.Entry {
 	return nil
 }
 
+// has tells whether a DN is that of a special entry.
+func (s *specialEntries) has(dn ldap.DN) bool {
+	return len(dn) == 0 || len(dn) == 1 && dn.Key(s.cfg.Schema) == s.key
+}
+
 // rootDSE returns the root DSE as this connection sees it.
 func (s *specialEntries) rootDSE(c *conn) *ldap.Entry {
 	suffix := s.cfg.Directory.Suffix().String()

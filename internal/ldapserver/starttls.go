@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"strings"
 
 	"expost/internal/ldap"
 	"expost/internal/ldapwire"
@@ -42,5 +43,17 @@ func (c *conn) handshake(ctx context.Context, tc *tls.Conn) error {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	c.secure = true
+	c.peer.Strength = strengthOf(tc.ConnectionState().CipherSuite)
 	return nil
+}
+
+// strengthOf returns how many bits the key of a cipher suite has.
+func strengthOf(suite uint16) int {
+	switch name := tls.CipherSuiteName(suite); {
+	case strings.Contains(name, "AES_256"), strings.Contains(name, "CHACHA20"):
+		return 256
+	case strings.Contains(name, "3DES"):
+		return 112
+	}
+	return 128
 }

@@ -72,8 +72,8 @@ func prepareInner(dst, v []byte, fold folding) []byte {
 
 // prepareUnicode is prepareInner for text beyond ASCII.
 func prepareUnicode(dst, v []byte, fold folding) []byte {
-	if fold {
-		v = cases.Fold().Bytes(v)
+	if fold { // RFC 3454 B.2: what normalizing brings out is folded too
+		v = cases.Fold().Bytes(norm.NFKC.Bytes(cases.Fold().Bytes(v)))
 	}
 	space := false
 	for _, r := range string(norm.NFKC.Bytes(v)) {

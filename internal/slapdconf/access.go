@@ -1,6 +1,7 @@
 package slapdconf
 
 import (
+	"regexp"
 	"strings"
 
 	"expost/internal/directory/access"
@@ -53,33 +54,45 @@ func (r *Rule) what(word string) {
 		r.Filter = value
 	case key == "attr" || key == "attrs":
 		r.Attributes = strings.Split(value, ",")
+	case kind == "val" || strings.HasPrefix(kind, "val/"):
+		r.value(style, value)
 	default:
 		r.Left = key + " has no counterpart here"
+	}
+}
+
+// value takes "val.style=value". What the styles of DNs mean is a pattern here.
+func (r *Rule) value(style, value string) {
+	above, isDN := map[string]string{"one": "^[^,]+,", "onelevel": "^[^,]+,", "sub": "^(.+,)?", "subtree": "^(.+,)?", "children": "^.+,"}[style]
+	switch {
+	case isDN:
+		dn, err := ldap.ParseDN(value)
+		if err != nil {
+			r.Left = err.Error()
+			return
+		}
+		r.ValueRegex = above + regexp.QuoteMeta(strings.ToLower(dn.String())) + "$"
+	case style == "regex":
+		if _, err := access.Compile(value); err != nil {
+			r.Left = err.Error()
+		}
+		r.ValueRegex = value
+	case style == "" || style == "exact" || style == "base":
+		r.Value = value
+	default:
+		r.Left = "the style val." + style + " is not known"
 	}
 }
 
 // where takes a DN. The regular expressions that stand for a subtree, which is
 // what OpenLDAP 2.0 had for it, are taken as that.
 func (r *Rule) where(style, value string) {
+	if style == "regex" || style == "" && strings.ContainsAny(value, "*^$") {
+		r.pattern(value)
+		return
+	}
 	scope, ok := access.ParseScope(style, access.Base)
-	switch {
-	case style == "regex" || style == "" && strings.ContainsAny(value, "*^$"):
-		rest := strings.TrimSuffix(value, "$")
-		if after, found := strings.CutPrefix(rest, ".*,"); found {
-			rest, scope = after, access.Children
-		} else if after, found := strings.CutPrefix(rest, "(.*,)?"); found {
-			rest, scope = after, access.Subtree
-		} else if after, found := strings.CutPrefix(rest, ".*"); found {
-			rest, scope = after, access.Subtree
-		} else {
-			rest, scope = strings.TrimPrefix(rest, "^"), access.Base
-		}
-		if strings.ContainsAny(rest, `*+?[](){}^$|\`) {
-			r.Left = "the regular expression " + value + " has no counterpart here"
-			return
-		}
-		value = rest
-	case !ok:
+	if !ok {
 		r.Left = "the style " + style + " is not known"
 		return
 	}
@@ -89,8 +102,37 @@ func (r *Rule) where(style, value string) {
 	r.DN, r.Scope = value, scope
 }
 
-// by takes who may do what.
+// pattern takes a regular expression of DNs.
+func (r *Rule) pattern(value string) {
+	if _, err := access.Compile(value); err != nil {
+		r.Left = err.Error()
+		return
+	}
+	rest, scope := strings.TrimSuffix(value, "$"), access.Base
+	ends := rest != value
+	for _, start := range []struct {
+		text  string
+		scope access.Scope
+	}{{"^(.+,)?", access.Subtree}, {"(.*,)?", access.Subtree}, {".*,", access.Children}, {".+,", access.Children}, {".*", access.Subtree}, {"^", access.Base}} {
+		if after, found := strings.CutPrefix(rest, start.text); found {
+			rest, scope = after, start.scope
+			break
+		}
+	}
+	if _, err := ldap.ParseDN(rest); err != nil || strings.ContainsAny(rest, `*+?[](){}^$|\`) || scope == access.Base && !ends {
+		r.Regex = value
+		return
+	}
+	r.DN, r.Scope = rest, scope
+}
+
+// by takes who may do what. One that cannot be taken ends the rule: what stands
+// behind it in slapd is for others than those whom it names, and here they could
+// not be told apart.
 func (r *reader) by(d directive, rule *Rule, words []string) {
+	if rule.ended {
+		return
+	}
 	for i, w := range words {
 		if strings.ContainsAny(w, " \t\"") {
 			key, value, found := strings.Cut(w, "=")
@@ -103,9 +145,9 @@ func (r *reader) by(d directive, rule *Rule, words []string) {
 		}
 	}
 	text := strings.Join(words, " ")
-	text = strings.Replace(text, "dn.regex=.* ", "users ", 1)
 	if _, err := access.ParseBy(text); err != nil {
-		r.issue(d, "by %s: %v; it is left out: look whether the rule is what you want without it", text, err)
+		r.issue(d, "by %s: %v; it and what follows in the rule is left out, so that nobody has more than before: write what you want in its place", text, err)
+		rule.By, rule.ended = append(rule.By, "* none"), true
 		return
 	}
 	rule.By = append(rule.By, text)

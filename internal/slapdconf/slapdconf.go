@@ -30,10 +30,15 @@ type Rule struct {
 	Place      string // file:line
 	Scope      access.Scope
 	DN         string // empty: every entry
+	Regex      string // instead of DN
 	Filter     string
 	Attributes []string
+	Value      string
+	ValueRegex string
 	By         []string
 	Left       string // why the rule is left out; empty: it is not
+
+	ended bool // by something that could not be taken
 }
 
 // Issue is a line that was not taken as it stands.

@@ -63,8 +63,10 @@ func (r *Rule) write(b *strings.Builder) {
 		key := map[access.Scope]string{access.Base: "dn", access.One: "one", access.Subtree: "subtree", access.Children: "children"}[r.Scope]
 		fmt.Fprintf(b, "%s = %s\n", key, quote(r.DN))
 	}
-	if r.Filter != "" {
-		fmt.Fprintf(b, "filter = %s\n", quote(r.Filter))
+	for _, k := range []struct{ key, value string }{{"regex", r.Regex}, {"filter", r.Filter}, {"value", r.Value}, {"value-regex", r.ValueRegex}} {
+		if k.value != "" {
+			fmt.Fprintf(b, "%s = %s\n", k.key, quote(k.value))
+		}
 	}
 	list(b, "attributes", r.Attributes)
 	list(b, "by", r.By)

@@ -5,6 +5,7 @@
 package access
 
 import (
+	"regexp"
 	"strings"
 
 	"expost/internal/ldap"
@@ -56,11 +57,19 @@ const (
 
 // Rule is what is granted of some attributes of some entries.
 type Rule struct {
-	DN         ldap.DN // nil: every entry
-	Scope      Scope   // of DN
+	DN         ldap.DN        // nil: every entry
+	Scope      Scope          // of DN
+	Pattern    *regexp.Regexp // instead of DN: of the normal form of an entry's DN
 	Filter     *ldap.Filter
 	Attributes []string // names, "@class", "!class", "entry", "children"; nil: all of these
+	Value      *Value   // of the only attribute; nil: every value
 	By         []By
+}
+
+// Value says which values of an attribute a rule is about, slapd's "val".
+type Value struct {
+	Is      []byte         // by the attribute's equality rule
+	Pattern *regexp.Regexp // instead of Is: of the normal form
 }
 
 // Pseudo-attributes: the entry itself, and that others stand below it.
@@ -81,14 +90,22 @@ const (
 	Named                      // of a DN
 	Member                     // of a group
 	InAttribute                // an attribute of the entry names them
+	Matching                   // the normal form of whose DN a pattern matches
+	From                       // of a network address
+	Strong                     // over a connection encrypted as strongly
+	InSet                      // a set expression holds
 )
 
 // Who is who asks.
 type Who struct {
-	Kind  WhoKind
-	DN    ldap.DN // Named, Member (the group)
-	Scope Scope   // Named
-	Attr  string  // Member: of the group, default member; InAttribute
+	Kind     WhoKind
+	DN       ldap.DN     // Named, Member (the group)
+	Scope    Scope       // Named
+	Attr     string      // Member: of the group, default member; InAttribute
+	Text     string      // instead of DN, and the pattern of Matching: with "$1" of the rule's Pattern
+	Peer     *Peer       // From
+	Strength int         // Strong: at least, in bits
+	Set      *Expression // InSet
 }
 
 // Control says what follows a "by" that holds.
@@ -114,6 +131,7 @@ const (
 // By is one "by" of a rule.
 type By struct {
 	Who     Who
+	And     []Who // who it must be as well
 	Change  Change
 	Grant   Privileges
 	Control Control

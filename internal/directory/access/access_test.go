@@ -32,8 +32,10 @@ func TestParseBy(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"": "who is missing", "everyone read": `"everyone" names nobody`, "users reed": `"reed" is no level`, "* =q": "is none of m, w",
-		"* read now": `"now" is none of stop`, "* read stop now": `"now" is too much`, "dn.regex=a read": `"regex"`,
-		"peername.ip=1.2.3.4 read": "not known here", `dn="a read`: "does not end", "dn=a read": "invalid DN",
+		"* read now": `"now" is none of stop`, "* read stop now": `"now" is too much`, "dn.regex=(a read": "missing closing",
+		"dn.level{1}=dc=a read": "is none of exact", "domain.sub=example.org read": "names of hosts", "realself=x read": "real",
+		"aci write": "names nobody", "peername.path=/run/x read": "no local socket", "peername.ip=1.2.3 read": "no address", "ssf=x read": "no number",
+		`set="this/" read`: "attribute", `set="user & (this/manager" read`: ")", "dynacl/aci write": "names nobody", `dn="a read`: "does not end", "dn=a read": "invalid DN",
 	} {
 		if _, err := ParseBy(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type rule struct {
 	bit             int    // of its target in circumstances
 	by              int    // of its first By
 	types           bitset // IDs of the attribute types; unless all
+	value           []byte // normal form of Value.Is
 	all             bool
 	entry, children bool
 }
@@ -62,9 +64,12 @@ func newRights(s *schema.Schema, configured []access.Rule, anonymous []ldap.DN) 
 
 // cover works out which attributes a rule is about.
 func (r *rule) cover(s *schema.Schema) error {
-	if len(r.Attributes) == 0 {
+	if len(r.Attributes) == 0 && r.Value == nil {
 		r.all, r.entry, r.children = true, true, true
 		return nil
+	}
+	if r.Value != nil {
+		return r.coverValue(s)
 	}
 	for _, name := range r.Attributes {
 		switch {
@@ -89,6 +94,51 @@ func (r *rule) cover(s *schema.Schema) error {
 		}
 	}
 	return nil
+}
+
+// coverValue covers the values of one attribute.
+func (r *rule) coverValue(s *schema.Schema) error {
+	if len(r.Attributes) != 1 {
+		return fmt.Errorf("a value is one of one attribute, and there are %d", len(r.Attributes))
+	}
+	t := s.Attribute(r.Attributes[0])
+	if t == nil || t.Equality == nil {
+		return fmt.Errorf("%q is no attribute whose values can be compared", r.Attributes[0])
+	}
+	r.coverType(s, t)
+	if r.Value.Pattern != nil {
+		return nil
+	}
+	var ok bool
+	if r.value, ok = normalValue(s, t, r.Value.Is); !ok {
+		return fmt.Errorf("%q is no value of %s", r.Value.Is, t.Name())
+	}
+	return nil
+}
+
+// normalValue returns the form of a value in which rules compare it; of a DN,
+// access.NormalDN.
+func normalValue(s *schema.Schema, t *schema.AttributeType, v []byte) ([]byte, bool) {
+	switch {
+	case t.Equality == nil:
+		return nil, false
+	case t.Equality.Name == "distinguishedNameMatch" || t.Equality.Name == "uniqueMemberMatch":
+		dn, err := ldap.ParseDN(string(v))
+		if err != nil {
+			return nil, false
+		}
+		return []byte(access.NormalDN(dn, s)), true
+	}
+	return t.Equality.Normalize(nil, v)
+}
+
+// isAbout tells whether a rule with a Value is about a value, which is in its
+// normal form.
+func (r *rule) isAbout(norm []byte) bool {
+	if r.Value.Pattern != nil {
+		return r.Value.Pattern.Match(norm)
+	}
+	return bytes.Equal(norm, r.value)
 }
 
 // coverType covers an attribute type and its subtypes.
@@ -116,7 +166,7 @@ func (r *rule) coverClass(s *schema.Schema, class *schema.ObjectClass, others bo
 }
 
 // about tells whether the rule is about all entries.
-func (r *rule) about() bool { return r.DN == nil && r.Filter == nil }
+func (r *rule) about() bool { return r.DN == nil && r.Pattern == nil && r.Filter == nil }
 
 // secrets are the attributes that nobody reads but the root.
 func secrets() []string { return []string{"clearPassword", "userPKCS12"} }
@@ -258,13 +308,22 @@ type grants struct {
 	entry, children access.Privileges
 	read            bitset // descriptions
 	search          bitset // descriptions
+
+	rights *rights
+	in     circumstances
+	valued bitset // IDs of the attribute types of which something else is granted of some values
 }
 
 func (r *rights) newGrants(in circumstances, dict *dictionary) *grants {
-	g := &grants{privileges: make([]access.Privileges, len(r.schema.Attributes()))}
+	g := &grants{privileges: make([]access.Privileges, len(r.schema.Attributes())), rights: r, in: in}
 	for i := range g.privileges {
 		id := uint32(i)
-		g.privileges[i] = r.decide(in, func(rule *rule) bool { return rule.all || rule.types.has(id) })
+		g.privileges[i] = r.decide(in, func(rule *rule) bool { return rule.Value == nil && (rule.all || rule.types.has(id)) })
+	}
+	for i := range r.rules {
+		if rule := &r.rules[i]; rule.Value != nil && in.has(rule.bit) {
+			g.valued.or(rule.types)
+		}
 	}
 	g.entry = r.decide(in, func(rule *rule) bool { return rule.entry })
 	g.children = r.decide(in, func(rule *rule) bool { return rule.children })
@@ -285,11 +344,33 @@ func (r *rights) newGrants(in circumstances, dict *dictionary) *grants {
 // sameReading tells whether g and other let the same be read and searched.
 func (g *grants) sameReading(other *grants) bool {
 	const reading = access.Disclose | access.Search | access.Read
-	return g == other || g.entry&reading == other.entry&reading && g.read.equal(other.read) && g.search.equal(other.search) &&
+	return g == other || g.valued.equal(nil) && other.valued.equal(nil) && g.entry&reading == other.entry&reading && g.read.equal(other.read) && g.search.equal(other.search) &&
 		slices.EqualFunc(g.privileges, other.privileges, func(a, b access.Privileges) bool { return a&reading == b&reading })
 }
 
 // may tells whether an attribute type may be used.
 func (g *grants) may(p access.Privileges, t *schema.AttributeType) bool {
 	return g == nil || g.privileges[t.ID]&p == p
+}
+
+// mayValue tells whether one value of an attribute may be used: where no rule is
+// about its values, as the attribute.
+func (g *grants) mayValue(p access.Privileges, t *schema.AttributeType, value []byte) bool {
+	if g == nil || !g.valued.has(uint32(t.ID)) {
+		return g.may(p, t)
+	}
+	norm, ok := normalValue(g.rights.schema, t, value)
+	id := uint32(t.ID)
+	return ok && g.rights.decide(g.in, func(r *rule) bool {
+		return r.all || r.types.has(id) && (r.Value == nil || r.isAbout(norm))
+	})&p == p
+}
+
+// readable returns those of an attribute's values that may be read, in their own
+// place.
+func (g *grants) readable(t *schema.AttributeType, values [][]byte) [][]byte {
+	if g == nil || !g.valued.has(uint32(t.ID)) {
+		return values
+	}
+	return slices.DeleteFunc(values, func(v []byte) bool { return !g.mayValue(access.Read, t, v) })
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,18 +42,41 @@ func accessCases() []accessCase {
 			Attributes: []string{"children"}}, []string{`group="cn=admins,dc=example,dc=org" write`, "* read"}},
 		{`dn.subtree="ou=people,dc=example,dc=org"`, access.Rule{DN: dn("ou=people,dc=example,dc=org"), Scope: access.Subtree},
 			[]string{`group="cn=admins,dc=example,dc=org" write`, "users read", "anonymous search", "* break"}},
+		{`dn.regex="^cn=([^,]+),ou=secret,(dc=example,dc=org)$"`, access.Rule{Pattern: pattern("^cn=([^,]+),ou=secret,(dc=example,dc=org)$")},
+			[]string{`dn.regex="^cn=$1.*,ou=people,$2$" write`, "* break"}},
+		{`dn.regex="^cn=([^,]+),ou=people,dc=example,dc=org$" attrs=roomNumber`, access.Rule{Pattern: pattern("^cn=([^,]+),ou=people,dc=example,dc=org$"),
+			Attributes: []string{"roomNumber"}}, []string{`dn.exact,expand="cn=$1,ou=people,dc=example,dc=org" write`,
+			`group.expand="cn=$1s,dc=example,dc=org" read`, `dn.regex="^cn=[^,]+ss,ou=people" read`, "* none"}},
+		{"attrs=employeeType val.regex=^hid", access.Rule{Attributes: []string{"employeeType"}, Value: &access.Value{Pattern: pattern("^hid")}},
+			[]string{"self read", "* none"}},
+		{`attrs=member val="cn=Admin,ou=people,dc=example,dc=org"`, access.Rule{Attributes: []string{"member"},
+			Value: &access.Value{Is: []byte("cn=Admin, ou=people,dc=example,dc=org")}}, []string{"users write", "* none"}},
+		{"attrs=carLicense", access.Rule{Attributes: []string{"carLicense"}}, []string{`set="this/manager & user" write`,
+			`set="[cn=admins,dc=example,dc=org]/member* & user" read`, "* none"}},
+		{"attrs=street", access.Rule{Attributes: []string{"street"}}, []string{"users peername.ip=127.0.0.0%255.0.0.0 read", "* none"}},
+		{"attrs=l", access.Rule{Attributes: []string{"l"}}, []string{"peername.ip=10.0.0.0%255.0.0.0 write", "users ssf=128 read", `peername.regex="^IP=127[.].*" search`}},
 		{"attrs=@organizationalUnit,entry", access.Rule{Attributes: []string{"@organizationalUnit", "entry"}}, []string{"* read"}},
 		{"*", access.Rule{}, []string{"users read", "* none"}},
 	}
 }
 
+func pattern(expr string) *regexp.Regexp {
+	re, err := access.Compile(expr)
+	if err != nil {
+		panic(err)
+	}
+	return re
+}
+
 func accessEntries() []string {
-	const person = "dn: cn=%[1]s,ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\nsn: %[1]s\ncn: %[1]s\nuserPassword: %[1]s\nhomePhone: 1\nmobile: 2\ndescription: d\ntitle: t\n"
+	const person = "dn: cn=%[1]s,ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\nsn: %[1]s\ncn: %[1]s\nuserPassword: %[1]s\nhomePhone: 1\nmobile: 2\ndescription: d\ntitle: t\nroomNumber: 7\ncarLicense: x\nstreet: s\nl: Delhi\n"
 	return []string{
 		"dn: dc=example,dc=org\nobjectClass: dcObject\nobjectClass: organization\no: example.org\ndc: example",
 		"dn: ou=people,dc=example,dc=org\nobjectClass: organizationalUnit\nou: people",
 		"dn: ou=secret,dc=example,dc=org\nobjectClass: organizationalUnit\nou: secret",
 		"dn: cn=key,ou=secret,dc=example,dc=org\nobjectClass: device\ncn: key",
+		"dn: cn=Cl,ou=secret,dc=example,dc=org\nobjectClass: device\ncn: Cl",
+		"dn: cn=bosss,dc=example,dc=org\nobjectClass: groupOfNames\ncn: bosss\nmember: cn=Admin,ou=people,dc=example,dc=org\nmember: cn=Clerk,ou=people,dc=example,dc=org",
 		fmt.Sprintf(person, "Boss"),
 		fmt.Sprintf(person, "Clerk") + "manager: cn=Boss,ou=people,dc=example,dc=org",
 		fmt.Sprintf(person, "Ghost") + "employeeType: hidden",
@@ -95,7 +120,7 @@ func TestAccessLikeSlapd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"", "Boss", "Clerk", "Ghost", "Admin"} {
-		who := directory.Identity{}
+		who := directory.Identity{Peer: directory.Peer{Addr: netip.MustParseAddrPort("127.0.0.1:4000")}}
 		if name != "" {
 			dn := "cn=" + name + ",ou=people,dc=example,dc=org"
 			who.DN = directorytest.DN(dn)
@@ -129,7 +154,8 @@ func compareReading(t *testing.T, d *Directory, conn *goldap.Conn, who directory
 	t.Helper()
 	for _, base := range []string{"ou=people,dc=example,dc=org", "ou=secret,dc=example,dc=org", "cn=Ghost,ou=people,dc=example,dc=org", "dc=example,dc=org"} {
 		for _, filter := range []string{"(objectClass=*)", "(homePhone=1)", "(!(homePhone=1))", "(description=d)", "(title=t)", "(userPassword=*)",
-			"(|(mobile=2)(ou=*))", "(&(objectClass=person)(!(employeeType=hidden)))"} {
+			"(|(mobile=2)(ou=*))", "(employeeType=hidden)", "(!(employeeType=hidden))", "(member=cn=Admin,ou=people,dc=example,dc=org)",
+			"(!(member=cn=Clerk,ou=people,dc=example,dc=org))", "(l=delhi)", "(!(street=x))", "(roomNumber=7)", "(&(objectClass=person)(!(employeeType=hidden)))"} {
 			ours := map[string]bool{}
 			err := d.Search(context.Background(), who, &ldap.SearchRequest{Base: directorytest.DN(base), Scope: ldap.ScopeSub, Filter: directorytest.Filter(filter)},
 				func(e *ldap.Entry) error {
@@ -182,6 +208,7 @@ func compareWriting(t *testing.T, d *Directory, conn *goldap.Conn, who directory
 	}
 	for _, c := range []struct{ entry, attr string }{
 		{"cn=Clerk", "homePhone"}, {"cn=Boss", "homePhone"}, {"cn=Clerk", "title"}, {"cn=Admin", "mobile"}, {"cn=Clerk", "userPassword"}, {"cn=Ghost", "userPassword"},
+		{"cn=Clerk", "roomNumber"}, {"cn=Boss", "carLicense"}, {"cn=Clerk", "carLicense"}, {"cn=Boss", "l"},
 	} {
 		dn := c.entry + ",ou=people,dc=example,dc=org"
 		value := strings.TrimPrefix(c.entry, "cn=")
@@ -191,6 +218,34 @@ func compareWriting(t *testing.T, d *Directory, conn *goldap.Conn, who directory
 		ours := d.Modify(context.Background(), who, directorytest.DN(dn), []ldap.Change{{Op: ldap.ChangeReplace, Attribute: ldap.NewAttribute(c.attr, value)}})
 		if a, b := codes(ours, theirs); a != b {
 			t.Errorf("%q changes %s of %s: we answer %v, slapd %v", who.DN, c.attr, dn, ours, theirs)
+		}
+	}
+	for _, member := range []string{"cn=Admin,ou=people,dc=example,dc=org", "cn=Boss,ou=people,dc=example,dc=org"} {
+		for _, op := range []ldap.ChangeOp{ldap.ChangeAdd, ldap.ChangeDelete} {
+			const dn = "cn=bosss,dc=example,dc=org"
+			m := goldap.NewModifyRequest(dn, nil)
+			if op == ldap.ChangeAdd {
+				m.Add("member", []string{member})
+			} else {
+				m.Delete("member", []string{member})
+			}
+			theirs := conn.Modify(m)
+			ours := d.Modify(context.Background(), who, directorytest.DN(dn), []ldap.Change{{Op: op, Attribute: ldap.NewAttribute("member", member)}})
+			if a, b := codes(ours, theirs); a != b {
+				t.Errorf("%q changes (%d) member %s: we answer %v, slapd %v", who.DN, op, member, ours, theirs)
+			}
+		}
+	}
+	for _, c := range []struct{ dn, attr, value string }{
+		{"cn=Clerk,ou=people,dc=example,dc=org", "description", "D"}, {"cn=Clerk,ou=people,dc=example,dc=org", "description", "other"},
+		{"cn=Ghost,ou=people,dc=example,dc=org", "employeeType", "hidden"}, {"cn=Boss,ou=people,dc=example,dc=org", "homePhone", "1"},
+		{"cn=Boss,ou=people,dc=example,dc=org", "pager", "1"}, {"cn=Nobody,ou=people,dc=example,dc=org", "cn", "x"}, {"cn=key,ou=secret,dc=example,dc=org", "cn", "key"},
+		{"cn=bosss,dc=example,dc=org", "member", "cn=Clerk,ou=people,dc=example,dc=org"}, {"ou=people,dc=example,dc=org", "ou", "PEOPLE"},
+	} {
+		same, wrong := conn.Compare(c.dn, c.attr, c.value)
+		is, err := d.Compare(context.Background(), who, directorytest.DN(c.dn), c.attr, []byte(c.value))
+		if a, b := codes(err, wrong); a != b || is != same {
+			t.Errorf("%q compares %s of %s with %s: we answer %t %v, slapd %t %v", who.DN, c.attr, c.dn, c.value, is, err, same, wrong)
 		}
 	}
 	for _, dn := range []string{"cn=New,ou=people,dc=example,dc=org", "cn=New,ou=secret,dc=example,dc=org", "cn=New,dc=example,dc=org"} {

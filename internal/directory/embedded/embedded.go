@@ -89,6 +89,7 @@ var (
 	_ directory.PasswordHasher = (*Directory)(nil)
 	_ directory.KeyKeeper      = (*Directory)(nil)
 	_ directory.Viewer         = (*Directory)(nil)
+	_ directory.Comparer       = (*Directory)(nil)
 	_ directory.Updater        = (*Directory)(nil)
 	_ directory.Synchronizer   = (*Directory)(nil)
 	_ directory.Restorer       = (*Directory)(nil)

@@ -33,7 +33,8 @@ type condition struct {
 	typ       *schema.AttributeType // nil: any attribute, of an extensible filter
 	descs     bitset                // the descriptions that the assertion is about
 	assertion *schema.Assertion
-	dn        bool // the attributes of the DN count too
+	asserted  []byte // of FilterEqual, as it was written
+	dn        bool   // the attributes of the DN count too
 }
 
 // unknowable is a condition that is Undefined for every entry.
@@ -65,7 +66,7 @@ func (s *snapshot) compileItem(f *ldap.Filter, who *subject) *condition {
 	if !ok || !who.everSearches(desc.Type) {
 		return unknowable()
 	}
-	c := &condition{op: f.Op, typ: desc.Type, descs: s.dict.matching(desc), dn: f.DNAttributes}
+	c := &condition{op: f.Op, typ: desc.Type, descs: s.dict.matching(desc), asserted: f.Value, dn: f.DNAttributes}
 	if f.Op == ldap.FilterPresent {
 		return c
 	}
@@ -143,7 +144,7 @@ type matcher struct {
 
 // eval returns a condition's value for an entry.
 func (m *matcher) eval(c *condition, n *node) truth {
-	if c.undefined || m.grants != nil && c.typ != nil && m.grants.privileges[c.typ.ID]&access.Search == 0 {
+	if c.undefined || m.grants != nil && c.typ != nil && !m.maySearch(c) {
 		return undefined
 	}
 	switch c.op {
@@ -181,10 +182,25 @@ func (m *matcher) eval(c *condition, n *node) truth {
 	return truthOf(m.item(c, n))
 }
 
+// maySearch tells whether who asks may search for what a condition asserts.
+func (m *matcher) maySearch(c *condition) bool {
+	if c.assertion != nil && c.op == ldap.FilterEqual {
+		return m.grants.mayValue(access.Search, c.typ, c.asserted)
+	}
+	return m.grants.may(access.Search, c.typ)
+}
+
+// valueAllowed tells whether a rule about values grants a search that is not
+// granted of the whole attribute: for what is asserted, eval has looked.
+func (m *matcher) valueAllowed(c *condition, desc uint32) bool {
+	t := m.snap.dict.descs[desc].Type
+	return c.op == ldap.FilterEqual && t == c.typ && m.grants.valued.has(uint32(t.ID))
+}
+
 // item tells whether an entry has a value that satisfies a simple condition.
 func (m *matcher) item(c *condition, n *node) bool {
 	for desc, values := range n.attributes {
-		if !c.descs.has(desc) || m.grants != nil && !m.grants.search.has(desc) {
+		if !c.descs.has(desc) || m.grants != nil && !m.grants.search.has(desc) && !m.valueAllowed(c, desc) {
 			continue
 		}
 		if c.op == ldap.FilterPresent {

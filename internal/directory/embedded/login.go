@@ -36,7 +36,7 @@ func (d *Directory) Bind(ctx context.Context, dn ldap.DN, pw []byte) (directory.
 	if err != nil {
 		return directory.Identity{}, ldap.Errorf(ldap.Busy, "login canceled")
 	}
-	if !ok || !isRoot && (!mayLogin(s, n, d.suffix) || !d.mayBind(s, n)) {
+	if !ok || !isRoot && (!mayLogin(s, n, d.suffix) || !d.mayBind(s, n, directory.PeerOf(ctx))) {
 		return directory.Identity{}, wrong
 	}
 	if isRoot {

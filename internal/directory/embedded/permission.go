@@ -1,9 +1,12 @@
 package embedded
 
 import (
+	"slices"
+
 	"expost/internal/directory"
 	"expost/internal/directory/access"
 	"expost/internal/ldap"
+	"expost/internal/schema"
 )
 
 // checkWriter refuses changes of those who have not logged in.
@@ -75,22 +78,36 @@ func (b *batch) mayModify(who directory.Identity, n *node, changes []ldap.Change
 	}
 	g := b.asker(who).grants(n)
 	for _, c := range changes {
-		want := access.Write
-		switch c.Op {
-		case ldap.ChangeAdd:
-			want = access.AddTo
-		case ldap.ChangeDelete:
-			want = access.DeleteOf
-		}
 		t := b.dict.schema.Attribute(baseOf(c.Attribute.Desc))
 		if t == nil {
 			continue // refused for that
 		}
-		if !g.may(want, t) {
+		if !mayChange(g, t, c) {
 			return ldap.Errorf(ldap.InsufficientAccessRights, "no write access to %q of %q", c.Attribute.Desc, b.dn(n, b.suffixDN))
 		}
 	}
 	return nil
+}
+
+// mayChange tells whether a change of an attribute is granted: of the values that
+// it names, and of the attribute where it takes others away.
+func mayChange(g *grants, t *schema.AttributeType, c ldap.Change) bool {
+	want := access.Write
+	switch {
+	case c.Op == ldap.ChangeAdd:
+		want = access.AddTo
+	case c.Op == ldap.ChangeDelete:
+		want = access.DeleteOf
+	case c.Op == ldap.ChangeReplace && len(c.Attribute.Values) > 0:
+		if !g.may(access.DeleteOf, t) {
+			return false
+		}
+		want = access.AddTo
+	}
+	if len(c.Attribute.Values) == 0 || c.Op == ldap.ChangeIncrement {
+		return g.may(want, t)
+	}
+	return !slices.ContainsFunc(c.Attribute.Values, func(v []byte) bool { return !g.mayValue(want, t, v) })
 }
 
 // baseOf returns an attribute description without its options.
@@ -104,7 +121,7 @@ func baseOf(desc string) string {
 }
 
 // mayBind tells whether the password of an entry may be used to log in.
-func (d *Directory) mayBind(s *snapshot, n *node) bool {
-	nobody := s.subject(directory.Identity{}, d.rights, d.suffix)
+func (d *Directory) mayBind(s *snapshot, n *node, from directory.Peer) bool {
+	nobody := s.subject(directory.Identity{Peer: from}, d.rights, d.suffix)
 	return nobody.grants(n).may(access.Auth, d.schema.Attribute("userPassword"))
 }

@@ -117,6 +117,9 @@ func (sel *selection) of(s *snapshot, n *node, g *grants, suffix ldap.DN) []ldap
 			for len(r.b) > 0 {
 				a.Values = append(a.Values, r.bytes())
 			}
+			if a.Values = g.readable(s.dict.descs[desc].Type, a.Values); len(a.Values) == 0 {
+				continue
+			}
 			a.Values = sel.values.keep(a.Values)
 		}
 		list = append(list, a)

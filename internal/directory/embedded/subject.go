@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 
 	"expost/internal/directory"
@@ -23,10 +24,12 @@ type subject struct {
 	dn        ldap.DN
 	id        uint32 // of the own entry; 0: none
 
+	peer directory.Peer
+
 	static  circumstances // what does not depend on the entry
 	targets []target      // what does
 	selves  []int         // bits of "by self"
-	named   []attributed  // of "by dnattr"
+	others  []asking      // of each "by" else that depends on the entry
 	uniform *grants       // what is granted of every entry; nil: it depends
 
 	last   circumstances
@@ -35,21 +38,30 @@ type subject struct {
 
 // target is where a rule applies.
 type target struct {
-	bit    int
-	scope  access.Scope
-	base   uint32 // 0: everywhere
-	filter *condition
+	bit     int
+	scope   access.Scope
+	base    uint32         // 0: everywhere
+	pattern *regexp.Regexp // of the normal form of the DN; may be nil
+	filter  *condition
 }
 
-// attributed is a "by" about those whom an attribute of the entry names.
-type attributed struct {
-	bit int
-	is  *condition
+// asking is a "by" that depends on the entry.
+type asking struct {
+	bit    int
+	target int // bit of its rule
+	tests  []func(e *asked) bool
+}
+
+// asked is an entry that grants are worked out of.
+type asked struct {
+	n      *node
+	normal string   // form of its DN; empty until it is needed
+	groups []string // of the pattern of the rule
 }
 
 // subject returns who as the snapshot and the rules see them.
 func (s *snapshot) subject(who directory.Identity, r *rights, suffix ldap.DN) *subject {
-	sub := &subject{snap: s, suffix: suffix, rights: r, root: who.Root, anonymous: len(who.DN) == 0, dn: who.DN}
+	sub := &subject{snap: s, suffix: suffix, rights: r, root: who.Root, anonymous: len(who.DN) == 0, dn: who.DN, peer: who.Peer}
 	if who.Root {
 		return sub
 	}
@@ -61,7 +73,7 @@ func (s *snapshot) subject(who directory.Identity, r *rights, suffix ldap.DN) *s
 	for i := range r.rules {
 		sub.aim(&r.rules[i])
 		for j := range r.rules[i].By {
-			sub.recognize(r.rules[i].by+j, &r.rules[i].By[j].Who)
+			sub.recognize(&r.rules[i], j)
 		}
 	}
 	sub.simplify()
@@ -74,7 +86,7 @@ func (sub *subject) aim(r *rule) {
 		sub.static.set(r.bit)
 		return
 	}
-	t := target{bit: r.bit, scope: r.Scope}
+	t := target{bit: r.bit, scope: r.Scope, pattern: r.Pattern}
 	if r.DN != nil {
 		n, _ := sub.snap.find(r.DN, sub.suffix)
 		if n == nil {
@@ -89,31 +101,93 @@ func (sub *subject) aim(r *rule) {
 }
 
 // recognize notes whether a "by" is about who asks.
-func (sub *subject) recognize(bit int, who *access.Who) {
-	is := false
-	switch who.Kind {
-	case access.Everybody:
-		is = true
-	case access.Anonymous:
-		is = sub.anonymous
-	case access.Users:
-		is = !sub.anonymous
-	case access.Self:
+func (sub *subject) recognize(r *rule, i int) {
+	by, bit := &r.By[i], r.by+i
+	if by.Who.Kind == access.Self && by.And == nil {
 		if sub.id != 0 {
 			sub.selves = append(sub.selves, bit)
 		}
-	case access.Named:
-		is = !sub.anonymous && who.Scope.Contains(who.DN, sub.dn, sub.snap.dict.schema)
-	case access.Member:
-		is = !sub.anonymous && sub.isMember(who)
-	case access.InAttribute:
-		if !sub.anonymous {
-			sub.named = append(sub.named, attributed{bit, sub.naming(who.Attr)})
+		return
+	}
+	a := asking{bit: bit, target: r.bit}
+	for j := range len(by.And) + 1 {
+		who := &by.Who
+		if j > 0 {
+			who = &by.And[j-1]
+		}
+		is, test := sub.is(who)
+		switch {
+		case test != nil:
+			a.tests = append(a.tests, test)
+		case !is:
+			return
 		}
 	}
-	if is {
+	if a.tests == nil {
 		sub.static.set(bit)
+		return
 	}
+	sub.others = append(sub.others, a)
+}
+
+// is tells whether who asks is meant, or returns what tells it for an entry.
+func (sub *subject) is(who *access.Who) (bool, func(*asked) bool) {
+	switch who.Kind {
+	case access.Everybody:
+		return true, nil
+	case access.Anonymous:
+		return sub.anonymous, nil
+	case access.Users:
+		return !sub.anonymous, nil
+	case access.From:
+		return who.Peer.Contains(sub.peer.Addr), nil
+	case access.Strong:
+		return sub.peer.Local || sub.peer.Strength >= who.Strength, nil
+	case access.Self:
+		return false, func(e *asked) bool { return e.n.id != 0 && e.n.id == sub.id }
+	case access.Matching:
+		return sub.isMatching(who)
+	case access.InSet:
+		return false, func(e *asked) bool { return sub.holds(who.Set, e.n) }
+	}
+	if sub.anonymous {
+		return false, nil
+	}
+	switch {
+	case who.Kind == access.InAttribute:
+		is := sub.naming(who.Attr)
+		return false, func(e *asked) bool {
+			m := matcher{snap: sub.snap, suffix: sub.suffix}
+			return m.eval(is, e.n) == yes
+		}
+	case who.Text != "":
+		return false, func(e *asked) bool {
+			dn, err := ldap.ParseDN(access.Expand(who.Text, false, e.groups))
+			return err == nil && sub.isNamed(who, dn)
+		}
+	}
+	return sub.isNamed(who, who.DN), nil
+}
+
+// isNamed tells whether who asks is named by a DN, or a member of its group.
+func (sub *subject) isNamed(who *access.Who, dn ldap.DN) bool {
+	if who.Kind == access.Member {
+		return sub.isMember(who, dn)
+	}
+	return who.Scope.Contains(dn, sub.dn, sub.snap.dict.schema)
+}
+
+// isMatching tells whether a pattern matches the DN of who asks.
+func (sub *subject) isMatching(who *access.Who) (bool, func(*asked) bool) {
+	normal := access.NormalDN(sub.dn, sub.snap.dict.schema)
+	matches := func(groups []string) bool {
+		re, err := access.Compile(access.Expand(who.Text, true, groups))
+		return err == nil && re.MatchString(normal)
+	}
+	if access.Expand(who.Text, true, nil) == who.Text {
+		return matches(nil), nil
+	}
+	return false, func(e *asked) bool { return matches(e.groups) }
 }
 
 // naming is the condition that an attribute names who asks.
@@ -123,8 +197,8 @@ func (sub *subject) naming(attr string) *condition {
 }
 
 // isMember tells whether a group names who asks.
-func (sub *subject) isMember(who *access.Who) bool {
-	group, _ := sub.snap.find(who.DN, sub.suffix)
+func (sub *subject) isMember(who *access.Who, dn ldap.DN) bool {
+	group, _ := sub.snap.find(dn, sub.suffix)
 	if group == nil {
 		return false
 	}
@@ -134,7 +208,7 @@ func (sub *subject) isMember(who *access.Who) bool {
 
 // simplify finds out whether what may be read is the same of every entry.
 func (sub *subject) simplify() {
-	if len(sub.targets) > 0 || len(sub.named) > 0 {
+	if len(sub.targets) > 0 || len(sub.others) > 0 {
 		return
 	}
 	plain, own := sub.rights.grants(sub.static, sub.snap.dict), sub.static
@@ -163,9 +237,10 @@ func (sub *subject) grants(n *node) *grants {
 		return nil
 	}
 	in := sub.static
+	e := asked{n: n}
 	m := matcher{snap: sub.snap, suffix: sub.suffix}
 	for i := range sub.targets {
-		if t := &sub.targets[i]; sub.snap.isTarget(n, t) && (t.filter == nil || m.eval(t.filter, n) == yes) {
+		if t := &sub.targets[i]; sub.isTarget(&e, t) && (t.filter == nil || m.eval(t.filter, n) == yes) {
 			in.set(t.bit)
 		}
 	}
@@ -174,9 +249,9 @@ func (sub *subject) grants(n *node) *grants {
 			in.set(bit)
 		}
 	}
-	for _, a := range sub.named {
-		if m.eval(a.is, n) == yes {
-			in.set(a.bit)
+	for i := range sub.others {
+		if sub.isAsking(&e, &sub.others[i], in) {
+			in.set(sub.others[i].bit)
 		}
 	}
 	if sub.lastOf == nil || sub.last != in {
@@ -185,9 +260,33 @@ func (sub *subject) grants(n *node) *grants {
 	return sub.lastOf
 }
 
+// isAsking tells whether a "by" of a rule about an entry is about who asks.
+func (sub *subject) isAsking(e *asked, a *asking, in circumstances) bool {
+	if !in.has(a.target) {
+		return false
+	}
+	if r := sub.ruleOf(a.target); r.Pattern != nil {
+		e.groups = r.Pattern.FindStringSubmatch(sub.normalDN(e))
+	} else {
+		e.groups = nil
+	}
+	return !slices.ContainsFunc(a.tests, func(test func(*asked) bool) bool { return !test(e) })
+}
+
+// normalDN returns the form of an entry's DN that patterns are matched with.
+func (sub *subject) normalDN(e *asked) string {
+	if e.normal == "" {
+		e.normal = access.NormalDN(sub.snap.dn(e.n, sub.suffix), sub.snap.dict.schema)
+	}
+	return e.normal
+}
+
 // isTarget tells whether an entry is in the scope of a rule.
-func (s *snapshot) isTarget(n *node, t *target) bool {
+func (sub *subject) isTarget(e *asked, t *target) bool {
+	s, n := sub.snap, e.n
 	switch {
+	case t.pattern != nil:
+		return t.pattern.MatchString(sub.normalDN(e))
 	case t.base == 0:
 		return true
 	case t.scope == access.Base:
@@ -219,7 +318,7 @@ func (sub *subject) ever(covers func(*rule) bool, p access.Privileges) bool {
 	for _, bit := range sub.selves {
 		own.set(bit)
 	}
-	for _, a := range sub.named {
+	for _, a := range sub.others {
 		own.set(a.bit)
 	}
 	return slices.ContainsFunc(sub.rights.rules, func(r rule) bool {
@@ -239,7 +338,7 @@ func (sub *subject) maySearchFrom(base *node) bool {
 	return slices.ContainsFunc(sub.targets, func(t target) bool {
 		r := sub.ruleOf(t.bit)
 		granted, _ := r.grant(sub.static, 0)
-		return r.entry && granted&access.Search != 0 && t.base != 0 && sub.snap.isUnder(sub.snap.nodes.get(t.base), base.id)
+		return r.entry && granted&access.Search != 0 && (t.pattern != nil || t.base != 0 && sub.snap.isUnder(sub.snap.nodes.get(t.base), base.id))
 	})
 }
 
