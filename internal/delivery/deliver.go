@@ -238,6 +238,9 @@ func (a *Agent) deliverOne(ctx context.Context, t *Target, in *store.Incoming, j
 	}
 	defer box.Release()
 	m, err := mailbox(ctx, box, t.Mailbox, junk)
+	if err == nil && t.Mailbox != "" && !box.MayPost(m.ID, a.poster(ctx, t.Sender)) {
+		m, err = mailbox(ctx, box, "", junk)
+	}
 	if err != nil {
 		return err
 	}

@@ -150,6 +150,76 @@ func TestSubAddressChoosesTheMailbox(t *testing.T) {
 	}
 }
 
+// The right "p" (RFC 4314 §2.1) is taken away by name: that sender's mail, or that
+// of all, goes to INBOX.
+func TestSubAddressAndPostRight(t *testing.T) {
+	t.Parallel()
+	st := newStore(t)
+	a := testAgent(people())
+	a.store = st
+	if err := st.Create(t.Context(), "example.org/ann"); err != nil {
+		t.Fatal(err)
+	}
+	acct, err := st.Open(t.Context(), "example.org/ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer acct.Release()
+	work, err := acct.CreateMailbox(t.Context(), "Work", store.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ann := &directory.Account{ID: "example.org/ann", Address: "ann@example.org"}
+	bob := &directory.Account{ID: "example.org/bob", Address: "robert@example.org", Aliases: []mail.Address{"Bob@example.org"}}
+	for _, tt := range []struct {
+		entry             string
+		owner, bob, other string // where their mail goes
+	}{
+		{"", "Work", "Work", "Work"},
+		{"bob@example.org", "Work", "Work", "Work"}, // what he has others need not have
+		{"-bob@example.org", "Work", "INBOX", "Work"},
+		{"-anyone", "Work", "INBOX", "INBOX"},
+	} {
+		if tt.entry != "" {
+			if err := acct.SetACL(t.Context(), work.ID, store.ACLSet, store.ACLEntry{Identifier: tt.entry, Rights: mail.RightPost}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct {
+			sender *directory.Account
+			want   string
+		}{{ann, tt.owner}, {bob, tt.bob}, {nil, tt.other}} {
+			before := count(t, st, "example.org/ann", c.want)
+			env := &Envelope{ID: "TEST", From: "sender@far.example", Received: time.Now()}
+			route, err := a.Resolve(t.Context(), Query{Address: "ann+work@example.org", Sender: c.sender})
+			if err != nil {
+				t.Fatal(err)
+			}
+			env.Recipients = []Recipient{{Address: "ann+work@example.org", Route: route}}
+			msg, err := a.Spool(t.Context(), env, strings.NewReader("Subject: x\r\n\r\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, err := range a.Deliver(t.Context(), env, msg) {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			if err := msg.Close(); err != nil {
+				t.Error(err)
+			}
+			if got := count(t, st, "example.org/ann", c.want); got != before+1 {
+				t.Errorf("%q: mail of %+v did not go to %s", tt.entry, c.sender, c.want)
+			}
+		}
+		if tt.entry != "" {
+			if err := acct.SetACL(t.Context(), work.ID, store.ACLSet, store.ACLEntry{Identifier: tt.entry}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func BenchmarkDeliver(b *testing.B) {
 	for _, n := range []int{1, 50} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

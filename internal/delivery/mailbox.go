@@ -104,6 +104,23 @@ func mailbox(ctx context.Context, box *store.Account, detail string, junk bool) 
 	return m, nil
 }
 
+// poster returns a sender as access control lists know him.
+func (a *Agent) poster(ctx context.Context, sender *directory.Account) store.Principal {
+	if sender == nil {
+		return store.Principal{}
+	}
+	p := store.Principal{ID: sender.ID, Identifiers: []string{sender.Address.Key()}}
+	for _, alias := range sender.Aliases {
+		p.Identifiers = append(p.Identifiers, alias.Key())
+	}
+	groups, err := directory.People{Directory: a.directory}.Groups(ctx, sender)
+	if err != nil {
+		a.log.Warn("looking up the groups of a sender", "sender", sender.Address, "err", err)
+	}
+	p.Identifiers = append(p.Identifiers, groups...)
+	return p
+}
+
 // named returns the mailbox of a name, the exact spelling preferred.
 func named(all []mail.Mailbox, name string) (mail.Mailbox, bool) {
 	var found mail.Mailbox

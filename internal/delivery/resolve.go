@@ -49,7 +49,8 @@ type Route struct {
 // Target is a mailbox that gets the mail.
 type Target struct {
 	Account *directory.Account
-	Mailbox string // the detail of a sub-address; empty: INBOX
+	Mailbox string             // the detail of a sub-address; empty: INBOX
+	Sender  *directory.Account // who is logged in and sends it; nil: nobody
 }
 
 // RemoteTarget is an address whose mail leaves this host.
@@ -330,7 +331,7 @@ func (r *resolution) add(ctx context.Context, acct *directory.Account, detail st
 		if err := r.room(string(acct.Address)); err != nil {
 			return err
 		}
-		r.route.Targets = append(r.route.Targets, Target{Account: acct, Mailbox: detail})
+		r.route.Targets = append(r.route.Targets, Target{Account: acct, Mailbox: detail, Sender: r.query.Sender})
 		keeps = true
 	}
 	if hasMode(acct, "noforward") {

@@ -47,7 +47,12 @@ func (p *Principal) names(identifier string) bool {
 // rightsOf returns the rights that a list gives a principal: what any entry
 // gives and none takes away (RFC 4314 §2).
 func rightsOf(acl []ACLEntry, p *Principal) mail.Rights {
-	var given, taken mail.Rights
+	given, taken := sumOf(acl, p)
+	return given &^ taken
+}
+
+// sumOf returns what a list gives a principal and what it takes from him.
+func sumOf(acl []ACLEntry, p *Principal) (given, taken mail.Rights) {
 	for _, e := range acl {
 		name, negative := strings.CutPrefix(e.Identifier, "-")
 		switch {
@@ -57,7 +62,21 @@ func rightsOf(acl []ACLEntry, p *Principal) mail.Rights {
 			given |= e.Rights
 		}
 	}
-	return given &^ taken
+	return given, taken
+}
+
+// MayPost tells whether a mailbox takes mail to its sub-address from a sender; the
+// zero Principal is somebody nobody knows. It takes it from all but those from
+// whom its list takes "p" away. An account posts to its own mailboxes.
+func (a *Account) MayPost(id mail.MailboxID, sender Principal) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	row := a.mailboxes[id]
+	if row == nil || sender.ID == a.id {
+		return true
+	}
+	_, taken := sumOf(row.ACL, &sender)
+	return !taken.Has(mail.RightPost)
 }
 
 // ACLOp is what SetACL does with the rights of an identifier.
