@@ -22,7 +22,7 @@ func (n *node) policy() (smtpserver.Policy, error) {
 		HostConnections: limit(p.HostConnections, time.Minute), HostMessages: limit(p.HostMessages, time.Minute),
 		RecipientMails: limit(p.RecipientMails, time.Hour),
 		User:           limit(p.User, time.Hour), UserDay: limit(p.UserDay, 24*time.Hour),
-		Sender: limit(p.Sender, time.Hour), SenderDomain: limit(p.SenderDomain, time.Hour),
+		RelayHost: limit(p.RelayHost, time.Hour), Sender: limit(p.Sender, time.Hour), SenderDomain: limit(p.SenderDomain, time.Hour),
 	}
 	var err error
 	if out.Relay, err = config.Networks(p.RelayNetworks); err != nil {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -62,11 +64,32 @@ func queueListCommand(a *app) *cobra.Command {
 		for _, e := range entries {
 			fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", e.ID, e.Arrived.Format(time.DateTime), e.Size, orNull(string(e.From)), queueSummary(e))
 		}
-		return w.Flush()
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		a.printHeld(entries)
+		return nil
 	})
 	filterFlags(cmd, &filter)
 	cmd.Flags().IntVar(&limit, "limit", 1000, "at most this `number`; 0: all")
 	return cmd
+}
+
+// printHeld says how many messages are held, and why.
+func (a *app) printHeld(entries []*queue.Entry) {
+	reasons := map[string]int{}
+	for _, e := range entries {
+		if len(e.Recipients) > 0 && e.Recipients[0].State == queue.Held.String() {
+			reasons[e.Recipients[0].Reply]++
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
+		why := reason
+		if why == "" {
+			why = "by an administrator"
+		}
+		fmt.Fprintf(a.stdout, "%d held: %s\n", reasons[reason], why)
+	}
 }
 
 // orNull shows the null sender.

@@ -16,11 +16,12 @@ import (
 // Host is another server on which mailboxes live: the old Exchange, or another
 // node. Accounts name it in mailHost.
 type Host struct {
-	Name       string `toml:"name"` // as in mailHost
-	IMAP       string `toml:"imap"` // "imaps://host:993", "imap://host:143"; "": none
-	POP3       string `toml:"pop3"`
-	Submission string `toml:"submission"`
-	SMTP       string `toml:"smtp"` // where mail for its accounts goes: "host:25", "lmtp:host:24"; default: its name
+	Name       string               `toml:"name"` // as in mailHost
+	IMAP       string               `toml:"imap"` // "imaps://host:993", "imap://host:143"; "": none
+	POP3       string               `toml:"pop3"`
+	Submission string               `toml:"submission"`
+	SMTP       string               `toml:"smtp"`     // where mail for its accounts goes: "host:25", "lmtp:host:24"; default: its name
+	SMTPTLS    smtpclient.TLSPolicy `toml:"smtp-tls"` // of that: never | may | must | verify | implicit; default: may
 
 	TLS      proxy.Verification `toml:"tls"` // verify | require | none
 	CA       string             `toml:"ca"`  // PEM; default: the system's
@@ -67,6 +68,9 @@ func (c *Config) checkHosts(wrong func(key, format string, args ...any) error) e
 			if _, err := route.ParseRelay(h.SMTP); err != nil {
 				return wrong("host "+h.Name+", smtp", "%v", err)
 			}
+		}
+		if err := checkTLS(h.SMTPTLS); err != nil {
+			return wrong("host "+h.Name+", smtp-tls", "%v", err)
 		}
 	}
 	return nil
@@ -123,14 +127,20 @@ func (c *Config) HostRelays() (map[string]*route.Relay, error) {
 	relays := map[string]*route.Relay{}
 	for _, h := range c.Hosts {
 		at := h.SMTP
-		if at == "" {
+		if at == "" && h.SMTPTLS == "" {
 			continue
+		}
+		if at == "" {
+			at = h.Name
 		}
 		r, err := route.ParseRelay(at)
 		if err != nil {
 			return nil, err
 		}
-		r.TLS = smtpclient.TLSMay
+		r.TLS, r.CertName = h.SMTPTLS, h.CertName
+		if r.Roots, err = readCA(h.CA); err != nil {
+			return nil, fmt.Errorf("reading the certificates of host %s: %w", h.Name, err)
+		}
 		relays[h.Name] = r
 	}
 	return relays, nil

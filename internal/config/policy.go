@@ -20,6 +20,7 @@ type Policy struct {
 	RecipientMails  int `toml:"recipient-messages"`
 	User            int `toml:"user-recipients"`
 	UserDay         int `toml:"user-recipients-day"`
+	RelayHost       int `toml:"relay-recipients"`
 	Sender          int `toml:"sender-recipients"`
 	SenderDomain    int `toml:"domain-recipients"`
 }
@@ -65,7 +66,7 @@ func (p *Policy) check(wrong func(key, format string, args ...any) error) error 
 			return wrong("policy.dnslist "+l.Zone, "%s", mail.PublicText(err))
 		}
 	}
-	for _, n := range []int{p.HostConnections, p.HostMessages, p.RecipientMails, p.User, p.UserDay, p.Sender, p.SenderDomain} {
+	for _, n := range []int{p.HostConnections, p.HostMessages, p.RecipientMails, p.User, p.UserDay, p.RelayHost, p.Sender, p.SenderDomain} {
 		if n < 0 {
 			return wrong("policy", "a limit must not be below zero; 0 is none")
 		}

@@ -30,6 +30,7 @@ type Relay struct {
 	TLS          smtpclient.TLSPolicy `toml:"tls"`
 	Login        string               `toml:"login"`
 	PasswordFile string               `toml:"password-file"`
+	CA           string               `toml:"ca"` // PEM; default: the system's
 }
 
 // Route is where the mail of one domain goes.
@@ -60,9 +61,9 @@ func (d *Duration) UnmarshalText(b []byte) error {
 
 // files returns the keys that name files.
 func (q *Queue) files() []*string {
-	list := []*string{&q.Smarthost.PasswordFile}
+	list := []*string{&q.Smarthost.PasswordFile, &q.Smarthost.CA}
 	for i := range q.Routes {
-		list = append(list, &q.Routes[i].PasswordFile)
+		list = append(list, &q.Routes[i].PasswordFile, &q.Routes[i].CA)
 	}
 	return list
 }
@@ -102,15 +103,21 @@ func (r *Relay) check() error {
 	if _, err := route.ParseRelay(r.Host); err != nil {
 		return err
 	}
-	switch r.TLS {
-	case "", smtpclient.TLSNever, smtpclient.TLSMay, smtpclient.TLSMust, smtpclient.TLSVerify, smtpclient.TLSImplicit:
-	default:
-		return fmt.Errorf("tls %q is none of never, may, must, verify, implicit", r.TLS)
+	if err := checkTLS(r.TLS); err != nil {
+		return err
 	}
 	if (r.Login == "") != (r.PasswordFile == "") {
 		return fmt.Errorf("login and password-file must be given together")
 	}
 	return nil
+}
+
+func checkTLS(p smtpclient.TLSPolicy) error {
+	switch p {
+	case "", smtpclient.TLSNever, smtpclient.TLSMay, smtpclient.TLSMust, smtpclient.TLSVerify, smtpclient.TLSImplicit:
+		return nil
+	}
+	return fmt.Errorf("tls %q is none of never, may, must, verify, implicit", p)
 }
 
 // Sources returns the source addresses.
@@ -149,6 +156,9 @@ func (r *Relay) relay() (*route.Relay, error) {
 		return nil, err
 	}
 	out.TLS, out.Login = r.TLS, r.Login
+	if out.Roots, err = readCA(r.CA); err != nil {
+		return nil, fmt.Errorf("reading the certificates: %w", err)
+	}
 	if r.PasswordFile != "" {
 		b, err := os.ReadFile(r.PasswordFile)
 		if err != nil {

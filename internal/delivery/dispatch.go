@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"time"
 
 	"expost/internal/directory"
 	"expost/internal/dsn"
@@ -90,10 +91,11 @@ func (l *ListRoute) place() place {
 	return place{mail.AccountID(dnKey(l.List)), "\x00list"}
 }
 
-// list sends the message to the members of a list, or holds it. Members that
-// cannot have it for good, or whose mailbox is full, are not the reason to send
-// it to all others again: their failure is reported. Any other failure is the
-// list's, and the message comes again for those members that do not have it.
+// list sends the message to the members of a list, or holds it. No member is the
+// reason to send it to all others again: the failure of those that cannot have it
+// for good, or whose mailbox is full, is reported, and the mail of those whose
+// mailbox does not work now waits for it in the queue. Where it cannot wait there,
+// the failure is the list's, and the message comes again for those that do not have it.
 func (d *dispatch) list(ctx context.Context, s *Spooled, r *Recipient, l *ListRoute) {
 	if l.Hold != HoldNot {
 		d.once(l.place(), func() error { return d.agent.hold(ctx, d.env, s, r, l) })
@@ -112,6 +114,7 @@ func (d *dispatch) list(ctx context.Context, s *Spooled, r *Recipient, l *ListRo
 	if len(l.List.Bounces) == 0 && !wantsFailure(r.Notify) {
 		failures.from = ""
 	}
+	late := latecomers{}
 	for p, addr := range l.Members.each() {
 		err := d.outcome[p]
 		switch {
@@ -121,9 +124,16 @@ func (d *dispatch) list(ctx context.Context, s *Spooled, r *Recipient, l *ListRo
 				maillog.Record{Event: maillog.Delivered, To: string(addr), Reason: "as a member of " + nameOf(l.List)})
 		case Permanent(err) || mail.KindOf(err) == mail.KindQuota:
 			failures.failed = append(failures.failed, Failure{addr, err})
+		case p.mailbox == "" || p.mailbox[0] != 0:
+			late.places = append(late.places, p)
+			late.recipients = append(late.recipients, queue.Recipient{Address: d.agent.detailed(addr, p.mailbox), Host: queue.LocalMailbox, Notify: c.routes[0].recipient.Notify})
+			late.reason = err
 		default:
 			d.outcome[l.place()] = err
 		}
+	}
+	if err := d.postpone(ctx, c, &late); err != nil {
+		d.outcome[l.place()] = err
 	}
 	if len(failures.failed) > 0 {
 		d.failed = append(d.failed, failures)
@@ -131,6 +141,42 @@ func (d *dispatch) list(ctx context.Context, s *Spooled, r *Recipient, l *ListRo
 	if err := c.msg.Close(); err != nil {
 		d.agent.log.Warn("dropping a spooled message", slog.String("id", d.env.ID), slog.Any("error", err))
 	}
+}
+
+// latecomers are members of a list whose mailboxes do not work now.
+type latecomers struct {
+	parcel
+	reason error
+}
+
+// memberPause is how long the mail of a list waits for a mailbox that does not work.
+const memberPause = time.Minute
+
+// postpone puts the mail of latecomers into the queue. An error means that it is
+// not there.
+func (d *dispatch) postpone(ctx context.Context, c *consignment, late *latecomers) error {
+	if len(late.places) == 0 {
+		return nil
+	}
+	if d.agent.cfg.Remote == nil {
+		return late.reason
+	}
+	d.agent.log.Warn("mailboxes of members of a list do not work; their mail waits in the queue", slog.String("id", d.env.ID),
+		slog.String("list", nameOf(c.list)), slog.Int("members", len(late.places)), slog.Any("error", late.reason))
+	late.send(d.outcome, func() error {
+		out := c.env.outgoing()
+		out.Recipients, out.NotBefore = late.recipients, time.Now().Add(memberPause)
+		return d.agent.enqueue(ctx, out, c.msg, "", "")
+	})
+	return d.outcome[late.places[0]]
+}
+
+// detailed returns an address with the detail of a sub-address.
+func (a *Agent) detailed(addr mail.Address, detail string) mail.Address {
+	if detail == "" || a.cfg.Separator == "" {
+		return addr
+	}
+	return mail.Address(addr.Local() + a.cfg.Separator + detail + "@" + addr.Domain())
 }
 
 // wantsFailure tells whether NOTIFY lets a sender hear of failure (RFC 3461 §4.1).

@@ -62,16 +62,17 @@ var _ queue.Carrier = Local{}
 
 // Dial implements [queue.Carrier].
 func (l Local) Dial(ctx context.Context, hop string) (queue.Session, error) {
-	if hop != queue.Local {
+	if !queue.IsLocal(hop) {
 		return l.Next.Dial(ctx, hop)
 	}
-	return local{ctx, l.Agent()}, nil
+	return local{ctx, l.Agent(), hop == queue.LocalMailbox}, nil
 }
 
 // local is a session to this host itself.
 type local struct {
-	ctx   context.Context
-	agent *Agent
+	ctx     context.Context
+	agent   *Agent
+	mailbox bool // forwards are not followed
 }
 
 // Send delivers to the mailboxes of the recipients.
@@ -84,7 +85,7 @@ func (l local) Send(m *smtpclient.Message) ([]smtpclient.Reply, error) {
 	replies := make([]smtpclient.Reply, len(m.Recipients))
 	index := []int{}
 	for i, r := range m.Recipients {
-		route, err := a.Resolve(l.ctx, Query{Address: r.Address, From: m.From, Relay: true})
+		route, err := a.Resolve(l.ctx, Query{Address: r.Address, From: m.From, Relay: true, mailbox: l.mailbox})
 		if err != nil {
 			replies[i] = replyOf(err)
 			continue

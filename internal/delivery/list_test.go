@@ -17,11 +17,13 @@ import (
 	"expost/internal/directory"
 	"expost/internal/directory/directorytest"
 	"expost/internal/directory/embedded"
+	"expost/internal/gate"
 	"expost/internal/mail"
 	"expost/internal/moderation"
 	"expost/internal/queue"
 	"expost/internal/resolver"
 	"expost/internal/resolver/resolvertest"
+	"expost/internal/smtpclient"
 	"expost/internal/srs"
 	"expost/internal/vacation"
 )
@@ -65,8 +67,9 @@ func (o *outbox) to(addr mail.Address) []parcelSent {
 // office is an agent over a real directory and store.
 type office struct {
 	*Agent
-	t   *testing.T
-	out *outbox
+	t    *testing.T
+	out  *outbox
+	gate *gate.Gate
 }
 
 // person is an entry of an account; lines are further attributes.
@@ -106,10 +109,10 @@ func newOffice(t *testing.T, entries ...string) *office {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { answered.Close() })
-	o := &office{t: t, out: &outbox{}}
+	o := &office{t: t, out: &outbox{}, gate: gate.New(20 * time.Millisecond)}
 	o.Agent = New(Config{
 		Hostname: "mail.example.org", Domains: []string{"example.org"}, Aliases: map[string]string{"example.net": "example.org"},
-		Separator: "+", CatchAll: "catchall", Postmaster: "ann@example.org", Remote: o.out, Moderation: held, Vacation: answered,
+		Separator: "+", CatchAll: "catchall", Postmaster: "ann@example.org", Remote: o.out, Moderation: held, Vacation: answered, Gate: o.gate,
 		SRS: srs.New("example.org", []byte("key")),
 	}, dir, newStore(t), slog.New(slog.DiscardHandler))
 	return o
@@ -446,6 +449,47 @@ func TestBounceAdmin(t *testing.T) {
 }
 
 // TestSomeFail has a message that only some of its recipients can have.
+// TestLateMember has a member whose mailbox does not work now beside one that
+// never has the mail: the others have it once, and his waits for him alone.
+func TestLateMember(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, person("ann"), person("bob", "mailForwardingAddress: bob@far.example"), person("dan", "accountStatus: disabled"),
+		group("staff", "member: "+uid("ann"), "member: "+uid("bob"), "member: "+uid("dan")))
+	thaw, err := o.gate.Freeze(t.Context(), "example.org/bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.wantStatus("post", o.post(letter{from: "x@far.example", to: []mail.Address{"staff@example.org"}}), "")
+	o.wantInbox("ann", 1)
+	if report := o.out.to("x@far.example"); len(report) != 1 || !strings.Contains(report[0].text, "dan@example.org") || strings.Contains(report[0].text, "bob@example.org") {
+		t.Errorf("the report: %+v", report)
+	}
+	waits := o.out.to("bob@example.org")
+	if len(waits) != 1 || len(waits[0].Recipients) != 1 || waits[0].Recipients[0].Host != queue.LocalMailbox || waits[0].From != "x@far.example" || waits[0].NotBefore.IsZero() ||
+		!strings.Contains(waits[0].text, "List-Id: <staff.example.org>\r\n") {
+		t.Fatalf("the mail that waits: %+v", waits)
+	}
+	if sent := o.out.to("bob@far.example"); len(sent) != 1 {
+		t.Errorf("%d were forwarded", len(sent))
+	}
+	s, err := Local{Agent: func() *Agent { return o.Agent }}.Dial(t.Context(), queue.LocalMailbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &smtpclient.Message{From: waits[0].From, Body: text(waits[0].text), Recipients: []smtpclient.Recipient{{Address: "bob@example.org"}}}
+	if r, err := s.Send(m); err != nil || r[0].Code != 451 {
+		t.Errorf("while the mailbox does not work: %v, %v", r, err)
+	}
+	thaw()
+	if r, err := s.Send(m); err != nil || !r[0].Delivered() {
+		t.Errorf("when it works: %v, %v", r, err)
+	}
+	o.wantInbox("bob", 1)
+	if sent := o.out.to("bob@far.example"); len(sent) != 1 {
+		t.Errorf("%d were forwarded in the end", len(sent))
+	}
+}
+
 func TestSomeFail(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, person("ann"), person("small", "mailSizeMax: 10"), person("full", "mailQuotaCount: 1"))

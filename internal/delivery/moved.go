@@ -53,7 +53,7 @@ func (s *movedSession) Send(m *smtpclient.Message) ([]smtpclient.Reply, error) {
 		case here:
 			one := *m
 			one.Recipients = []smtpclient.Recipient{r}
-			got, err := local{s.ctx, s.carrier.Agent()}.Send(&one)
+			got, err := local{ctx: s.ctx, agent: s.carrier.Agent()}.Send(&one)
 			if err != nil {
 				return replies, err
 			}

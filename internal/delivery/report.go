@@ -150,7 +150,7 @@ func (a *Agent) tell(ctx context.Context, env *Envelope, to mail.Address, about 
 		Date: now, Arrival: env.Received, Queue: env.ID, EnvID: env.EnvID, UTF8: env.UTF8, EightBit: true, Recipients: about,
 	}
 	failed := slices.ContainsFunc(about, func(r dsn.Recipient) bool { return r.Action == dsn.Failed })
-	back := dsn.Returned{Reader: text, Full: failed && env.Return != "HDRS" && size <= maxReported}
+	back := dsn.Returned{Reader: text, Full: failed && env.Return != "HDRS" && !env.RequireTLS && size <= maxReported}
 	if !back.Full {
 		var head []byte
 		if head, err = io.ReadAll(io.LimitReader(text, maxReportedHeader)); err == nil {

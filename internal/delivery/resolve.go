@@ -32,6 +32,7 @@ type Query struct {
 	Helo    string             // what the client calls itself; empty: not told
 	Client  netip.Addr         // its address
 
+	mailbox   bool             // the forwards of an account that keeps its mail are not followed
 	decided   mail.Address     // the list whose decision on the message is known
 	decidedBy moderation.Stage // and whose decision it was
 }
@@ -334,7 +335,7 @@ func (r *resolution) add(ctx context.Context, acct *directory.Account, detail st
 		r.route.Targets = append(r.route.Targets, Target{Account: acct, Mailbox: detail, Sender: r.query.Sender})
 		keeps = true
 	}
-	if hasMode(acct, "noforward") {
+	if hasMode(acct, "noforward") || keeps && r.query.mailbox {
 		return nil
 	}
 	return r.forward(ctx, acct, keeps, depth)

@@ -84,8 +84,18 @@ func (r *Remote) connect(ctx context.Context, h *route.Host, addr netip.AddrPort
 	if err != nil {
 		return nil, err
 	}
+	name, config := h.Name, r.TLSConfig
+	if h.Relay.CertName != "" {
+		name = h.Relay.CertName
+	}
+	if h.Relay.Roots != nil {
+		if config = (&tls.Config{}); r.TLSConfig != nil {
+			config = r.TLSConfig.Clone()
+		}
+		config.RootCAs = h.Relay.Roots
+	}
 	return smtpclient.New(ctx, nc, smtpclient.Options{
-		LocalName: r.LocalName, ServerName: h.Name, LMTP: h.Relay.LMTP, TLS: policy, TLSConfig: r.TLSConfig,
+		LocalName: r.LocalName, ServerName: name, LMTP: h.Relay.LMTP, TLS: policy, TLSConfig: config,
 		Login: h.Relay.Login, Password: h.Relay.Password, Timeouts: r.Timeouts,
 	})
 }

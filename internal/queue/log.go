@@ -44,13 +44,13 @@ func (q *Queue) logResults(h *hop, j *job, replies []smtpclient.Reply, s Session
 			event = maillog.Failed
 		case !replies[i].Delivered():
 			event = maillog.Deferred
-		case h.name == Local:
+		case IsLocal(h.name):
 			event = maillog.Delivered
 		}
 		rec := q.line(&j.message, event, &r)
 		rec.Result, rec.Reason, rec.Remote = resultOf(replies[i]), replies[i].Text, h.name
 		if s != nil {
-			if rec.Remote = s.Remote(); s.Secure() && h.name != Local {
+			if rec.Remote = s.Remote(); s.Secure() && !IsLocal(h.name) {
 				rec.TLS = "yes"
 			}
 		}

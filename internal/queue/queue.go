@@ -103,10 +103,17 @@ type DeliverBy struct {
 // their hop: mail that was held or waited for its time.
 const Local = "local:"
 
+// LocalMailbox is Local for the mailbox of an account alone, for which the mail
+// could not be delivered at once: where the account forwards, the mail has gone.
+const LocalMailbox = "local:mailbox"
+
+// IsLocal tells whether a hop, or a Recipient.Host, is this host.
+func IsLocal(hop string) bool { return hop == Local || hop == LocalMailbox }
+
 // hop returns the name of the hop for a domain or a host.
 func (q *Queue) hop(domain, host string) (string, error) {
-	if host == Local {
-		return Local, nil
+	if IsLocal(host) {
+		return host, nil
 	}
 	return q.cfg.Routes.Hop(domain, host)
 }

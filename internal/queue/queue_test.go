@@ -308,6 +308,22 @@ func TestReturned(t *testing.T) {
 	b.until(t, 0, func() bool { return b.empty(t) })
 }
 
+// TestRequireTLSReport brings back the header only (RFC 8689 §5).
+func TestRequireTLSReport(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.carrier.answer = func(string, mail.Address) smtpclient.Reply { return smtpclient.Reply{Code: 550} }
+	b.run(t)
+	_, err := b.Enqueue(t.Context(), Envelope{From: "me@example.org", Return: "FULL", RequireTLS: true, Recipients: []Recipient{{Address: "a@x.example"}}},
+		strings.NewReader("Subject: hello\r\n\r\nsecret\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := wait(t, b.reports); strings.Contains(r.text, "secret") || !strings.Contains(r.text, "Subject: hello") {
+		t.Errorf("the report is\n%s", r.text)
+	}
+}
+
 func TestDoubleBounceGoesToPostmaster(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)

@@ -180,13 +180,14 @@ func (m *message) reported(r *recipient, late bool) dsn.Recipient {
 }
 
 // returned returns what of a message its report brings back: all of it where
-// it failed and its sender did not say RET=HDRS, and it is not large.
+// it failed and its sender said neither RET=HDRS nor REQUIRETLS (RFC 8689 §5), and
+// it is not large.
 func returned(m *message, b *body, to []dsn.Recipient) (dsn.Returned, error) {
 	failed := false
 	for _, r := range to {
 		failed = failed || r.Action == dsn.Failed
 	}
-	if failed && m.ret != "HDRS" && m.size <= maxReturned {
+	if failed && m.ret != "HDRS" && m.flags&flagRequireTLS == 0 && m.size <= maxReturned {
 		return dsn.Returned{Reader: io.NewSectionReader(b, 0, b.Size()), Full: true}, nil
 	}
 	head := make([]byte, min(maxHeader, b.Size()))

@@ -341,7 +341,7 @@ func outcome(m *message, r *recipient, reply smtpclient.Reply, s Session) State 
 }
 
 // isLast tells whether a hop is where mail ends: mailboxes here, or behind LMTP.
-func isLast(hop string) bool { return hop == Local || strings.HasPrefix(hop, "lmtp:") }
+func isLast(hop string) bool { return IsLocal(hop) || strings.HasPrefix(hop, "lmtp:") }
 
 // statusOf returns the enhanced status code of a reply, which may lack one or
 // have one of another class.

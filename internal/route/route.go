@@ -8,6 +8,7 @@ package route
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -38,6 +39,8 @@ type Relay struct {
 	TLS      smtpclient.TLSPolicy
 	Login    string
 	Password string
+	Roots    *x509.CertPool // that its certificate must lead to, where it counts; nil: the system's
+	CertName string         // the name the certificate has; empty: Host
 }
 
 // Hop returns the name of the hop.

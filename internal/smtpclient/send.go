@@ -118,13 +118,16 @@ func (c *Conn) unfit(m *Message) (Reply, bool) {
 	switch {
 	case limit > 0 && m.Size > limit:
 		return Reply{Code: 552, Status: "5.3.4", Text: fmt.Sprintf("the message has %d bytes, the receiving server takes at most %d", m.Size, limit)}, true
-	case m.RequireTLS && (!c.secure || !c.opt.TLS.verifies() || !c.Has("REQUIRETLS")):
+	case m.RequireTLS && m.From != "" && !c.requiresTLS(): // RFC 8689 §5: a report goes all the same
 		return replyNoTLS, true
 	case m.ByReturn && !m.By.IsZero() && !c.Has("DELIVERBY") && !c.opt.LMTP:
 		return replyNoBy, true
 	}
 	return Reply{}, false
 }
+
+// requiresTLS tells whether the server promises REQUIRETLS, and proves who it is.
+func (c *Conn) requiresTLS() bool { return c.secure && c.opt.TLS.verifies() && c.Has("REQUIRETLS") }
 
 // all sets every reply.
 func all(replies []Reply, r Reply) []Reply {
@@ -190,7 +193,7 @@ func (c *Conn) mailParams(m *Message) string {
 	if c.Has("SMTPUTF8") && (m.UTF8 || !m.ascii()) {
 		b.WriteString(" SMTPUTF8")
 	}
-	if m.RequireTLS {
+	if m.RequireTLS && c.requiresTLS() {
 		b.WriteString(" REQUIRETLS")
 	}
 	if m.Priority != 0 && c.Has("MT-PRIORITY") {

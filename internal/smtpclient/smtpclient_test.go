@@ -293,7 +293,19 @@ func TestSend(t *testing.T) {
 			C: EHLO me
 			S: 250 hi
 			C: QUIT
-			S: 221 bye`, Options{}, &Message{RequireTLS: true, Body: bytes.NewBufferString(""), Recipients: []Recipient{{Address: "a@b"}}}, []string{replyNoTLS.String()}},
+			S: 221 bye`, Options{}, &Message{From: "c@d", RequireTLS: true, Body: bytes.NewBufferString(""), Recipients: []Recipient{{Address: "a@b"}}}, []string{replyNoTLS.String()}},
+		{"no REQUIRETLS, but a report", `
+			S: 220 hello
+			C: EHLO me
+			S: 250 hi
+			C: MAIL FROM:<>
+			S: 250 ok
+			C: RCPT TO:<a@b>
+			S: 550 no
+			C: RSET
+			S: 250 ok
+			C: QUIT
+			S: 221 bye`, Options{}, &Message{RequireTLS: true, Body: bytes.NewBufferString(""), Recipients: []Recipient{{Address: "a@b"}}}, []string{"550 no"}},
 		{"login", `
 			S: 220 hello
 			C: EHLO me

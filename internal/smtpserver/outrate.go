@@ -29,9 +29,9 @@ func (c *conn) checkOutgoing(ctx context.Context, env *delivery.Envelope) {
 	if login == "" && !c.relays() || env.Hold != "" {
 		return
 	}
-	who := login
-	if who == "" {
-		who = c.remote.String()
+	host := ""
+	if login == "" {
+		host = c.hostKey()
 	}
 	now := time.Now()
 	for _, l := range []struct {
@@ -39,7 +39,7 @@ func (c *conn) checkOutgoing(ctx context.Context, env *delivery.Envelope) {
 		what    string
 		key     string
 	}{
-		{p.User, "of " + who, who}, {p.UserDay, "of " + who, who},
+		{p.User, "of " + login, login}, {p.UserDay, "of " + login, login}, {p.RelayHost, "of the host " + host, host},
 		{p.Sender, "from " + string(env.From), env.From.Key()},
 		{p.SenderDomain, "from the domain " + env.From.Domain(), mail.DomainKey(env.From.Domain())},
 	} {
@@ -89,6 +89,7 @@ func (c *conn) alert(ctx context.Context, env *delivery.Envelope, what string) {
 	line("    expost queue release --from %s\r\n", printable(string(env.From)))
 	line("You hear of this again in an hour, if it goes on.")
 	if err := c.cfg.Delivery.Inject(ctx, to, strings.NewReader(b.String())); err != nil {
-		c.log.Error("the postmaster could not be told", slog.Any("error", err))
+		c.log.Error("the postmaster could not be told that mail is held; give smtp.postmaster a mailbox",
+			slog.String("postmaster", string(to)), slog.String("id", env.ID), slog.String("reason", env.Hold), slog.Any("error", err))
 	}
 }

@@ -40,8 +40,9 @@ type Policy struct {
 	HostMessages    *ratelimit.Limiter // of one address
 	RecipientMails  *ratelimit.Limiter // from strangers, for one recipient
 
-	// Of mail that users, and those in Relay, send: recipients. What is more is held.
-	User, UserDay, Sender, SenderDomain *ratelimit.Limiter
+	// Recipients of mail that users send (User, UserDay), a host in Relay (RelayHost),
+	// or any of them under one address or domain. What is more is held.
+	User, UserDay, RelayHost, Sender, SenderDomain *ratelimit.Limiter
 }
 
 // Resolver asks DNS about clients.

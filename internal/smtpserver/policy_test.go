@@ -255,3 +255,38 @@ func TestRelayNetworks(t *testing.T) {
 		c.expect(want)
 	}
 }
+
+// TestRelayNetworksAreNotUsers has a host send more than a user may.
+func TestRelayNetworksAreNotUsers(t *testing.T) {
+	t.Parallel()
+	for limit, want := range map[int]int{0: 0, 2: 1} {
+		out := &remote{}
+		n := newRelay(t, out, Config{Policy: Policy{
+			Relay: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")},
+			User:  ratelimit.New(ratelimit.Limit{Count: 1, Per: 1000 * time.Hour}), RelayHost: ratelimit.New(ratelimit.Limit{Count: limit, Per: 1000 * time.Hour}),
+		}})
+		c := n.from(t, "192.0.2.1")
+		c.expect("220")
+		c.send("EHLO a.example")
+		c.expect("250")
+		for i := range 3 {
+			c.send("MAIL FROM:<x@far.example>")
+			c.expect("250")
+			c.send(fmt.Sprintf("RCPT TO:<y%d@far.example>", i))
+			c.expect("250")
+			c.send("DATA")
+			c.expect("354")
+			c.send("Subject: x\r\n\r\nx\r\n.")
+			c.expect("250")
+		}
+		held := 0
+		for _, env := range out.sent {
+			if strings.Contains(env.Hold, "of the host 192.0.2.1") {
+				held++
+			}
+		}
+		if len(out.sent) != 3 || held != want {
+			t.Errorf("limit %d: %d left, %d of them held", limit, len(out.sent), held)
+		}
+	}
+}
