@@ -29,12 +29,15 @@ var _ Spooled = (*Bytes)(nil)
 // is mail.KindTooBig. Files are made in dir ("": the system's place for them).
 func SpoolBytes(ctx context.Context, r io.Reader, dir string, limit int64) (*Bytes, error) {
 	b := &Bytes{}
+	var start bytes.Buffer
+	if known, ok := r.(interface{ Len() int }); ok { // bytes in memory
+		start.Grow(min(known.Len(), bodyMemory) + bytes.MinRead)
+	}
 	sum := sha256.New()
 	r = io.TeeReader(r, sum)
 	if limit > 0 {
 		r = io.LimitReader(r, limit+1)
 	}
-	var start bytes.Buffer
 	n, err := io.Copy(&start, io.LimitReader(r, bodyMemory+1))
 	b.Size, b.memory = n, start.Bytes()
 	if err == nil && n > bodyMemory {

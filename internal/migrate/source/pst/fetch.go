@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf16"
 
@@ -26,6 +28,8 @@ func (a *account) converter() *mapi.Converter {
 
 // resolve asks Config.Resolve for each address once.
 func (a *account) resolve(addr mapi.Address) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	key := mapi.Address{Type: addr.Type, Email: strings.ToLower(addr.Email)}
 	smtp, ok := a.known[key]
 	if !ok {
@@ -48,48 +52,147 @@ func (a *account) Fetch(ctx context.Context, f migrate.Folder, items []migrate.I
 		return err
 	}
 	g := &fetcher{account: a, folder: f, conv: a.converter(), fn: fn}
-	for _, it := range items {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := g.item(it); err != nil {
-			return err
-		}
-	}
-	return nil
+	return g.all(ctx, items)
 }
 
-// fetcher converts items of a folder.
+// fetcher converts items of a folder, several at a time where there are processors
+// for it, and gives them to fn in order.
 type fetcher struct {
 	*account
 	folder migrate.Folder
 	conv   *mapi.Converter
 	fn     func(migrate.Item, io.Reader, error) error
-	buf    bytes.Buffer
 }
 
-// inMemory is the size of an item in the file, as it says, up to which it is
-// converted in memory; a larger one is converted as it is read.
-const inMemory = 1 << 20
+// The size of an item in the file, as it says, up to which it is converted in
+// memory; a larger one is converted as it is read. Buffers of more than keptBuffer
+// are not used again.
+const (
+	inMemory   = 1 << 20
+	keptBuffer = 4 << 20
+)
 
-// item converts one item.
-func (g *fetcher) item(it migrate.Item) error {
-	m, err := g.open(it.Key)
+// converted is an item on its way to fn.
+type converted struct {
+	item migrate.Item
+	out  *mapi.Mail
+	buf  *bytes.Buffer // the mail, nil of a large item
+	err  error         // why there is none
+	done chan struct{}
+}
+
+// all converts items. It looks ahead of fn by a few of them, whose mails wait in
+// memory.
+func (g *fetcher) all(ctx context.Context, items []migrate.Item) error {
+	workers := min(runtime.GOMAXPROCS(0), len(items), 8)
+	if workers < 2 {
+		c := &converted{buf: new(bytes.Buffer)}
+		for _, it := range items {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if c.item, c.out, c.err = it, nil, nil; c.buf == nil || c.buf.Cap() > keptBuffer {
+				c.buf = new(bytes.Buffer)
+			}
+			g.convert(c)
+			if err := g.give(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return g.ahead(ctx, items, workers)
+}
+
+// ahead converts items by several goroutines, which have ended when it returns.
+func (g *fetcher) ahead(ctx context.Context, items []migrate.Item, workers int) error {
+	ctx, stop := context.WithCancel(ctx)
+	todo, order := make(chan *converted), make(chan *converted, 2*workers)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop()
+	for range workers {
+		wg.Go(func() {
+			for c := range todo {
+				g.convert(c)
+				close(c.done)
+			}
+		})
+	}
+	free := make(chan *bytes.Buffer, 3*workers)
+	wg.Go(func() {
+		defer close(order)
+		defer close(todo)
+		for _, it := range items {
+			c := &converted{item: it, done: make(chan struct{})}
+			select {
+			case c.buf = <-free:
+			default:
+				c.buf = new(bytes.Buffer)
+			}
+			select {
+			case order <- c:
+			case <-ctx.Done():
+				return
+			}
+			todo <- c // somebody takes it: workers never wait
+		}
+	})
+	for c := range order {
+		<-c.done
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		buf := c.buf
+		if err := g.give(c); err != nil {
+			return err
+		}
+		if buf != nil && buf.Cap() <= keptBuffer {
+			select {
+			case free <- buf:
+			default:
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// convert reads an item, and makes its mail where it is small.
+func (g *fetcher) convert(c *converted) {
+	c.buf.Reset()
+	m, err := g.open(c.item.Key)
+	if err != nil {
+		c.err = err
+		return
+	}
+	c.out = g.conv.Read(m)
+	c.item = marked(c.item, &c.out.Result, -1)
+	if g.Rest {
+		c.item.Rest = c.out.Sidecar()
+	}
+	if size, ok, _ := m.Value(mapi.NewTag(0x0E08, mapi.TypeInt32)); ok && size.(int32) < inMemory && size.(int32) >= 0 {
+		_, c.err = c.out.WriteTo(c.buf)
+		return
+	}
+	c.buf = nil
+}
+
+// give gives an item to fn.
+func (g *fetcher) give(c *converted) error {
 	if broken := g.disk.err(); broken != nil {
 		return broken
 	}
-	if err != nil {
-		return g.fn(it, nil, err)
+	switch {
+	case c.out == nil:
+		return g.fn(c.item, nil, c.err)
+	case c.err != nil:
+		return c.err
+	case c.buf == nil:
+		return g.large(c.item, c.out)
 	}
-	out := g.conv.Read(m)
-	it = marked(it, &out.Result, -1)
-	if g.Rest {
-		it.Rest = out.Sidecar()
-	}
-	if size, ok, _ := m.Value(mapi.NewTag(0x0E08, mapi.TypeInt32)); ok && size.(int32) < inMemory && size.(int32) >= 0 {
-		return g.small(it, out)
-	}
-	return g.large(it, out)
+	g.tell(c.item, c.out)
+	c.item.Size = int64(c.buf.Len())
+	return g.fn(c.item, bytes.NewReader(c.buf.Bytes()), nil)
 }
 
 // open finds the item of a key.
@@ -103,23 +206,6 @@ func (g *fetcher) open(key string) (*pst.Message, error) {
 		return nil, &migrate.ItemError{Err: err}
 	}
 	return m, nil
-}
-
-func (g *fetcher) small(it migrate.Item, out *mapi.Mail) error {
-	g.buf.Reset()
-	if _, err := out.WriteTo(&g.buf); err != nil {
-		return err
-	}
-	if err := g.disk.err(); err != nil {
-		return err
-	}
-	g.tell(it, out)
-	it.Size = int64(g.buf.Len())
-	err := g.fn(it, bytes.NewReader(g.buf.Bytes()), nil)
-	if g.buf.Cap() > 16*inMemory {
-		g.buf = bytes.Buffer{}
-	}
-	return err
 }
 
 func (g *fetcher) large(it migrate.Item, out *mapi.Mail) error {

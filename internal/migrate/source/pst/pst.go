@@ -169,6 +169,7 @@ type account struct {
 	version uint64 // of the file: another one where it was written to
 	folders []folder
 
+	mu         sync.Mutex
 	known      map[mapi.Address]string // what Resolve said
 	unresolved int
 }

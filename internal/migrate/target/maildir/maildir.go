@@ -32,6 +32,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"expost/internal/imapwire"
 	"expost/internal/mail"
@@ -102,7 +103,7 @@ func (t *Target) Open(_ context.Context, u migrate.User) (migrate.TargetAccount,
 	if _, err := os.Stat(filepath.Dir(root)); err != nil {
 		return nil, mail.WrapError(mail.KindNotExist, err, "there is no folder for the Maildir of %s", u.Target)
 	}
-	a := &account{target: t, root: root, dirty: map[string]bool{}}
+	a := &account{target: t, root: root, dirty: map[string]bool{}, known: map[string]known{}}
 	if err := a.make(root); err != nil {
 		return nil, err
 	}
@@ -128,7 +129,37 @@ type account struct {
 	root   string
 
 	mu    sync.Mutex
-	dirty map[string]bool // folders whose files of Courier are to be made
+	dirty map[string]bool  // folders whose files of Courier are to be made
+	known map[string]known // states, as long as nobody else writes
+
+	buffers sync.Pool // *bufio.Writer
+}
+
+// known is the state of a folder, and what its directory looked like then.
+type known struct {
+	migrate.State
+	marks [3]time.Time
+}
+
+// marks are the times of change of what a folder's state is made of: a mail that
+// is delivered meanwhile changes one.
+func marks(dir string) (out [3]time.Time) {
+	for i, name := range []string{"new", "cur", uidFile} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			out[i] = info.ModTime()
+		}
+	}
+	return out
+}
+
+// remember keeps the state that a change of our own left, unless mail came in
+// meanwhile.
+func (a *account) remember(name, dir string, s migrate.State) {
+	k, ok := a.known[name]
+	now := marks(dir)
+	if delete(a.known, name); ok && k.marks[0] == now[0] {
+		a.known[name] = known{s, now}
+	}
 }
 
 var (
@@ -198,12 +229,18 @@ func (a *account) own(path string) error {
 
 // write writes a small file, whole or not at all.
 func (a *account) write(path string, content []byte) error {
+	return a.writeWith(path, func(w *bufio.Writer) error { _, err := w.Write(content); return err })
+}
+
+// writeWith writes a file that fn makes, whole or not at all.
+func (a *account) writeWith(path string, fn func(w *bufio.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".expost-*")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close(), a.own(f.Name()))
+	w := bufio.NewWriter(f)
+	err = fn(w)
+	err = errors.Join(err, w.Flush(), f.Chmod(0o600), f.Sync(), f.Close(), a.own(f.Name()))
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -271,46 +308,77 @@ func (a *account) Folders(ctx context.Context) ([]migrate.Folder, error) {
 // do not count.
 func (a *account) state(name string) (migrate.State, error) {
 	dir := a.dir(name)
+	now := marks(dir)
+	if k, ok := a.known[name]; ok && k.marks == now {
+		return k.State, nil
+	}
+	s, err := a.look(dir)
+	if delete(a.known, name); err == nil {
+		a.known[name] = known{s, now}
+	}
+	return s, err
+}
+
+// look reads the state of a folder.
+func (a *account) look(dir string) (migrate.State, error) {
 	s, uids, err := files.MaildirState(dir)
 	if err != nil || len(uids) == 0 {
 		s.UIDNext = max(s.UIDNext, 1)
 		return s, err
 	}
-	there, err := present(dir)
+	next, err := headerNext(dir)
 	if err != nil {
 		return s, err
 	}
-	next, err := headerNext(dir)
-	for base, uid := range uids {
-		if there[base] != "" {
+	err = eachFile(dir, func(_, name string) {
+		base, _, _ := strings.Cut(name, ":")
+		if uid, listed := uids[base]; listed {
 			next = max(next, uid+1)
 		}
-	}
-	for base := range there {
-		if _, listed := uids[base]; !listed { // what was delivered meanwhile has the next UIDs
-			next++
-		}
+	})
+	if err == nil {
+		err = eachFile(dir, func(_, name string) { // what was delivered meanwhile has the next UIDs
+			if base, _, _ := strings.Cut(name, ":"); uids[base] == 0 {
+				next++
+			}
+		})
 	}
 	s.UIDNext = max(next, 1)
 	return s, err
 }
 
+// eachFile calls fn with the messages of a folder: the directory they are in, and
+// the file.
+func eachFile(dir string, fn func(sub, name string)) error {
+	for _, sub := range []string{"cur", "new"} {
+		d, err := os.Open(filepath.Join(dir, sub))
+		if err != nil {
+			return err
+		}
+		for err == nil {
+			var names []string
+			names, err = d.Readdirnames(1024)
+			for _, name := range names {
+				if name[0] != '.' {
+					fn(sub, name)
+				}
+			}
+		}
+		if d.Close(); err != io.EOF {
+			return err
+		}
+	}
+	return nil
+}
+
 // present returns the paths of messages below dir by file name without flags.
 func present(dir string) (map[string]string, error) {
 	out := map[string]string{}
-	for _, sub := range []string{"cur", "new"} {
-		names, err := os.ReadDir(filepath.Join(dir, sub))
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range names {
-			if name := e.Name(); name[0] != '.' {
-				base, _, _ := strings.Cut(name, ":")
-				out[base] = filepath.Join(sub, name)
-			}
-		}
-	}
-	return out, nil
+	err := eachFile(dir, func(sub, name string) {
+		base, _, _ := strings.Cut(name, ":")
+		out[base] = filepath.Join(sub, name)
+	})
+	return out, err
 }
 
 // headerNext reads UIDNEXT from the first line of dovecot-uidlist.

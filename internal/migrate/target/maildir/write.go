@@ -119,42 +119,29 @@ func (a *account) writeUIDs(name string, validity mail.UIDValidity, next mail.UI
 	return a.write(filepath.Join(dir, uidFile), b.Bytes())
 }
 
-// writeCourier makes the files that Courier reads, from those of Dovecot.
+// writeCourier makes the files that Courier reads, from those of Dovecot, line by
+// line: a folder of any size takes the same memory. Lines without files mean
+// nothing to Courier, and files without lines get their UIDs from it.
 func (a *account) writeCourier(name string) error {
 	dir := a.dir(name)
 	s, err := a.state(name)
 	if err != nil {
 		return err
 	}
-	_, uids, err := files.MaildirState(dir)
+	err = a.writeWith(filepath.Join(dir, "courierimapuiddb"), func(w *bufio.Writer) error {
+		fmt.Fprintf(w, "1 %d %d\n", s.UIDValidity, s.UIDNext)
+		return eachUID(dir, func(uid, base []byte) {
+			w.Write(uid)
+			w.WriteByte(' ')
+			w.Write(base)
+			w.WriteByte('\n') // an error of any of these stays until Flush
+		})
+	})
 	if err != nil {
 		return err
 	}
-	there, err := present(dir)
-	if err != nil {
-		return err
-	}
-	bases := slices.SortedFunc(maps.Keys(there), func(x, y string) int { return cmp.Compare(uids[x], uids[y]) })
 	words, err := readKeywords(dir)
-	if err != nil {
-		return err
-	}
-	var list, marks bytes.Buffer
-	fmt.Fprintf(&list, "1 %d %d\n", s.UIDValidity, s.UIDNext)
-	for _, base := range bases {
-		fmt.Fprintf(&list, "%d %s\n", uids[base], base)
-		_, flags, _ := strings.Cut(there[base], ":2,")
-		var indexes []string
-		for i := range words {
-			if strings.ContainsRune(flags, 'a'+rune(i)) {
-				indexes = append(indexes, strconv.Itoa(i))
-			}
-		}
-		if len(indexes) > 0 {
-			fmt.Fprintf(&marks, "%s:%s\n", base, strings.Join(indexes, " "))
-		}
-	}
-	if err := a.write(filepath.Join(dir, "courierimapuiddb"), list.Bytes()); err != nil || len(words) == 0 {
+	if err != nil || len(words) == 0 {
 		return err
 	}
 	kw := filepath.Join(dir, "courierimapkeywords")
@@ -164,7 +151,48 @@ func (a *account) writeCourier(name string) error {
 	if err := a.own(kw); err != nil {
 		return err
 	}
-	return a.write(filepath.Join(kw, ":list"), []byte(strings.Join(words, "\n")+"\n\n"+marks.String()))
+	return a.writeWith(filepath.Join(kw, ":list"), func(w *bufio.Writer) error {
+		fmt.Fprintf(w, "%s\n\n", strings.Join(words, "\n"))
+		return eachFile(dir, func(_, name string) {
+			base, flags, _ := strings.Cut(name, ":2,")
+			sep := ":"
+			for i := range words {
+				if strings.ContainsRune(flags, 'a'+rune(i)) {
+					if sep == ":" {
+						w.WriteString(base)
+					}
+					w.WriteString(sep + strconv.Itoa(i))
+					sep = " "
+				}
+			}
+			if sep == " " {
+				w.WriteByte('\n')
+			}
+		})
+	})
+}
+
+// eachUID calls fn with the messages of dovecot-uidlist, in its order.
+func eachUID(dir string, fn func(uid, base []byte)) error {
+	f, err := os.Open(filepath.Join(dir, uidFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Scan() // the header
+	for lines.Scan() {
+		head, base, ok := bytes.Cut(lines.Bytes(), []byte(" :"))
+		uid, _, _ := bytes.Cut(head, []byte(" "))
+		if ok && len(uid) > 0 {
+			base, _, _ = bytes.Cut(base, []byte(":"))
+			fn(uid, base)
+		}
+	}
+	return lines.Err()
 }
 
 // readKeywords returns the words of the letters a, b, …
@@ -245,13 +273,13 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 		return err
 	}
 	before := len(words)
-	names, flags := make([]string, len(msgs)), make([]string, len(msgs))
+	files, flags := make([]written, len(msgs)), make([]string, len(msgs))
 	group, _ := errgroup.WithContext(ctx)
 	group.SetLimit(syncers)
 	for i := range msgs {
 		flags[i] = a.flagLetters(&words, msgs[i].Flags, msgs[i].Keywords)
 		group.Go(func() (err error) {
-			names[i], err = a.writeMessage(dir, &msgs[i], len(msgs) < manyFiles)
+			files[i], err = a.writeMessage(dir, &msgs[i], len(msgs) < manyFiles)
 			return err
 		})
 	}
@@ -260,21 +288,25 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 		err = syncFiles(dir)
 	}
 	if err := errors.Join(err, a.saveKeywords(dir, before, words)); err != nil {
-		for _, n := range names {
-			if n != "" {
-				os.Remove(filepath.Join(dir, "tmp", n)) // a file that stays is removed by whoever cleans tmp
+		for _, f := range files {
+			if f.path != "" {
+				os.Remove(f.path) // a file that stays is removed by whoever cleans tmp
 			}
 		}
 		return mail.WrapError(mail.KindUnavailable, err, "writing messages")
 	}
-	if err := a.appendUIDs(dir, names, msgs); err != nil {
+	if err := a.appendUIDs(dir, files, msgs); err != nil {
 		return err
 	}
 	a.dirty[folder] = true
-	for i, n := range names {
-		if err := os.Rename(filepath.Join(dir, "tmp", n), filepath.Join(dir, "cur", n+":2,"+flags[i])); err != nil {
+	for i, f := range files {
+		if err := unix.Rename(f.path, filepath.Join(dir, "cur", f.name+":2,"+flags[i])); err != nil {
 			return mail.WrapError(mail.KindUnavailable, err, "moving a message into the Maildir")
 		}
+	}
+	if n := len(msgs); n > 0 {
+		s.UIDNext, s.Messages = msgs[n-1].UID+1, s.Messages+n
+		a.remember(folder, dir, s)
 	}
 	return syncDir(filepath.Join(dir, "cur"))
 }
@@ -292,43 +324,50 @@ func syncFiles(dir string) error {
 	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
 }
 
+// written is a message in tmp, and the name without flags that it gets in cur.
+type written struct{ path, name string }
+
 // writeMessage writes a message into tmp, on disk when it returns where synced
-// is set, and returns the file's name.
-func (a *account) writeMessage(dir string, m *migrate.Message, synced bool) (string, error) {
+// is set.
+func (a *account) writeMessage(dir string, m *migrate.Message, synced bool) (written, error) {
 	body, ok := m.Body.(*migrate.Bytes)
 	if !ok {
-		return "", errors.New("the message was made ready for another target")
+		return written{}, errors.New("the message was made ready for another target")
 	}
 	r, err := body.Open()
 	if err != nil {
-		return "", err
+		return written{}, err
 	}
-	f, err := os.CreateTemp(filepath.Join(dir, "tmp"), ".expost-*")
-	if err != nil {
-		return "", err
-	}
-	out := &lfWriter{w: bufio.NewWriterSize(f, 64<<10)}
-	_, err = io.Copy(out, r)
-	if err = errors.Join(err, out.w.Flush()); synced && err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close(), a.own(f.Name()))
 	date := m.Date.Time()
 	if m.Date == (mail.Date{}) {
 		date = time.Now()
 	}
-	if err == nil {
-		err = os.Chtimes(f.Name(), date, date)
+	name := fmt.Sprintf("%d.M%dP%dR%s.%s", max(date.Unix(), 0), m.UID, os.Getpid(), rand.Text()[:10], a.target.host)
+	path := filepath.Join(dir, "tmp", name)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return written{}, err
 	}
-	name := fmt.Sprintf("%d.M%dP%dR%s.%s,S=%d,W=%d", max(date.Unix(), 0), m.UID, os.Getpid(), rand.Text()[:10], a.target.host, out.size, out.crlf)
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, "tmp", name))
+	w, _ := a.buffers.Get().(*bufio.Writer)
+	if w == nil {
+		w = bufio.NewWriterSize(nil, 64<<10)
+	}
+	w.Reset(f)
+	out := &lfWriter{w: w}
+	_, err = io.Copy(out, r)
+	err = errors.Join(err, out.end())
+	a.buffers.Put(w)
+	if synced && err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close(), a.own(path)); err == nil {
+		err = os.Chtimes(path, date, date)
 	}
 	if err != nil {
-		os.Remove(f.Name())
-		return "", err
+		os.Remove(path)
+		return written{}, err
 	}
-	return name, nil
+	return written{path, fmt.Sprintf("%s,S=%d,W=%d", name, out.size, out.crlf)}, nil
 }
 
 // lfWriter turns CRLF into LF, and counts.
@@ -341,36 +380,52 @@ type lfWriter struct {
 
 // Write implements io.Writer.
 func (l *lfWriter) Write(p []byte) (int, error) {
-	for _, c := range p {
-		if l.cr && c != '\n' {
-			l.put('\r')
+	n := len(p)
+	if l.cr && n > 0 {
+		if l.cr = false; p[0] != '\n' {
+			l.put([]byte{'\r'})
 		}
-		if l.cr = c == '\r'; l.cr {
-			continue
-		}
-		l.put(c)
 	}
-	return len(p), nil
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\r')
+		if i < 0 {
+			l.put(p)
+			break
+		}
+		l.put(p[:i])
+		switch p = p[i+1:]; {
+		case len(p) == 0:
+			l.cr = true
+		case p[0] != '\n':
+			l.put([]byte{'\r'})
+		}
+	}
+	return n, nil
 }
 
-func (l *lfWriter) put(c byte) {
-	l.w.WriteByte(c) // an error stays until Flush
-	l.size++
-	l.crlf++
-	if c == '\n' {
-		l.crlf++
+func (l *lfWriter) put(p []byte) {
+	l.w.Write(p) // an error stays until Flush
+	l.size += int64(len(p))
+	l.crlf += int64(len(p) + bytes.Count(p, []byte{'\n'}))
+}
+
+// end writes what is left.
+func (l *lfWriter) end() error {
+	if l.cr {
+		l.put([]byte{'\r'})
 	}
+	return l.w.Flush()
 }
 
 // appendUIDs adds lines to dovecot-uidlist.
-func (a *account) appendUIDs(dir string, names []string, msgs []migrate.Message) error {
+func (a *account) appendUIDs(dir string, files []written, msgs []migrate.Message) error {
 	f, err := os.OpenFile(filepath.Join(dir, uidFile), os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return mail.WrapError(mail.KindUnavailable, err, "writing the UIDs")
 	}
 	w := bufio.NewWriter(f)
-	for i, n := range names {
-		fmt.Fprintf(w, "%d :%s\n", msgs[i].UID, n)
+	for i, f := range files {
+		fmt.Fprintf(w, "%d :%s\n", msgs[i].UID, f.name)
 	}
 	if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {
 		return mail.WrapError(mail.KindUnavailable, err, "writing the UIDs")
