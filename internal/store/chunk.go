@@ -44,6 +44,7 @@ type chunk struct {
 	unseen   int
 	deleted  int
 	data     []byte
+	sets     []mail.Keywords // that its messages have
 	unpacked atomic.Pointer[weak.Pointer[page]]
 }
 
@@ -61,11 +62,13 @@ var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
 // newChunk packs messages, of which there must be at least one.
 func newChunk(key mail.UID, messages []mail.Message) *chunk {
+	data, sets := packChunk(messages)
 	return &chunk{
 		key: key, first: messages[0].UID, last: messages[len(messages)-1].UID, n: len(messages),
 		unseen:  countFlag(messages, mail.Seen, 0),
 		deleted: countFlag(messages, mail.Deleted, mail.Deleted),
-		data:    packChunk(messages),
+		data:    data,
+		sets:    sets,
 	}
 }
 
@@ -87,14 +90,36 @@ func (c *chunk) messages() []mail.Message {
 			return p.messages
 		}
 	}
-	messages, err := unpackChunk(c.data, make([]mail.Message, 0, c.n))
-	if err != nil {
-		panic("store: a chunk that was checked when it was read is damaged: " + err.Error())
-	}
-	p := &page{messages}
+	p := &page{c.unpack(nil)}
 	w := weak.Make(p)
 	c.unpacked.Store(&w)
 	return p.messages
+}
+
+// read is messages, which are unpacked into once, unless that is nil or somebody
+// has them unpacked.
+func (c *chunk) read(once *page) []mail.Message {
+	if once == nil {
+		return c.messages()
+	}
+	if w := c.unpacked.Load(); w != nil {
+		if p := w.Value(); p != nil {
+			return p.messages
+		}
+	}
+	once.messages = c.unpack(once.messages)
+	return once.messages
+}
+
+// unpack returns the chunk's messages, in buf where that is large enough.
+func (c *chunk) unpack(buf []mail.Message) []mail.Message {
+	r := varints{b: c.data[5:]}
+	h := r.head(c.sets)
+	messages, err := r.messages(&h, slices.Grow(buf[:0], c.n))
+	if err != nil {
+		panic("store: a chunk that was checked when it was read is damaged: " + err.Error())
+	}
+	return messages
 }
 
 // find returns the place of uid in the chunk, or where it would be.
@@ -115,7 +140,7 @@ func compareUID(m mail.Message, uid mail.UID) int {
 // readChunk checks the packed bytes of the chunk named key, of which it keeps
 // a copy. buf is scratch; it is returned for the next call.
 func readChunk(key mail.UID, data []byte, buf []mail.Message) (*chunk, []mail.Message, error) {
-	messages, err := unpackChunk(data, buf[:0])
+	messages, sets, err := unpackChunk(data, buf[:0])
 	if err != nil {
 		return nil, buf, err
 	}
@@ -127,11 +152,13 @@ func readChunk(key mail.UID, data []byte, buf []mail.Message) (*chunk, []mail.Me
 		unseen:  countFlag(messages, mail.Seen, 0),
 		deleted: countFlag(messages, mail.Deleted, mail.Deleted),
 		data:    slices.Clone(data),
+		sets:    sets,
 	}, messages, nil
 }
 
-// packChunk returns the packed form of messages.
-func packChunk(messages []mail.Message) []byte {
+// packChunk returns the packed form of messages, and the sets of keywords they
+// have.
+func packChunk(messages []mail.Message) ([]byte, []mail.Keywords) {
 	h := headOf(messages)
 	b := h.append(make([]byte, 5, 64+16*len(messages)))
 	b[0] = chunkVersion
@@ -140,7 +167,7 @@ func packChunk(messages []mail.Message) []byte {
 		b = h.appendMessage(b, &messages[i], before)
 		before = messages[i].UID
 	}
-	return seal(b)
+	return seal(b), h.sets
 }
 
 // seal writes the checksum into a packed chunk.
@@ -233,22 +260,29 @@ func (h *chunkHead) appendMessage(b []byte, m *mail.Message, before mail.UID) []
 	return b
 }
 
-// unpackChunk appends the messages of packed bytes to dst.
-func unpackChunk(data []byte, dst []mail.Message) ([]mail.Message, error) {
+// unpackChunk appends the messages of packed bytes to dst, and returns the sets
+// of keywords they have.
+func unpackChunk(data []byte, dst []mail.Message) ([]mail.Message, []mail.Keywords, error) {
 	if len(data) < 5 || data[0] != chunkVersion {
-		return dst, errChunk("unknown version")
+		return dst, nil, errChunk("unknown version")
 	}
 	if binary.LittleEndian.Uint32(data[1:]) != crc32.Checksum(data[5:], crcTable) {
-		return dst, errChunk("checksum")
+		return dst, nil, errChunk("checksum")
 	}
 	r := varints{b: data[5:]}
-	h := r.head()
+	h := r.head(nil)
+	dst, err := r.messages(&h, dst)
+	return dst, h.sets, err
+}
+
+// messages appends the messages behind the head to dst.
+func (r *varints) messages(h *chunkHead, dst []mail.Message) ([]mail.Message, error) {
 	if r.bad || h.n == 0 || h.n > uint64(len(r.b)) {
 		return dst, errChunk("head")
 	}
 	uid := h.uid
 	for i := range h.n {
-		m := r.message(&h)
+		m := r.message(h)
 		if i > 0 && m.UID == 0 {
 			r.bad = true
 		}
@@ -265,14 +299,16 @@ func unpackChunk(data []byte, dst []mail.Message) ([]mail.Message, error) {
 	return dst, nil
 }
 
-// head reads what stands before the messages.
-func (r *varints) head() chunkHead {
-	h := chunkHead{n: r.uint(), uid: r.uint(), top: r.uint(), lowest: r.uint(), earliest: r.int()}
+// head reads what stands before the messages; sets are those of the keywords,
+// where they are known.
+func (r *varints) head(sets []mail.Keywords) chunkHead {
+	h := chunkHead{n: r.uint(), uid: r.uint(), top: r.uint(), lowest: r.uint(), earliest: r.int(), sets: sets}
 	for n := r.uint(); n > 0 && !r.bad; n-- {
-		if words := r.bytes(r.uint()); len(words) > 0 && len(words) <= maxKeywordsLen {
-			h.sets = append(h.sets, keywordsOf(string(words)))
-		} else {
+		switch words := r.bytes(r.uint()); {
+		case len(words) == 0 || len(words) > maxKeywordsLen:
 			r.bad = true
+		case sets == nil:
+			h.sets = append(h.sets, keywordsOf(string(words)))
 		}
 	}
 	for n := r.uint(); n > 0 && !r.bad; n-- {

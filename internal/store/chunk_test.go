@@ -37,7 +37,7 @@ func TestChunk(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 2, chunkCap, 5 * chunkCap} {
 		want := someMessages(n)
-		c, got, err := readChunk(want[0].UID, packChunk(want), nil)
+		c, got, err := readChunk(want[0].UID, newChunk(1, want).data, nil)
 		if err != nil || !slices.Equal(got, want) || !slices.Equal(c.messages(), want) {
 			t.Fatalf("%d messages came back different, error %v", n, err)
 		}
@@ -54,15 +54,15 @@ func TestChunk(t *testing.T) {
 // FuzzChunk reads bytes under a checksum that is right.
 func FuzzChunk(f *testing.F) {
 	for _, n := range []int{1, 3, 30} {
-		f.Add(packChunk(someMessages(n))[5:])
+		f.Add(newChunk(1, someMessages(n)).data[5:])
 	}
 	f.Fuzz(func(t *testing.T, rest []byte) {
 		data := seal(append([]byte{chunkVersion, 0, 0, 0, 0}, rest...))
-		messages, err := unpackChunk(data, nil)
+		messages, _, err := unpackChunk(data, nil)
 		if err != nil {
 			return
 		}
-		again, err := unpackChunk(packChunk(messages), nil)
+		again, _, err := unpackChunk(newChunk(1, messages).data, nil)
 		if err != nil || !slices.Equal(again, messages) {
 			t.Errorf("%d messages came back as %d, error %v", len(messages), len(again), err)
 		}
@@ -92,19 +92,17 @@ func BenchmarkChunk(b *testing.B) {
 		messages[i].Thread, messages[i].InternalDate = mail.ThreadID(messages[i].Email), mail.Date{Unix: 1_700_000_000 + int64(i)*4000}
 		messages[i].SaveDate = messages[i].InternalDate.Unix + 2
 	}
-	data := packChunk(messages)
+	c := newChunk(1, messages)
 	b.Run("pack", func(b *testing.B) {
 		for b.Loop() {
 			packChunk(messages)
 		}
-		b.ReportMetric(float64(len(data))/chunkCap, "bytes/message")
+		b.ReportMetric(float64(len(c.data))/chunkCap, "bytes/message")
 	})
 	b.Run("unpack", func(b *testing.B) {
 		buf := make([]mail.Message, 0, chunkCap)
 		for b.Loop() {
-			if _, err := unpackChunk(data, buf[:0]); err != nil {
-				b.Fatal(err)
-			}
+			buf = c.unpack(buf)
 		}
 	})
 }

@@ -35,19 +35,23 @@ func (s *Snapshot) Seq(uid mail.UID) (seq int, ok bool) {
 }
 
 // Range yields sequence numbers and messages from..to, both included, cheaply.
-// The messages are not to be changed.
+// A message is valid until the next one, and not to be changed.
 func (s *Snapshot) Range(from, to int) iter.Seq2[int, *mail.Message] {
 	return func(yield func(int, *mail.Message) bool) {
 		from, to := max(from, 1), min(to, s.index.n)
 		if from > to {
 			return
 		}
+		var once *page // takes one chunk after the other, where there are many
+		if to-from >= chunkCap {
+			once = new(page)
+		}
 		p := s.index.at(from - 1)
 		seq := from
 		for ; p.node < len(s.index.nodes); p.node, p.chunk = p.node+1, 0 {
 			chunks := s.index.nodes[p.node].chunks
 			for ; p.chunk < len(chunks); p.chunk, p.message = p.chunk+1, 0 {
-				messages := chunks[p.chunk].messages()
+				messages := chunks[p.chunk].read(once)
 				for ; p.message < len(messages); p.message++ {
 					if seq > to || !yield(seq, &messages[p.message]) {
 						return
