@@ -29,6 +29,7 @@ type DB struct {
 	id     mail.AccountID
 	dir    string
 	name   string // of the database in dir
+	logged bool   // commits are durable by the journal
 	blobs  blob.Dir
 	texts  textIndex
 
@@ -68,11 +69,19 @@ const pragmas = `
 // open opens a connection.
 func (db *DB) open(flags sqlite3.OpenFlag) (*conn, error) {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.Join(db.dir, db.name)}
-	if vfs := db.engine.opt.VFS; vfs != "" {
-		u.RawQuery = url.Values{"vfs": {vfs}}.Encode()
+	name := db.engine.opt.VFS
+	if db.logged {
+		name = db.engine.logged
+	}
+	if name != "" {
+		u.RawQuery = url.Values{"vfs": {name}}.Encode()
+	}
+	if err := db.engine.enter(); err != nil {
+		return nil, err
 	}
 	raw, err := sqlite3.OpenFlags(u.String(), flags|sqlite3.OPEN_URI|sqlite3.OPEN_READWRITE)
 	if err != nil {
+		db.engine.leave()
 		return nil, err
 	}
 	set := pragmas
@@ -80,6 +89,7 @@ func (db *DB) open(flags sqlite3.OpenFlag) (*conn, error) {
 		set += textPragmas
 	}
 	if err := raw.Exec(set); err != nil {
+		defer db.engine.leave()
 		return nil, errors.Join(err, raw.Close())
 	}
 	return &conn{Conn: raw, db: db, stmts: make(map[string]*sqlite3.Stmt)}, nil
@@ -147,7 +157,28 @@ func (c *conn) close() error {
 	for _, s := range c.stmts {
 		s.Close()
 	}
+	defer c.db.engine.leave()
 	return c.Conn.Close()
+}
+
+// enter counts a connection that is about to be opened.
+func (e *Engine) enter() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return mail.Errorf(mail.KindUnavailable, "the mail store is closed")
+	}
+	e.conns++
+	return nil
+}
+
+// leave counts a connection that was closed.
+func (e *Engine) leave() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conns--; e.conns == 0 {
+		e.none.Broadcast()
+	}
 }
 
 // stmt returns a prepared statement with its parameters bound.

@@ -1,13 +1,18 @@
 package sqlite_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
-	"expost/internal/store/sqlite"
+	"expost/internal/mail"
+	"expost/internal/store"
 	"expost/internal/store/storetest"
 )
 
@@ -26,13 +31,117 @@ func TestKill(t *testing.T) {
 
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	v := newFaultVFS(t, dir)
-	e, err := sqlite.New(dir, sqlite.Options{VFS: v.name})
+	for name, size := range map[string]int64{"long journal": 0, "short journal": 64 << 10} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := newFaultVFS(t, t.TempDir())
+			storetest.PowerCut(t, v.engine(t, size), v.image, open, 15)
+		})
+	}
+}
+
+// TestMadeAnew removes an account and makes it again under its name: after a
+// power cut nothing that the journal has of the first is in the second.
+func TestMadeAnew(t *testing.T) {
+	t.Parallel()
+	v := newFaultVFS(t, t.TempDir())
+	s := store.New(v.engine(t, 0), store.Options{IndexDelay: -1})
+	defer s.Close()
+	for round := range 4 {
+		if err := s.Create(t.Context(), ajay); err != nil {
+			t.Fatal(err)
+		}
+		a, err := s.Open(t.Context(), ajay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		box, err := a.Mailbox(t.Context(), "INBOX")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 5 * round {
+			deliver(t, s, a, box.ID, fmt.Sprint("Subject: ", n, "\r\n\r\n"))
+		}
+		dir := t.TempDir()
+		v.image(dir)
+		left := store.New(open(t, dir), store.Options{})
+		if got := findings(t, left, false); got != "" {
+			t.Errorf("round %d: check found %q", round, got)
+		}
+		b, err := left.Open(t.Context(), ajay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if box, err := b.Mailbox(t.Context(), "INBOX"); err != nil || box.Messages != 5*round {
+			t.Errorf("round %d: INBOX is %+v, %v", round, box, err)
+		}
+		b.Release()
+		a.Release()
+		if err := errors.Join(left.Close(), s.Remove(t.Context(), ajay)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// deliver appends a message.
+func deliver(t *testing.T, s *store.Store, a *store.Account, box mail.MailboxID, text string) {
+	t.Helper()
+	in, err := s.Spool(t.Context(), nil, strings.NewReader(text), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	storetest.PowerCut(t, e, v.image, open, 30)
+	defer in.Close()
+	if _, err := a.Append(t.Context(), box, in, store.AppendOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSyncs counts syncs: deliveries to many accounts at once share them.
+func TestSyncs(t *testing.T) {
+	t.Parallel()
+	v := newFaultVFS(t, t.TempDir())
+	s := store.New(v.engine(t, 0), store.Options{IndexDelay: -1})
+	defer s.Close()
+	const accounts = 50
+	var all []*store.Account
+	var box mail.MailboxID
+	for n := range accounts {
+		id := mail.AccountID(fmt.Sprint("example.org/u", n))
+		if err := s.Create(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		a, err := s.Open(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Release()
+		m, err := a.Mailbox(t.Context(), "INBOX")
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, box = append(all, a), m.ID
+	}
+	for n := range 20 {
+		before := v.syncs.Load()
+		deliver(t, s, all[n], box, "Subject: one\r\n\r\n")
+		if got := v.syncs.Load() - before; got > 2 { // the first also makes the journal
+			t.Errorf("one delivery took %d syncs", got)
+		}
+	}
+	before := v.syncs.Load()
+	const rounds = 10
+	for range rounds {
+		var wg sync.WaitGroup
+		for _, a := range all {
+			wg.Go(func() { deliver(t, s, a, box, "Subject: many\r\n\r\n") })
+		}
+		wg.Wait()
+	}
+	if got := v.syncs.Load() - before; got >= rounds*accounts {
+		t.Errorf("%d deliveries took %d syncs", rounds*accounts, got)
+	} else {
+		t.Logf("%d deliveries took %d syncs", rounds*accounts, got)
+	}
 }
 
 func TestDiskFails(t *testing.T) {
@@ -40,13 +149,8 @@ func TestDiskFails(t *testing.T) {
 	for _, failure := range diskFailures {
 		t.Run(failure.name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			v := newFaultVFS(t, dir)
-			e, err := sqlite.New(dir, sqlite.Options{VFS: v.name})
-			if err != nil {
-				t.Fatal(err)
-			}
-			storetest.Failing(t, e, func() { v.fail.Store(&failure.err) }, func() { v.fail.Store(nil) })
+			v := newFaultVFS(t, t.TempDir())
+			storetest.Failing(t, v.engine(t, 0), func() { v.fail.Store(&failure.err) }, func() { v.fail.Store(nil) })
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -16,24 +17,32 @@ import (
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	"github.com/ncruces/go-sqlite3/vfs"
+
+	"expost/internal/redo"
+	"expost/internal/store"
+	"expost/internal/store/sqlite"
 )
 
 // faultVFS is the operating system's VFS under dir with a disk that can fail,
-// and of which one can see what a power cut would leave.
+// and of which one can see what a power cut would leave. It is the Disk of the
+// journal too.
 type faultVFS struct {
 	vfs.VFS
-	name string
-	dir  string
-	fail atomic.Pointer[error] // of every write and sync, where set
+	name  string
+	dir   string
+	fail  atomic.Pointer[error] // of every write and sync, where set
+	syncs atomic.Int64
 
-	mu    sync.Mutex
-	files map[string]*disk
+	mu     sync.Mutex
+	files  map[string]*disk
+	ghosts map[string]*disk // that were removed, in folders that were not synced since
 }
 
 // disk is what is known of a file: what was synced, and what was written since.
 type disk struct {
 	synced  []byte
 	pending []diskWrite
+	unnamed bool // its folder was not synced since it was made
 }
 
 // diskWrite is a write, or where data is nil a truncation to off.
@@ -47,36 +56,144 @@ var faultVFSes atomic.Int64
 // newFaultVFS registers a faultVFS for the life of a test.
 func newFaultVFS(t *testing.T, dir string) *faultVFS {
 	f := &faultVFS{
-		VFS: vfs.Find("os"), name: fmt.Sprintf("fault%d", faultVFSes.Add(1)), dir: dir, files: make(map[string]*disk),
+		VFS: vfs.Find("os"), name: fmt.Sprintf("fault%d", faultVFSes.Add(1)), dir: dir, files: make(map[string]*disk), ghosts: make(map[string]*disk),
 	}
 	vfs.Register(f.name, f)
 	t.Cleanup(func() { vfs.Unregister(f.name) })
 	return f
 }
 
+// engine returns an engine on the disk, with segments of a size; 0 as ever.
+func (v *faultVFS) engine(t *testing.T, segment int64) store.Engine {
+	t.Helper()
+	e, err := sqlite.New(v.dir, sqlite.Options{VFS: v.name, Journal: redo.Options{Disk: journalDisk{v}, SegmentSize: segment}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // OpenFilename implements vfs.VFSFilename.
 func (v *faultVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, missing := os.Stat(name.String())
 	file, flags, err := vfsutil.WrapOpenFilename(v.VFS, name, flags)
 	if err != nil || flags&(vfs.OPEN_MAIN_DB|vfs.OPEN_WAL) == 0 {
 		return file, flags, err
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.files[name.String()] == nil {
-		data, err := os.ReadFile(name.String()) // synced when it was made
-		if err != nil {
-			return nil, flags, errors.Join(err, file.Close())
-		}
-		v.files[name.String()] = &disk{synced: data}
+	if err := v.knowLocked(name.String(), missing != nil); err != nil {
+		return nil, flags, errors.Join(err, file.Close())
 	}
 	return &faultFile{File: file, vfs: v, name: name.String()}, flags, nil
+}
+
+// knowLocked takes note of a file that was opened. mu is held.
+func (v *faultVFS) knowLocked(name string, made bool) error {
+	if v.files[name] != nil {
+		return nil
+	}
+	data, err := os.ReadFile(name) // synced when it was made
+	v.files[name] = &disk{synced: data, unnamed: made}
+	return err
+}
+
+// journalDisk is a faultVFS as a redo.Disk.
+type journalDisk struct{ *faultVFS }
+
+// Open implements redo.Disk.
+func (v journalDisk) Open(name string, create bool) (redo.DiskFile, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, missing := os.Stat(name)
+	flags := os.O_RDWR
+	if create {
+		flags |= os.O_CREATE
+	}
+	f, err := os.OpenFile(name, flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &faultDiskFile{faultDisk{f, v.faultVFS, name}}, v.knowLocked(name, missing != nil)
+}
+
+// Remove implements redo.Disk.
+func (v *faultVFS) Remove(name string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.goneLocked(name)
+	return os.Remove(name)
+}
+
+// goneLocked takes note of a file that is removed. mu is held.
+func (v *faultVFS) goneLocked(name string) {
+	if d := v.files[name]; d != nil && !d.unnamed {
+		v.ghosts[name] = d
+	}
+	delete(v.files, name)
+}
+
+// SyncDir implements redo.Disk.
+func (v *faultVFS) SyncDir(dir string) error {
+	if err := v.fail.Load(); err != nil {
+		return *err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.syncs.Add(1)
+	for name, d := range v.files {
+		if filepath.Dir(name) == dir {
+			d.unnamed = false
+		}
+	}
+	maps.DeleteFunc(v.ghosts, func(name string, _ *disk) bool { return filepath.Dir(name) == dir })
+	_, err := os.Stat(dir)
+	return err
+}
+
+// Identity implements redo.Disk.
+func (v *faultVFS) Identity(name string) (redo.Identity, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return redo.Identity{}, err
+	}
+	return redo.Identity{Inode: info.Sys().(*syscall.Stat_t).Ino}, nil
+}
+
+// faultDisk is a file of the Disk.
+type faultDisk struct {
+	*os.File
+	vfs  *faultVFS
+	name string
+}
+
+// faultDiskFile implements redo.DiskFile.
+type faultDiskFile struct{ faultDisk }
+
+// WriteAt implements redo.DiskFile.
+func (f *faultDiskFile) WriteAt(p []byte, off int64) (int, error) {
+	return (&faultFile{vfs: f.vfs, name: f.name}).write(f.File, p, off)
+}
+
+// Sync implements redo.DiskFile.
+func (f *faultDiskFile) Sync() error {
+	return (&faultFile{vfs: f.vfs, name: f.name}).sync(false)
+}
+
+// Size implements redo.DiskFile.
+func (f *faultDiskFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 // Delete implements vfs.VFS.
 func (v *faultVFS) Delete(name string, syncDir bool) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	delete(v.files, name)
+	v.goneLocked(name)
 	return v.VFS.Delete(name, syncDir)
 }
 
@@ -85,9 +202,12 @@ func (v *faultVFS) Delete(name string, syncDir bool) error {
 func (v *faultVFS) image(dir string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for name, d := range v.files {
+	left := maps.Clone(v.ghosts)
+	maps.DeleteFunc(left, func(string, *disk) bool { return rand.IntN(2) == 0 })
+	maps.Copy(left, v.files)
+	for name, d := range left {
 		rel, err := filepath.Rel(v.dir, name)
-		if err != nil || strings.Contains(rel, ".spool") {
+		if err != nil || strings.Contains(rel, ".spool") || d.unnamed && rand.IntN(2) == 0 {
 			continue
 		}
 		data := append([]byte(nil), d.synced...)
@@ -174,15 +294,18 @@ func (f *faultFile) failure() error {
 }
 
 // WriteAt implements vfs.File.
-func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
+func (f *faultFile) WriteAt(p []byte, off int64) (int, error) { return f.write(f.File, p, off) }
+
+// write writes to a file.
+func (f *faultFile) write(to io.WriterAt, p []byte, off int64) (int, error) {
 	if err := f.failure(); err != nil {
 		// A full disk takes a part.
-		n, _ := f.File.WriteAt(p[:len(p)/2], off)
+		n, _ := to.WriteAt(p[:len(p)/2], off)
 		f.note(diskWrite{off, append([]byte{}, p[:n]...)})
 		return n, err
 	}
 	f.note(diskWrite{off, append([]byte{}, p...)})
-	return f.File.WriteAt(p, off)
+	return to.WriteAt(p, off)
 }
 
 // Truncate implements vfs.File.
@@ -191,13 +314,18 @@ func (f *faultFile) Truncate(size int64) error {
 	return f.File.Truncate(size)
 }
 
-// Sync implements vfs.File. What was written before it is on disk after it.
-func (f *faultFile) Sync(flags vfs.SyncFlag) error {
+// Sync implements vfs.File. What was written before it is on disk after it, and
+// as SQLite does it the file's name.
+func (f *faultFile) Sync(flags vfs.SyncFlag) error { return f.sync(true) }
+
+// sync makes what was written durable.
+func (f *faultFile) sync(name bool) error {
 	if err := f.failure(); err != nil {
 		return err
 	}
 	f.vfs.mu.Lock()
 	defer f.vfs.mu.Unlock()
+	f.vfs.syncs.Add(1)
 	d := f.vfs.files[f.name]
 	if d == nil {
 		return nil
@@ -206,6 +334,7 @@ func (f *faultFile) Sync(flags vfs.SyncFlag) error {
 		d.synced = w.apply(d.synced)
 	}
 	d.pending = nil
+	d.unnamed = d.unnamed && !name
 	return nil
 }
 

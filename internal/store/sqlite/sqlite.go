@@ -8,10 +8,41 @@
 //	                                        it is missing), annotations of the server
 //	DIR/accounts/.spool/                    messages on their way in, accounts being made or removed
 //	DIR/accounts/.lock                      held by the process that uses DIR
+//	DIR/accounts/.journal/                  what the logs of accounts are to hold; empty once the process has ended
 //
 // An account can be copied, inspected or deleted as a folder while no process
-// holds the lock. Databases are in WAL mode with synchronous=FULL: a commit is
-// on disk when it returns, and readers never wait for it.
+// holds the lock and after one that ended by itself. Databases are in WAL mode
+// with synchronous=FULL: a commit is on disk when it returns, and readers never
+// wait for it.
+//
+// # How a commit becomes durable
+//
+// What a commit appends to the WAL of its account goes to the journal of the
+// node first (package redo, where the states of the journal are), together with
+// what other accounts commit at that moment, and one sync serves them all. Then
+// it is written to the WAL, which is synced when the journal runs full. So
+// beside what the table in package store says, this holds:
+//
+//	step                                       a crash behind it leaves             and then
+//	1 frames are collected in memory           nothing                              the change did not happen
+//	2 they are in the journal, synced          frames that the WAL does not have    the next New writes them into the WAL, before
+//	                                                                                any account is opened
+//	3 they are in the WAL, unsynced            any part of them in the WAL          as in 2
+//	4 a checkpoint copies the WAL to mail.db   a part of it; WAL and journal have   as in 2; SQLite does the checkpoint again
+//	  and syncs mail.db                        all of it
+//	5 the WAL begins anew: header and first    the old WAL, whole (as in 2), whose  SQLite reads the old WAL into mail.db, which
+//	  frames, in one record                    frames are in mail.db                changes nothing
+//	6 the last connection removes the WAL      the old WAL, or none                 as in 5
+//	7 a transaction is too large for a record: frames without a commit              SQLite drops them; the header of a WAL begun
+//	  its frames are in the WAL, unsynced                                           anew was in the journal before
+//	8 the WAL is synced, and the journal says  the commit                           what the journal has of before is not written
+//	  so                                                                            over it
+//	9 an account is removed: its folder has    the account is gone; the journal     New drops records whose mail.db is gone or
+//	  lost its name, the journal says so       may have records of it               another file than it was
+//	10 an administrator puts a folder there    records of the one that was there    as in 9, and the log says so
+//
+// New accounts (made in the spool, then renamed), the search index and .site.db
+// are synced by SQLite itself.
 package sqlite
 
 import (
@@ -29,10 +60,12 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/ncruces/go-sqlite3/vfs"
 	"golang.org/x/sys/unix"
 
 	"expost/internal/blob"
 	"expost/internal/mail"
+	"expost/internal/redo"
 	"expost/internal/store"
 )
 
@@ -41,6 +74,7 @@ type Options struct {
 	IdleConns int          // connections kept open that nobody uses: 256, each 3 files and about 400 KiB
 	BusyConns int          // readers, and writers, at work at the same time: 64 each
 	VFS       string       // of SQLite; the operating system's
+	Journal   redo.Options // Log stands for its Log
 	Log       *slog.Logger // slog.Default
 }
 
@@ -50,6 +84,9 @@ type Engine struct {
 	opt  Options
 	lock *os.File
 
+	journal *redo.Journal
+	logged  string // the VFS of accounts, whose logs the journal makes durable
+
 	readers, writers chan struct{} // one token for each at work
 
 	site   *DB // opened when it is first used, under siteMu
@@ -57,6 +94,8 @@ type Engine struct {
 
 	mu     sync.Mutex
 	idle   *list.List // *conn, the last used first
+	conns  int        // that are open
+	none   sync.Cond  // conns went to 0
 	closed bool
 }
 
@@ -64,8 +103,9 @@ var _ store.Engine = (*Engine)(nil)
 
 // The names in DIR/accounts that are no domain.
 const (
-	spoolName = ".spool"
-	lockName  = ".lock"
+	spoolName   = ".spool"
+	lockName    = ".lock"
+	journalName = ".journal"
 )
 
 // New returns an Engine that keeps accounts in dir, which it makes where it is
@@ -88,13 +128,19 @@ func New(dir string, opt Options) (*Engine, error) {
 		dir: filepath.Join(dir, "accounts"), opt: opt, idle: list.New(),
 		readers: make(chan struct{}, opt.BusyConns), writers: make(chan struct{}, opt.BusyConns),
 	}
+	e.none.L = &e.mu
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the mail store: %w", err)
 	}
 	if e.lock, err = lockFile(filepath.Join(e.dir, lockName)); err != nil {
 		return nil, err
 	}
+	if err := e.openJournal(); err != nil {
+		e.lock.Close()
+		return nil, err
+	}
 	if err := e.emptySpool(); err != nil {
+		e.journal.Close()
 		e.lock.Close()
 		return nil, err
 	}
@@ -124,6 +170,20 @@ func lockFile(path string) (*os.File, error) {
 		fmt.Fprintf(f, "process %d\n", os.Getpid())
 	}
 	return f, nil
+}
+
+// openJournal opens the journal, after which all accounts are as they were
+// acknowledged, and the VFS that writes to it.
+func (e *Engine) openJournal() error {
+	e.opt.Journal.Log = e.opt.Log
+	journal, err := redo.Open(e.dir, filepath.Join(e.dir, journalName), e.opt.Journal)
+	if err != nil {
+		return wrap(err, "opening the mail store in %s", e.dir)
+	}
+	e.journal = journal
+	e.logged = fmt.Sprintf("expost-%p", e) // SQLite finds a VFS by its name
+	vfs.Register(e.logged, &loggedVFS{VFS: vfs.Find(e.opt.VFS), root: e.dir, journal: journal, files: make(map[string]*redo.File)})
+	return nil
 }
 
 // emptySpool removes what a crash left in the spool.
@@ -158,7 +218,7 @@ func (e *Engine) Open(ctx context.Context, id mail.AccountID) (store.DB, error) 
 	} else if err != nil {
 		return nil, wrap(err, "opening account %q", string(id))
 	}
-	db := &DB{engine: e, id: id, dir: dir, name: dbName, blobs: blob.Dir(filepath.Join(dir, "blobs"))}
+	db := &DB{engine: e, id: id, dir: dir, name: dbName, logged: true, blobs: blob.Dir(filepath.Join(dir, "blobs"))}
 	c, err := db.take()
 	if err != nil {
 		return nil, err
@@ -227,14 +287,25 @@ func (e *Engine) Remove(ctx context.Context, id mail.AccountID) error {
 		return wrap(err, "removing account %q", string(id))
 	}
 	defer os.RemoveAll(temp)
-	err = os.Rename(dir, filepath.Join(temp, "account"))
+	logged, err := e.journal.File(e.rel(dir, dbName+walSuffix), e.rel(dir, dbName))
+	if err == nil {
+		err = os.Rename(dir, filepath.Join(temp, "account"))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return mail.Errorf(mail.KindNotExist, "there is no account %q", string(id))
 	}
 	if err == nil {
 		err = blob.SyncDir(filepath.Dir(dir))
 	}
+	if err == nil { // so that what the journal has of it is not taken for the next one's of this name
+		err = logged.Gone()
+	}
 	return wrap(err, "removing account %q", string(id))
+}
+
+// rel returns the name of a file in an account's folder as the journal has it.
+func (e *Engine) rel(dir, name string) string {
+	return strings.TrimPrefix(filepath.Join(dir, name), e.dir+string(filepath.Separator))
 }
 
 // Accounts implements store.Engine.
@@ -281,7 +352,7 @@ func (e *Engine) list(ctx context.Context) ([]mail.AccountID, error) {
 	return ids, nil
 }
 
-// Close implements store.Engine.
+// Close implements store.Engine. It waits for those who are at work.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	e.closed = true
@@ -297,6 +368,13 @@ func (e *Engine) Close() error {
 	for _, c := range conns {
 		errs = append(errs, c.close())
 	}
+	e.mu.Lock()
+	for e.conns > 0 {
+		e.none.Wait()
+	}
+	e.mu.Unlock()
+	errs = append(errs, e.journal.Close())
+	vfs.Unregister(e.logged)
 	// Unlocked by name: a child that is just being started still has the file open.
 	return errors.Join(append(errs, unix.Flock(int(e.lock.Fd()), unix.LOCK_UN), e.lock.Close())...)
 }
