@@ -5,6 +5,7 @@ package ldapwire
 
 import (
 	"math"
+	"slices"
 
 	"expost/internal/ldap"
 )
@@ -159,7 +160,7 @@ func (d *decoder) operation(tag Tag) Op {
 // controls reads the controls of a message.
 func (d *decoder) controls() []Control {
 	outer := d.enter(tagControls)
-	controls := make([]Control, 0, d.count())
+	controls := slices.Grow([]Control(nil), d.count()) // nil where there is none
 	for d.more() {
 		one := d.enter(tagSequence)
 		c := Control{OID: d.string(tagOctetString)}
