@@ -3,9 +3,12 @@ package milter
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-milter"
 )
@@ -67,9 +70,16 @@ func (s *Session) Message(ctx context.Context, text io.ReaderAt, size int64) Out
 
 // show sends one filter the message and returns its answer.
 func (s *Session) show(p *peer, m *message) ([]milter.ModifyAction, Verdict, error) {
+	if v, err := s.dataCommand(p); err != nil || v.final() || p.done {
+		return nil, v, err
+	}
 	if p.tells(Header) {
+		p.skips = false
 		for _, f := range m.fields {
-			v, err := p.verdict(p.cs.HeaderField(f.name, f.value()))
+			if p.skips || p.cs.ProtocolOption(milter.OptNoHeaders) {
+				break
+			}
+			v, err := p.event(milter.CodeHeader, []byte(f.name+"\x00"+strings.ReplaceAll(f.value(), "\x00", "")+"\x00"), milter.OptNoHeaderReply)
 			if err != nil || v.final() || p.done {
 				return nil, v, err
 			}
@@ -96,15 +106,79 @@ func (s *Session) show(p *peer, m *message) ([]milter.ModifyAction, Verdict, err
 	return acts, v, err
 }
 
+// dataCommand tells a filter of the DATA command, which came with version 4 of
+// the protocol.
+func (s *Session) dataCommand(p *peer) (Verdict, error) {
+	if !p.modern || p.cs.ProtocolOption(milter.OptNoData) {
+		return Verdict{}, nil
+	}
+	if err := p.cs.Macros(milter.CodeData, "i", s.env.ID); err != nil {
+		return Verdict{}, err
+	}
+	return p.event(milter.CodeData, nil, milter.OptNoDataReply)
+}
+
+// event tells a filter of what go-milter's client cannot: DATA, and fields and
+// pieces of a body whose rest the filter may want to skip.
+func (p *peer) event(code milter.Code, data []byte, silent milter.OptProtocol) (Verdict, error) {
+	if err := p.link.SetWriteDeadline(time.Time{}); err != nil {
+		return Verdict{}, err
+	}
+	packet := append(binary.BigEndian.AppendUint32(nil, uint32(len(data)+1)), byte(code))
+	if _, err := p.link.Write(append(packet, data...)); err != nil {
+		return Verdict{}, err
+	}
+	if p.cs.ProtocolOption(silent) {
+		return Verdict{}, nil
+	}
+	act, err := p.link.answer()
+	return p.verdict(act, err)
+}
+
+// maxReply is the largest answer to such an event, in bytes: a reply of SMTP.
+const maxReply = 4 << 10
+
+// answer reads the answer to an event.
+func (l *link) answer() (*milter.Action, error) {
+	for {
+		if err := l.SetReadDeadline(time.Time{}); err != nil {
+			return nil, err
+		}
+		var size [4]byte
+		if _, err := io.ReadFull(l, size[:]); err != nil {
+			return nil, err
+		}
+		n := binary.BigEndian.Uint32(size[:])
+		if n == 0 || n > maxReply {
+			return nil, fmt.Errorf("the filter answers with %d bytes", n)
+		}
+		b := make([]byte, n)
+		if _, err := io.ReadFull(l, b); err != nil {
+			return nil, err
+		}
+		act := &milter.Action{Code: milter.ActionCode(b[0])}
+		if act.Code == 'p' { // it is still at work
+			continue
+		}
+		if act.Code == milter.ActReplyCode {
+			code, text, _ := strings.Cut(strings.TrimRight(string(b[1:]), "\x00"), " ")
+			act.SMTPCode, _ = strconv.Atoi(code) // what is no number is refused by verdict
+			act.SMTPText = text
+		}
+		return act, nil
+	}
+}
+
 // body sends the body in pieces.
 func (p *peer) body(m *message) (Verdict, error) {
+	p.skips = false
 	r := m.bodyReader()
 	buf := make([]byte, milter.MaxBodyChunk)
 	for {
 		n, err := io.ReadFull(r, buf)
 		if n > 0 {
-			v, err := p.verdict(p.cs.BodyChunk(buf[:n]))
-			if err != nil || v.final() || p.done {
+			v, err := p.event(milter.CodeBody, buf[:n], milter.OptNoBodyReply)
+			if err != nil || v.final() || p.done || p.skips {
 				return v, err
 			}
 		}

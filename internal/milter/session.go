@@ -32,6 +32,8 @@ type peer struct {
 	pass    bool    // it wants to hear no more of this connection, or is away and that does not matter
 	done    bool    // it wants to hear no more of this message
 	open    bool    // it knows of a message
+	skips   bool    // it wants to hear no more events of the present kind
+	modern  bool    // it speaks the present version of the protocol
 	refused Verdict // it refused the client, with all its mail
 }
 
@@ -224,6 +226,9 @@ func (p *peer) verdict(act *milter.Action, err error) (Verdict, error) {
 	switch act.Code {
 	case milter.ActContinue:
 		return Verdict{}, nil
+	case milter.ActSkip: // of the present kind of event it wants no more
+		p.skips = true
+		return Verdict{}, nil
 	case milter.ActAccept:
 		p.done = true
 		return Verdict{}, nil
@@ -265,7 +270,7 @@ const (
 		milter.OptNoHeaders | milter.OptNoEOH
 	allProtocol = oldProtocol | milter.OptNoUnknown | milter.OptNoData | milter.OptNoHeaderReply | milter.OptNoConnReply |
 		milter.OptNoHeloReply | milter.OptNoMailReply | milter.OptNoRcptReply | milter.OptNoDataReply |
-		milter.OptNoUnknownReply | milter.OptNoEOHReply | milter.OptNoBodyReply
+		milter.OptNoUnknownReply | milter.OptNoEOHReply | milter.OptNoBodyReply | milter.OptSkip
 )
 
 // dial connects to the filter and agrees with it, by the present version of the
@@ -293,7 +298,7 @@ func (p *peer) negotiate(ctx context.Context, actions milter.OptAction, protocol
 		}
 		return err
 	}
-	p.link, p.cs = d.link, cs
+	p.link, p.cs, p.modern = d.link, cs, protocol == allProtocol
 	return nil
 }
 
