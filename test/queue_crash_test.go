@@ -24,6 +24,7 @@ import (
 type inbox struct {
 	mu      sync.Mutex
 	arrived map[string][]time.Time // by subject
+	pause   time.Duration          // the longest between the arrival of a message and the reply
 }
 
 func (i *inbox) NewSession(*smtp.Conn) (smtp.Session, error) { return &inboxSession{i}, nil }
@@ -42,8 +43,11 @@ func (s *inboxSession) Data(r io.Reader) error {
 	_, subject, _ := bytes.Cut(text, []byte("Subject: "))
 	subject, _, _ = bytes.Cut(subject, []byte("\r\n"))
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.arrived[string(subject)] = append(s.arrived[string(subject)], time.Now())
+	s.mu.Unlock()
+	if s.pause > 0 {
+		<-time.After(rand.N(s.pause))
+	}
 	return nil
 }
 
@@ -73,6 +77,7 @@ func serveInbox(t testing.TB) (*inbox, string) {
 type feeder struct {
 	addr     *atomic.Value // of the server, a string
 	name     string
+	to       string
 	size     int
 	accepted []string
 }
@@ -99,7 +104,7 @@ func (f *feeder) run(stop <-chan struct{}) {
 			}
 			n++
 			subject := f.name + "-" + strconv.Itoa(n)
-			err = c.SendMail("a@linuxforu.com", []string{"b@far.example"}, strings.NewReader("Subject: "+subject+"\r\n\r\n"+body))
+			err = c.SendMail("a@linuxforu.com", []string{f.to}, strings.NewReader("Subject: "+subject+"\r\n\r\n"+body))
 			if err == nil {
 				f.accepted = append(f.accepted, subject)
 			}
@@ -114,22 +119,43 @@ func (f *feeder) run(stop <-chan struct{}) {
 // EXPOST_KILLS says how often; 20 by default.
 func TestQueueSurvivesKills(t *testing.T) {
 	t.Parallel()
-	kills := 20
-	if n, err := strconv.Atoi(os.Getenv("EXPOST_KILLS")); err == nil {
-		kills = n
-	}
 	far, addr := serveInbox(t)
 	s := newServer(t)
 	peerFile(t, s.dir, "expost.toml", strings.Replace(configText, `smtp = "127.0.0.1:0"`, `smtp = "`+peertest.FreeAddress(t)+`"`, 1)+
 		"[policy]\nrelay-networks = [\"127.0.0.1\"]\nuser-recipients = 0\nuser-recipients-day = 0\n[queue.smarthost]\nhost = \""+addr+"\"\n")
 	s.start()
+	survivesKills(t, s, far, "b@far.example")
+}
+
+// TestHandOverSurvivesKills does the same while mail is handed to the host of its
+// mailbox, whose replies take a moment: kills fall before, within and behind them.
+func TestHandOverSurvivesKills(t *testing.T) {
+	t.Parallel()
+	far, addr := serveInbox(t)
+	far.pause = 20 * time.Millisecond
+	s := newServer(t)
+	peerFile(t, s.dir, "expost.toml", strings.Replace(configText, `smtp = "127.0.0.1:0"`, `smtp = "`+peertest.FreeAddress(t)+`"`, 1))
+	s.start()
+	s.addAccounts("biswajit@linuxforu.com")
+	s.run("account", "set", "biswajit@linuxforu.com", "--mail-host", addr)
+	survivesKills(t, s, far, "biswajit@linuxforu.com")
+}
+
+// survivesKills kills a server again and again that sends mail on to far.
+// EXPOST_KILLS says how often; 20 by default.
+func survivesKills(t *testing.T, s *server, far *inbox, to string) {
+	t.Helper()
+	kills := 20
+	if n, err := strconv.Atoi(os.Getenv("EXPOST_KILLS")); err == nil {
+		kills = n
+	}
 	at := new(atomic.Value)
 	at.Store(s.addr["smtp"])
 	feeders := make([]*feeder, 4)
 	stop := make(chan struct{})
 	var work sync.WaitGroup
 	for i := range feeders {
-		f := &feeder{addr: at, name: fmt.Sprint("f", i), size: 2000}
+		f := &feeder{addr: at, name: fmt.Sprint("f", i), to: to, size: 2000}
 		if i == 3 {
 			f.size = 300000 // a file of its own in the queue
 		}
