@@ -3,6 +3,7 @@ package pst
 import (
 	"fmt"
 	"math"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -70,11 +71,28 @@ func utf16String(b []byte) string {
 	for n > 0 && b[2*n-2] == 0 && b[2*n-1] == 0 {
 		n--
 	}
-	out := make([]byte, 0, n+n/8)
-	for i := 0; i < n; i++ {
+	ascii := 0
+	for ascii < n && b[2*ascii+1] == 0 && b[2*ascii] < utf8.RuneSelf {
+		ascii++
+	}
+	var out strings.Builder
+	if ascii == n {
+		out.Grow(n)
+	} else {
+		out.Grow(n + n/8)
+	}
+	var chunk [512]byte
+	for i := 0; i < ascii; {
+		k := 0
+		for ; k < len(chunk) && i < ascii; k, i = k+1, i+1 {
+			chunk[k] = b[2*i]
+		}
+		out.Write(chunk[:k])
+	}
+	for i := ascii; i < n; i++ {
 		lo, hi := b[2*i], b[2*i+1]
 		if hi == 0 && lo < utf8.RuneSelf {
-			out = append(out, lo)
+			out.WriteByte(lo)
 			continue
 		}
 		r := rune(lo) | rune(hi)<<8
@@ -87,9 +105,9 @@ func utf16String(b []byte) string {
 				i++
 			}
 		}
-		out = utf8.AppendRune(out, r)
+		out.WriteRune(r)
 	}
-	return string(out)
+	return out.String()
 }
 
 func trimNUL(b []byte) []byte {

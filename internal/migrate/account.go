@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -78,6 +79,13 @@ func (e *Engine) pass(ctx context.Context, row accountRow, res *Result, lost map
 	}
 	if werr := <-walked; err == nil {
 		err = werr
+	}
+	if d, ok := src.(Damaged); ok {
+		for _, text := range d.Damage() {
+			if !slices.Contains(res.Damage, text) {
+				res.Damage = append(res.Damage, text)
+			}
+		}
 	}
 	return errors.Join(append([]error{err}, p.failed...)...)
 }

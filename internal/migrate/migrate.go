@@ -155,6 +155,13 @@ func (e *ItemError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *ItemError) Unwrap() error { return e.Err }
 
+// Damaged is a SourceAccount that may be damaged in parts, as files are.
+type Damaged interface {
+	// Damage returns what was found so far: the place, and what is wrong there. It
+	// is called before Close.
+	Damage() []string
+}
+
 // Target is where mail goes. It is safe for concurrent use.
 type Target interface {
 	// Open opens an account for writing. A missing one is mail.KindNotExist.

@@ -2,8 +2,10 @@ package migrate
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +50,7 @@ type AccountReport struct {
 	Moved   *time.Time     `json:"moved,omitempty"`    // when the mailHost was flipped
 	Gap     float64        `json:"frozen_s,omitempty"` // how long it was frozen for that
 	Error   string         `json:"error,omitempty"`
+	Damage  []string       `json:"damage,omitempty"` // of the source, as all passes found it
 	Passes  int            `json:"passes"`
 	Seconds int64          `json:"seconds"` // of the last pass
 	Sums    Sums           `json:"sums"`
@@ -118,7 +121,20 @@ func (l *Ledger) Report(ctx context.Context) (Report, error) {
 		out.Accounts = append(out.Accounts, ar)
 	}
 	out.Total = total.sums()
-	out.Chain.Head, err = l.Chain(ctx, func(Event) error { out.Chain.Events++; return nil })
+	out.Chain.Head, err = l.Chain(ctx, func(e Event) error {
+		out.Chain.Events++
+		i := slices.IndexFunc(accounts, func(a accountRow) bool { return a.id == e.Account })
+		var s AccountSummary
+		if i < 0 || e.What != "pass" || json.Unmarshal(e.Text, &s) != nil {
+			return nil
+		}
+		for _, d := range s.Damage {
+			if a := &out.Accounts[i]; !slices.Contains(a.Damage, d) {
+				a.Damage = append(a.Damage, d)
+			}
+		}
+		return nil
+	})
 	if mail.KindOf(err) == mail.KindCorrupt {
 		out.Chain.Broken, err = err.Error(), nil
 	}
@@ -158,6 +174,7 @@ func (r Report) WriteText(w io.Writer) error {
 		if a.Error != "" {
 			p.line("  ! %s", strings.ReplaceAll(a.Error, "\n", "\n    "))
 		}
+		writeDamage(p, a.Damage)
 		for _, f := range a.Folders {
 			p.line("  %-40s %s", f.Name, f.Sums)
 			if f.Target != f.Name {

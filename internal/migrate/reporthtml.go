@@ -59,7 +59,7 @@ func (r Report) count(is func(*AccountReport) bool) (n int) {
 
 // Remarkable tells whether there is more to say of the account than its sums.
 func (a AccountReport) Remarkable() bool {
-	if a.Error != "" {
+	if a.Error != "" || len(a.Damage) > 0 {
 		return true
 	}
 	for _, f := range a.Folders {
@@ -108,6 +108,9 @@ func (r Report) WriteCSV(w io.Writer) error {
 			gap = strconv.FormatFloat(a.Gap, 'f', 3, 64)
 		}
 		write(append(append([]string{"account", a.Source, a.Target, "", "", a.State, a.Place()}, sums(a.Sums)...), gap, a.Error, "")...)
+		for _, d := range a.Damage {
+			write("damage", a.Source, a.Target, "", "", "", "", "", "", "", "", "", "", "", "", "", d, "")
+		}
 		for _, f := range a.Folders {
 			write(append(append([]string{"folder", a.Source, a.Target, f.Name, "", "", ""}, sums(f.Sums)...), "", f.Note, "")...)
 			for _, it := range f.Aside {

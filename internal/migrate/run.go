@@ -83,13 +83,14 @@ func NewEngine(source Source, target Target, ledger *Ledger, opt Options) *Engin
 // Result is what a pass did with one account.
 type Result struct {
 	User    User
-	Copied  int   // sent to the target
-	There   int   // found at the target
-	Updated int   // flags changed
-	Removed int   // vanished at the source and removed at the target
-	Aside   int   // set aside
-	Bytes   int64 // of Copied
-	Err     error // why the pass did not end, or what was left out
+	Copied  int      // sent to the target
+	There   int      // found at the target
+	Updated int      // flags changed
+	Removed int      // vanished at the source and removed at the target
+	Aside   int      // set aside
+	Bytes   int64    // of Copied
+	Damage  []string // parts of the source that could not be read; what was read of them was copied
+	Err     error    // why the pass did not end, or what was left out
 }
 
 // spoolersPerCore is more than one, because making a large message ready ends

@@ -73,15 +73,16 @@ func WritePreviews(w io.Writer, previews []Preview) error {
 
 // AccountSummary is a Result for programs.
 type AccountSummary struct {
-	Source  string `json:"source"`
-	Target  string `json:"target"`
-	Copied  int    `json:"copied"`
-	There   int    `json:"already_there"`
-	Updated int    `json:"flags_changed"`
-	Removed int    `json:"removed"`
-	Aside   int    `json:"set_aside"`
-	Bytes   int64  `json:"bytes"`
-	Error   string `json:"error,omitempty"`
+	Source  string   `json:"source"`
+	Target  string   `json:"target"`
+	Copied  int      `json:"copied"`
+	There   int      `json:"already_there"`
+	Updated int      `json:"flags_changed"`
+	Removed int      `json:"removed"`
+	Aside   int      `json:"set_aside"`
+	Bytes   int64    `json:"bytes"`
+	Error   string   `json:"error,omitempty"`
+	Damage  []string `json:"damage,omitempty"`
 }
 
 // Summary returns results for programs.
@@ -97,7 +98,7 @@ func Summary(results []Result) []AccountSummary {
 func (r *Result) summary() AccountSummary {
 	s := AccountSummary{
 		Source: r.User.Source, Target: string(r.User.Target), Copied: r.Copied, There: r.There,
-		Updated: r.Updated, Removed: r.Removed, Aside: r.Aside, Bytes: r.Bytes,
+		Updated: r.Updated, Removed: r.Removed, Aside: r.Aside, Bytes: r.Bytes, Damage: r.Damage,
 	}
 	if r.Err != nil {
 		s.Error = r.Err.Error()
@@ -128,6 +129,7 @@ func WriteSummary(w io.Writer, results []Result) error {
 		if r.Err != nil {
 			p.line("  ! %v", r.Err)
 		}
+		writeDamage(p, r.Damage)
 		total.Copied += r.Copied
 		total.There += r.There
 		total.Updated += r.Updated
@@ -137,6 +139,19 @@ func WriteSummary(w io.Writer, results []Result) error {
 	}
 	p.line("in all: %s (%s) in %s", total, sizeText(total.Bytes), plural(len(results), "account"))
 	return p.err
+}
+
+// shownDamage is how many lines of it are shown to people; programs get all.
+const shownDamage = 20
+
+func writeDamage(p *printer, damage []string) {
+	for i, d := range damage {
+		if i == shownDamage {
+			p.line("  ! and %d more (--json has them all)", len(damage)-i)
+			break
+		}
+		p.line("  ! damaged: %s", d)
+	}
 }
 
 // WriteVerifications writes what a verification found, for people.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
 	"slices"
@@ -236,6 +237,7 @@ func (g *fetcher) large(it migrate.Item, out *mapi.Mail) error {
 func (g *fetcher) tell(it migrate.Item, out *mapi.Mail) {
 	for _, p := range out.Problems {
 		g.log.Warn("an item was converted with a part missing", "folder", g.folder.Name, "item", it.Key, "class", out.Class, "problem", p)
+		g.damaged(fmt.Sprintf("item %s of folder %q: %v", it.Key, g.folder.Name, p))
 	}
 }
 

@@ -50,6 +50,7 @@ func (a *account) list(ctx context.Context) error {
 		}
 		if err != nil {
 			a.log.Warn("a folder's properties cannot be read; its items are", "place", err)
+			a.damaged(fmt.Sprintf("a folder's properties cannot be read, its items are: %v", err))
 			continue
 		}
 		l.all = append(l.all, d)

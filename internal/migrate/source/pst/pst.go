@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"expost/internal/mail"
@@ -104,7 +105,10 @@ func (s *Source) open(disk *os.File, u migrate.User) (*account, error) {
 	a := &account{Source: s, user: u, disk: &watched{r: disk}, file: disk, page: s.Codepage, log: s.Log.With("source", u.Source), known: map[mapi.Address]string{}}
 	a.version = uint64(info.ModTime().UnixNano())&^3 | 1
 	a.pst, err = pst.Open(a.disk, info.Size(), pst.Options{
-		Report: func(err error) { a.log.Warn("the file is damaged; what can be read of it is used", "place", err) },
+		Report: func(err error) {
+			a.log.Warn("the file is damaged; what can be read of it is used", "place", err)
+			a.damaged(err.Error())
+		},
 		Decode: func(b []byte) string { return codepage.Decode(a.page, b) },
 	})
 	switch {
@@ -172,6 +176,33 @@ type account struct {
 	mu         sync.Mutex
 	known      map[mapi.Address]string // what Resolve said
 	unresolved int
+	damage     []string
+	more       int // than are in damage
+}
+
+var _ migrate.Damaged = (*account)(nil)
+
+// maxDamage bounds what is kept of damage.
+const maxDamage = 1000
+
+func (a *account) damaged(text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.damage) < maxDamage {
+		a.damage = append(a.damage, text)
+	} else {
+		a.more++
+	}
+}
+
+// Damage implements migrate.Damaged.
+func (a *account) Damage() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.more == 0 {
+		return slices.Clone(a.damage)
+	}
+	return append(slices.Clone(a.damage), fmt.Sprintf("%d more places (expost pst check lists them all)", a.more))
 }
 
 // Close implements migrate.SourceAccount.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"expost/internal/archive"
@@ -13,6 +14,7 @@ import (
 	"expost/internal/migrate/migratetest"
 	"expost/internal/migrate/source/files"
 	sourcepst "expost/internal/migrate/source/pst"
+	"expost/internal/migrate/target/maildir"
 	"expost/internal/sample"
 )
 
@@ -69,6 +71,47 @@ func TestRefused(t *testing.T) {
 	for path, kind := range map[string]mail.Kind{filepath.Join(dir, "missing.pst"): mail.KindNotExist, dir: mail.KindInvalid} {
 		if _, err := sourcepst.New(sourcepst.Config{Log: quiet}).Open(t.Context(), migrate.User{Source: path}); mail.KindOf(err) != kind {
 			t.Errorf("%s: %v, want %v", path, err, kind)
+		}
+	}
+}
+
+// TestDamageIsReported copies a file with a broken page and attachment and finds
+// both in the result and in the report.
+func TestDamageIsReported(t *testing.T) {
+	t.Parallel()
+	path := write(t, sample.New(sample.Options{People: 2, Messages: 60, Seed: 7}).Mailbox(1))
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := len(b) / 2; i < len(b)/2+20_000; i += 64 {
+		b[i] ^= 0x55
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := migrate.OpenLedger(filepath.Join(t.TempDir(), "l.ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	target, err := maildir.New(maildir.Config{Path: filepath.Join(t.TempDir(), "out")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := migrate.NewEngine(sourcepst.New(sourcepst.Config{Log: quiet}), target, l, migrate.Options{})
+	for pass := range 2 {
+		r, err := e.Run(t.Context(), []migrate.User{{Source: path, Target: "a@example.org"}})
+		if err != nil || r[0].Err != nil || pass == 0 && len(r[0].Damage) == 0 {
+			t.Fatal(r, err)
+		}
+		report, err := l.Report(t.Context())
+		if err != nil || len(report.Accounts[0].Damage) == 0 {
+			t.Fatalf("the report after pass %d tells of no damage: %v", pass+1, err)
+		}
+		var text strings.Builder
+		if err := report.WriteText(&text); err != nil || !strings.Contains(text.String(), "  ! damaged: ") || !strings.Contains(text.String(), "offset") {
+			t.Errorf("%v\n%s", err, text.String())
 		}
 	}
 }
