@@ -9,6 +9,7 @@
 package blob
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"sync"
@@ -134,13 +135,26 @@ func (w *Writer) Size() int64 { return w.written }
 // Reader reads a blob. It is not for concurrent use.
 type Reader struct {
 	codec  *Codec
-	r      io.ReaderAt
+	r      io.ReaderAt // nil: in whole
+	whole  []byte
 	packed []int64 // where each frame starts in r, and where the last ends
+	one    [2]int64
 	size   int64
 	frame  *[]byte // content of frame number at, from the codec's pool
 	n      int
 	at     int
 	buf    []byte
+}
+
+// NewBytesReader returns a Reader of the blob packed, which is in memory and holds
+// size bytes, as NewReader does.
+func (c *Codec) NewBytesReader(packed []byte, size int64) (*Reader, error) {
+	if size > FrameSize {
+		return c.NewReader(bytes.NewReader(packed), int64(len(packed)), size)
+	}
+	rd := &Reader{codec: c, whole: packed, size: size, at: -1, one: [2]int64{0, int64(len(packed))}}
+	rd.packed = rd.one[:]
+	return rd, nil
 }
 
 // NewReader returns a Reader of the blob of packed bytes in r that holds size
@@ -197,17 +211,20 @@ func (r *Reader) load(i int) error {
 	if n < 0 || n > 2*FrameSize {
 		return mail.Errorf(mail.KindCorrupt, "a message's stored bytes are damaged")
 	}
-	if int64(cap(r.buf)) < n {
-		r.buf = make([]byte, n)
-	}
-	r.buf = r.buf[:n]
-	if _, err := r.r.ReadAt(r.buf, r.packed[i]); err != nil && err != io.EOF {
-		return mail.WrapError(mail.KindUnavailable, err, "reading a message's stored bytes failed")
+	packed := r.whole
+	if r.r != nil {
+		if int64(cap(r.buf)) < n {
+			r.buf = make([]byte, n)
+		}
+		packed = r.buf[:n]
+		if _, err := r.r.ReadAt(packed, r.packed[i]); err != nil && err != io.EOF {
+			return mail.WrapError(mail.KindUnavailable, err, "reading a message's stored bytes failed")
+		}
 	}
 	if r.frame == nil {
 		r.frame = r.codec.frames.Get().(*[]byte)
 	}
-	out, err := r.codec.dec.DecodeAll(r.buf, (*r.frame)[:0])
+	out, err := r.codec.dec.DecodeAll(packed, (*r.frame)[:0])
 	if err != nil || len(out) != want {
 		return mail.WrapError(mail.KindCorrupt, err, "a message's stored bytes are damaged")
 	}

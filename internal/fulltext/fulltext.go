@@ -15,6 +15,9 @@ package fulltext
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 
@@ -32,24 +35,61 @@ func Fold(s string) []byte { return AppendFolded(nil, []byte(s)) }
 
 // AppendFolded appends s as Fold makes it. The result is valid UTF-8.
 func AppendFolded(dst, s []byte) []byte {
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf && (i+1 == len(s) || s[i+1] < utf8.RuneSelf) {
-			if c >= 'A' && c <= 'Z' {
-				c += 'a' - 'A'
-			}
-			dst = append(dst, c)
-			i++
-			continue
+	dst = slices.Grow(dst, len(s))
+	for len(s) > 0 {
+		n := asciiLen(s)
+		if n < len(s) && n > 0 {
+			n-- // what follows may combine with it
 		}
-		j := i + 1 // a run of characters beyond ASCII, and the one before it
+		at := len(dst)
+		dst = append(dst, s[:n]...)
+		lower(dst[at:])
+		if s = s[n:]; len(s) == 0 {
+			break
+		}
+		j := 1 // a run of characters beyond ASCII, and the one before it
 		for j < len(s) && s[j] >= utf8.RuneSelf {
 			j++
 		}
-		dst = appendFoldedRunes(dst, norm.NFKC.Bytes(s[i:j]))
-		i = j
+		dst = appendFoldedRunes(dst, norm.NFKC.Bytes(s[:j]))
+		s = s[j:]
 	}
 	return dst
+}
+
+// The bytes of a word, all the same.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// asciiLen returns how many bytes at the start of s are ASCII.
+func asciiLen(s []byte) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		if x := binary.LittleEndian.Uint64(s[i:]) & highs; x != 0 {
+			return i + bits.TrailingZeros64(x)/8
+		}
+	}
+	for i < len(s) && s[i] < utf8.RuneSelf {
+		i++
+	}
+	return i
+}
+
+// lower makes the letters of ASCII text small.
+func lower(b []byte) {
+	for ; len(b) >= 8; b = b[8:] {
+		x := binary.LittleEndian.Uint64(b)
+		fromA := x + (0x80-'A')*ones  // the high bit: 'A' or above
+		beyond := x + (0x7f-'Z')*ones // the high bit: above 'Z'
+		binary.LittleEndian.PutUint64(b, x|(fromA&^beyond&highs)>>2)
+	}
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
 }
 
 // appendFoldedRunes appends the characters of s, each as the first of those

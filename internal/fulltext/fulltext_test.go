@@ -194,3 +194,30 @@ func FuzzBlock(f *testing.F) {
 		}
 	})
 }
+
+// TestFoldWhatever folds texts of any length, with capital letters and
+// characters beyond ASCII anywhere, as it folds them byte by byte.
+func TestFoldWhatever(t *testing.T) {
+	t.Parallel()
+	for n := range 40 {
+		plain := make([]byte, n)
+		for i := range plain {
+			plain[i] = "@AMZ[`amz{09 \x7f\x00"[(i*7+n)%15]
+		}
+		want := bytes.Map(func(r rune) rune {
+			if r >= 'A' && r <= 'Z' {
+				r += 'a' - 'A'
+			}
+			return r
+		}, plain)
+		if got := AppendFolded([]byte("before"), plain); string(got) != "before"+string(want) {
+			t.Errorf("%q folds to %q, want %q", plain, got, want)
+		}
+		for at := range n {
+			s := string(plain[:at]) + "É" + string(plain[at:])
+			if got := string(Fold(s)); got != string(want[:at])+"É"+string(want[at:]) {
+				t.Errorf("%q folds to %q", s, got)
+			}
+		}
+	}
+}

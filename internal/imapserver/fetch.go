@@ -43,6 +43,7 @@ type fetching struct {
 	unknown   bool // a transfer encoding that nobody knows is in the way of BINARY
 	batch     []fetched
 	emails    []mail.EmailID
+	src       source // the message that is being written
 }
 
 // fetched is a message of a batch.
@@ -300,7 +301,8 @@ func (f *fetching) describe(b *fetched, m *message.Message) error {
 		f.gone = true
 		return nil
 	}
-	if err := f.append(&source{seq: b.seq, m: &b.m, parsed: m, newSeen: b.newSeen}); err != nil {
+	f.src = source{seq: b.seq, m: &b.m, parsed: m, newSeen: b.newSeen}
+	if err := f.append(&f.src); err != nil {
 		return err
 	}
 	if len(f.c.out.b) > largeBuffer/2 {
@@ -325,7 +327,8 @@ func (f *fetching) respondWith(b *fetched, m *message.Message, body *store.Body)
 
 // respond writes the response of a message.
 func (f *fetching) respond(src source) error {
-	if err := f.append(&src); err != nil {
+	f.src = src
+	if err := f.append(&f.src); err != nil {
 		return err
 	}
 	f.c.out.Spill()

@@ -275,38 +275,71 @@ const (
 	bodiesBytes = 512 << 10
 )
 
+// errEnough ends a read when as much has come as is read at once.
+var errEnough = errors.New("enough")
+
+// contents is what Bodies reads at once.
+type contents struct {
+	emails []content
+	buf    []byte
+}
+
+// content is an email of contents.
+type content struct {
+	row      EmailRow // zero: there is none
+	from, to int      // of the inline bytes in contents.buf
+}
+
+// load reads emails until they are many bytes. It returns how many of the first
+// it has.
+func (c *contents) load(ctx context.Context, db DB, ids []mail.EmailID) (n int, err error) {
+	c.emails, c.buf = slices.Grow(c.emails[:0], len(ids))[:len(ids)], c.buf[:0]
+	clear(c.emails)
+	whole := false
+	err = db.View(ctx, func(tx ReadTx) error {
+		err := tx.Contents(ids, func(i int, row EmailRow, body []byte) error {
+			from := len(c.buf)
+			c.buf = append(c.buf, body...)
+			c.emails[i] = content{row, from, len(c.buf)}
+			if len(c.buf) >= bodiesBytes {
+				return errEnough
+			}
+			return nil
+		})
+		if whole = err == nil; errors.Is(err, errEnough) {
+			return nil
+		}
+		return err
+	})
+	if err != nil || whole {
+		return len(ids), err
+	}
+	for n < len(ids) && c.emails[n].row.ID != 0 {
+		n++
+	}
+	if n == 0 { // it is missing, or the ids do not ascend and others were many bytes
+		return c.load(ctx, db, ids[:1])
+	}
+	return n, nil
+}
+
 // Bodies calls fn with the bytes of each email, in the order of ids, reading
 // many small ones at once. A missing one is passed as nil. fn may be slow; the
 // Body is closed when it returns.
 func (a *Account) Bodies(ctx context.Context, ids []mail.EmailID, fn func(i int, b *Body) error) error {
-	rows := make([]EmailRow, min(len(ids), bodiesBatch)) // not on the stack, which is a connection's
-	inline := make([][]byte, len(rows))
+	if len(ids) == 0 {
+		return nil
+	}
+	var c contents
 	for start := 0; start < len(ids); {
-		n, size := 0, 0
-		err := a.db.View(ctx, func(tx ReadTx) error {
-			for n, size = 0, 0; n < len(rows) && start+n < len(ids) && size < bodiesBytes; n++ {
-				row, err := tx.Email(ids[start+n])
-				if err == nil && row.Inline {
-					inline[n], err = tx.Body(row.ID)
-					size += len(inline[n])
-				}
-				if err != nil && mail.KindOf(err) != mail.KindNotExist {
-					return err
-				}
-				if rows[n] = row; err != nil {
-					rows[n] = EmailRow{}
-				}
-			}
-			return nil
-		})
+		n, err := c.load(ctx, a.db, ids[start:min(start+bodiesBatch, len(ids))])
 		if err != nil {
 			return err
 		}
-		for i, row := range rows[:n] {
-			if err := a.withBody(row, inline[i], func(b *Body) error { return fn(start+i, b) }); err != nil {
+		for i, e := range c.emails[:n] {
+			if err := a.withBody(e.row, c.buf[e.from:e.to], func(b *Body) error { return fn(start+i, b) }); err != nil {
 				return err
 			}
-			inline[i] = nil
 		}
 		start += n
 	}

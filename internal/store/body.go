@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"io"
 	"os"
 
@@ -17,7 +16,7 @@ type Body struct {
 
 // newInlineBody returns the Body of compressed bytes.
 func newInlineBody(codec *blob.Codec, packed []byte, size int64) (*Body, error) {
-	r, err := codec.NewReader(bytes.NewReader(packed), int64(len(packed)), size)
+	r, err := codec.NewBytesReader(packed, size)
 	if err != nil {
 		return nil, err
 	}

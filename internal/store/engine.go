@@ -160,6 +160,9 @@ type ReadTx interface {
 	// Details calls fn with what NewEmail.Details of ids[i] was, in any order,
 	// and not for those that are missing.
 	Details(ids []mail.EmailID, fn func(i int, data []byte) error) error
+	// Contents calls fn with the row of ids[i] and its bytes, which are nil
+	// unless they are inline, in order of id, and not for those that are missing.
+	Contents(ids []mail.EmailID, fn func(i int, row EmailRow, body []byte) error) error
 	// Body returns the bytes of an inline body; mail.KindNotExist.
 	Body(id mail.EmailID) ([]byte, error)
 	// BlobRefs calls fn with each large body and how many emails use it.

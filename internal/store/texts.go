@@ -187,7 +187,7 @@ func (a *Account) closeTexts(save bool) {
 
 // indexAll indexes everything that is behind the index.
 func (a *Account) indexAll(ctx context.Context) error {
-	b := textBuilder{builder: fulltext.NewBuilder(textMax), buf: make([]byte, spoolBuffer)}
+	b := textBuilder{builder: fulltext.NewBuilder(textMax), limits: a.store.opt.Limits, buf: make([]byte, spoolBuffer)}
 	for {
 		if err := a.tidyTexts(ctx); err != nil {
 			return err
@@ -459,6 +459,7 @@ func (a *Account) indexBatch(ctx context.Context, b *textBuilder) (more bool, er
 // textBuilder is what is reused from message to message.
 type textBuilder struct {
 	builder *fulltext.Builder
+	limits  message.Limits
 	buf     []byte
 }
 
@@ -466,33 +467,46 @@ type textBuilder struct {
 // cannot be read gets no text, so that a search reads it and says so.
 func (a *Account) readTexts(ctx context.Context, b *textBuilder, ids []mail.EmailID) (entries []fulltext.Entry, err error) {
 	size := 0
-	for _, id := range ids {
-		text, err := a.readText(ctx, b, id)
-		switch kind := mail.KindOf(err); {
-		case err == nil:
-			entries = append(entries, fulltext.Entry{ID: id, Text: text})
-		case ctx.Err() != nil || kind == mail.KindUnavailable:
+	for len(ids) > 0 {
+		n := 0
+		err := a.Bodies(ctx, ids, func(i int, body *Body) error {
+			n = i
+			if body == nil {
+				if a.exists(ctx, ids[i]) {
+					entries = append(entries, fulltext.Entry{ID: ids[i]})
+				}
+				return nil
+			}
+			text, err := b.read(body)
+			if err != nil {
+				return err
+			}
+			entries = append(entries, fulltext.Entry{ID: ids[i], Text: text})
+			if size += len(text); size > textPending {
+				return errEnough
+			}
+			return nil
+		})
+		switch {
+		case err == nil || errors.Is(err, errEnough):
+			return entries, nil
+		case ctx.Err() != nil || mail.KindOf(err) == mail.KindUnavailable:
 			return nil, err
-		case kind == mail.KindNotExist && !a.exists(ctx, id):
-		default:
-			entries = append(entries, fulltext.Entry{ID: id})
 		}
-		if size += len(text); size > textPending {
-			break
+		if len(entries) > 0 && entries[len(entries)-1].ID == ids[n] { // it was read, and the next one cannot be opened
+			n++
 		}
+		entries = append(entries, fulltext.Entry{ID: ids[n]})
+		ids = ids[n+1:]
 	}
 	return entries, nil
 }
 
-// readText reads the text of one email; nil where it is too long.
-func (a *Account) readText(ctx context.Context, b *textBuilder, id mail.EmailID) (fulltext.Text, error) {
-	body, err := a.Body(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = body.Close() }()
+// read reads the text of one email; nil where it is too long.
+func (b *textBuilder) read(body *Body) (fulltext.Text, error) {
 	b.builder.Reset()
-	p := message.NewParser(a.store.opt.Limits, b.builder)
+	p := message.NewParser(b.limits, b.builder)
+	p.SkipPreview()
 	for off := int64(0); off < body.Size(); {
 		n, err := body.ReadAt(b.buf[:min(int64(len(b.buf)), body.Size()-off)], off)
 		if n == 0 {

@@ -57,20 +57,29 @@ func (t *tx) Unused(n int) (ids []mail.EmailID, err error) {
 	return ids, err
 }
 
-// detailGap is how many unwanted rows Details reads rather than seek anew.
+// detailGap is how many ids may be between two that Details reads together.
 const detailGap = 8
 
 // Details implements store.ReadTx.
 func (t *tx) Details(ids []mail.EmailID, fn func(i int, data []byte) error) error {
-	for _, run := range runs(ids, detailGap) {
+	return t.ranges(`SELECT id, data FROM detail WHERE id BETWEEN ? AND ? ORDER BY id`, ids, detailGap, func(i int, s *sqlite3.Stmt) error {
+		return fn(i, s.ColumnRawBlob(1))
+	})
+}
+
+// ranges calls fn with each row of ids[i], which is the first column. sql reads a
+// range of ids, in order; up to gap rows between those that are wanted are read
+// rather than seek anew.
+func (t *tx) ranges(sql string, ids []mail.EmailID, gap mail.EmailID, fn func(i int, s *sqlite3.Stmt) error) error {
+	for _, run := range runs(ids, gap) {
 		first, last := ids[run[0]], ids[run[len(run)-1]]
-		err := t.c.query(`SELECT id, data FROM detail WHERE id BETWEEN ? AND ? ORDER BY id`, func(s *sqlite3.Stmt) error {
+		err := t.c.query(sql, func(s *sqlite3.Stmt) error {
 			id := mail.EmailID(s.ColumnInt64(0))
 			for len(run) > 0 && ids[run[0]] < id {
 				run = run[1:]
 			}
 			for ; len(run) > 0 && ids[run[0]] == id; run = run[1:] {
-				if err := fn(run[0], s.ColumnRawBlob(1)); err != nil {
+				if err := fn(run[0], s); err != nil {
 					return err
 				}
 			}
@@ -81,6 +90,25 @@ func (t *tx) Details(ids []mail.EmailID, fn func(i int, data []byte) error) erro
 		}
 	}
 	return nil
+}
+
+// contentGap is detailGap of Contents, whose rows are larger.
+const contentGap = 2
+
+// Contents implements store.ReadTx.
+func (t *tx) Contents(ids []mail.EmailID, fn func(i int, row store.EmailRow, body []byte) error) error {
+	const sql = `SELECT email.id, refs, thread, size, packed, inline, sum, data
+		FROM email LEFT JOIN body ON body.id = email.id WHERE email.id BETWEEN ? AND ? ORDER BY email.id`
+	return t.ranges(sql, ids, contentGap, func(i int, s *sqlite3.Stmt) error {
+		row := emailRow(s)
+		if !row.Inline {
+			return fn(i, row, nil)
+		}
+		if s.ColumnType(7) == sqlite3.NULL {
+			return nil // without its bytes it is missing
+		}
+		return fn(i, row, s.ColumnRawBlob(7))
+	})
 }
 
 // Body implements store.ReadTx.

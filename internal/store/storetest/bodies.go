@@ -2,8 +2,10 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"expost/internal/mail"
@@ -70,6 +72,55 @@ func testBodies(f *fixture) {
 	}
 	_, err := f.a.Body(f.context(), 9999)
 	f.wantKind(err, mail.KindNotExist)
+	f.bodiesTogether()
+}
+
+// bodiesTogether reads many bodies at once, in any order, some twice, some
+// missing, some large.
+func (f *fixture) bodiesTogether() {
+	ctx, inbox := f.context(), f.box("INBOX").ID
+	want := make(map[mail.EmailID]string)
+	var ids []mail.EmailID
+	for i := range 150 {
+		content := fmt.Sprintf("Subject: %d\r\n\r\n", i) + noise(i*197, uint64(i))
+		if i%70 == 30 {
+			content = noise(300<<10, uint64(i))
+		}
+		in := f.spool(content)
+		got, err := f.a.Append(ctx, inbox, in, store.AppendOptions{})
+		f.check(err)
+		f.check(in.Close())
+		want[got.Email] = content
+		ids = append(ids, got.Email)
+	}
+	shuffled := append(slices.Clone(ids), ids[3], ids[3], 9999, ids[40])
+	rand.New(rand.NewPCG(3, 4)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+	backwards := slices.Clone(ids)
+	slices.Reverse(backwards)
+	for _, ask := range [][]mail.EmailID{ids, backwards, shuffled, {9999}, {9999, ids[0], 9998}, ids[:1], nil} {
+		next := 0
+		f.check(f.a.Bodies(ctx, ask, func(i int, b *store.Body) error {
+			equal(f, "order", i, next)
+			next++
+			content, there := want[ask[i]]
+			if there != (b != nil) {
+				f.Fatalf("email %s: it is there: %v, it is found: %v", ask[i], there, b != nil)
+			}
+			if b == nil {
+				return nil
+			}
+			got, err := io.ReadAll(b.Section(0, b.Size()))
+			if err == nil && string(got) != content {
+				f.Fatalf("the bytes of email %s came back different", ask[i])
+			}
+			return err
+		}))
+		equal(f, "bodies", next, len(ask))
+	}
+	stop := errors.New("stop")
+	if err := f.a.Bodies(ctx, ids, func(int, *store.Body) error { return stop }); !errors.Is(err, stop) {
+		f.Fatalf("error %v", err)
+	}
 }
 
 // readAnywhere reads parts of a body.
