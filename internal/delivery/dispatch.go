@@ -235,7 +235,7 @@ func (a *Agent) forList(ctx context.Context, env *Envelope, s *Spooled, r *Recip
 	}
 	msg := &Spooled{in: in, key: s.key, messageID: s.messageID, path: int64(len(sub.returnPath())), trace: int64(len(prefix)), passes: s.passes, junk: s.junk, flag: s.flag}
 	to := &Recipient{Address: l.List.Address, Notify: "FAILURE"} // of their delay or success the sender did not ask to hear
-	if len(l.List.Bounces) == 0 && !wantsFailure(r.Notify) {
+	if len(l.List.Bounces) == 0 && (!wantsFailure(r.Notify) || a.silent(env, s)) {
 		to.Notify = "NEVER"
 	}
 	return &consignment{env: &sub, msg: msg, list: l.List, routes: []consigned{{l.Members, to}}}, nil
@@ -282,7 +282,7 @@ func (d *dispatch) reportLists(ctx context.Context, s *Spooled) {
 				slog.String("list", nameOf(f.list)), slog.String("to", string(m.Address)), slog.Any("reason", m.Err))
 			to = append(to, failedRecipient(m.Address, m.Err))
 		}
-		if f.from == "" {
+		if f.from == "" || f.from == d.env.From && d.agent.silent(d.env, s) {
 			continue
 		}
 		if err := d.agent.tell(ctx, d.env, f.from, to, returnedOf(s)); err != nil {

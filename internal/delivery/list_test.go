@@ -515,6 +515,40 @@ func TestSomeFail(t *testing.T) {
 	}
 }
 
+// TestSpamIsNotReturned has spam for a mailbox, and for a member of a list, that
+// cannot have it: its sender is forged, and hears nothing.
+func TestSpamIsNotReturned(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, person("ann"), person("small", "mailSizeMax: 10"), group("staff", "member: "+uid("ann"), "member: "+uid("small")))
+	for n, to := range [][]mail.Address{{"ann@example.org", "small@example.org"}, {"staff@example.org"}} {
+		for _, flag := range []string{"X-Spam-Flag: YES", "X-Spam-Flag: NO"} {
+			from := mail.Address(fmt.Sprintf("x%d@far.example", n))
+			o.wantStatus(flag, o.post(letter{from: from, foreign: true, to: to, text: flag + "\r\nSubject: x\r\n\r\n" + strings.Repeat("x", 100) + "\r\n"}), "")
+			want := 0
+			if flag == "X-Spam-Flag: NO" {
+				want = 1
+			}
+			if got := o.out.to(from); len(got) != want {
+				t.Errorf("to %v, %s: %d reports, want %d", to, flag, len(got), want)
+			}
+		}
+	}
+}
+
+// TestNotifyOfForwards has NOTIFY go on with a forward, but for SUCCESS.
+func TestNotifyOfForwards(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, person("ann", "mailForwardingAddress: out@far.example"))
+	for n, tt := range []struct{ notify, want string }{
+		{"", ""}, {"NEVER", "NEVER"}, {"SUCCESS", "NEVER"}, {"SUCCESS,DELAY", "DELAY"}, {"FAILURE", "FAILURE"}, {"FAILURE,SUCCESS", "FAILURE"},
+	} {
+		o.wantStatus(tt.notify, o.post(letter{from: "x@far.example", notify: tt.notify, to: []mail.Address{"ann@example.org"}}), "")
+		if got := o.out.to("out@far.example"); len(got) != n+1 || got[n].Recipients[0].Notify != tt.want {
+			t.Errorf("%q became %+v, want %q", tt.notify, got[len(got)-1].Recipients, tt.want)
+		}
+	}
+}
+
 // TestForwardLoop has a message come back from where it was forwarded to.
 func TestForwardLoop(t *testing.T) {
 	t.Parallel()

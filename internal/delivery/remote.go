@@ -143,11 +143,15 @@ func (a *Agent) signingDomain(c *consignment) string {
 }
 
 // remote returns a recipient as the queue has it. One that somebody here
-// forwards to is not one that the sender asked to hear of (RFC 3461 §5.2.7.2).
+// forwards to is not one of whose success the sender asked to hear: he heard that
+// the mail went on (RFC 3461 §5.2.7.2).
 func (r *Recipient) remote(t RemoteTarget) queue.Recipient {
 	out := queue.Recipient{Address: t.Address, Host: t.Host, Notify: r.Notify, Original: r.Original}
-	if t.Forward && r.Notify != "NEVER" {
-		out.Notify = ""
+	if t.Forward && r.Notify != "" {
+		words := slices.DeleteFunc(strings.Split(r.Notify, ","), func(w string) bool { return w == "SUCCESS" })
+		if out.Notify = strings.Join(words, ","); out.Notify == "" {
+			out.Notify = "NEVER"
+		}
 	}
 	return out
 }

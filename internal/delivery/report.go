@@ -77,7 +77,7 @@ func (a *Agent) returnFailed(ctx context.Context, env *Envelope, s *Spooled, res
 	if failed == 0 || failed == len(results) {
 		return
 	}
-	if len(to) > 0 && env.From != "" {
+	if len(to) > 0 && env.From != "" && !a.silent(env, s) {
 		if err := a.tell(ctx, env, env.From, to, returnedOf(s)); err != nil {
 			a.log.Warn("a message cannot be returned", slog.String("id", env.ID), slog.String("from", string(env.From)), slog.Any("error", err))
 			return
@@ -88,6 +88,16 @@ func (a *Agent) returnFailed(ctx context.Context, env *Envelope, s *Spooled, res
 			results[i] = returnedError(err)
 		}
 	}
+}
+
+// silent tells whether nobody is told of a message that cannot be delivered: spam
+// from other hosts has the sender of somebody who never sent it.
+func (a *Agent) silent(env *Envelope, s *Spooled) bool {
+	if !env.Foreign || !env.Junk && !s.junk {
+		return false
+	}
+	a.log.Info("spam is not returned", slog.String("id", env.ID), slog.String("from", string(env.From)))
+	return true
 }
 
 // returnedError marks the failure of a recipient whose sender is told.
