@@ -48,13 +48,17 @@ func (f *fetching) answerFromCards(ctx context.Context) error {
 		}
 	}
 	headers := make([]extent, len(lacking))
+	wanted := f.want
+	if wanted&(cardEnvelope|cardHeader) != 0 {
+		wanted |= cardWords // who lists messages searches them next
+	}
 	var buf []byte
 	err := f.c.sel.account.Details(ctx, f.emails, func(i int, m *message.Message) error {
 		if m == nil {
 			lacking[i].gone = true
 			return nil
 		}
-		buf = lacking[i].card.make(f.want, m, buf)
+		buf = lacking[i].card.make(wanted, m, buf)
 		headers[i], _ = locate(m, &imapwire.Section{Text: imapwire.SectionHeader})
 		return nil
 	})

@@ -42,6 +42,7 @@ type texts struct {
 	mu      sync.Mutex
 	timer   *time.Timer    // runs off when the index is to be brought up to date
 	waiting time.Time      // since when it is behind
+	asked   bool           // textsSelected has had it looked at
 	removed []mail.EmailID // expunged, perhaps in the index
 }
 
@@ -75,6 +76,26 @@ func (a *Account) textsBehind(removed []mail.EmailID) {
 		x.timer = time.AfterFunc(delay, a.indexLater)
 	case time.Since(x.waiting) < textPatience*delay && x.timer.Stop():
 		x.timer.Reset(delay)
+	}
+}
+
+// textsLarge is from how many messages on a mailbox is worth an index before
+// somebody searches it.
+const textsLarge = 1000
+
+// textsSelected has the index brought up to date once, when somebody selects a
+// large mailbox: it may be behind since the account was open before.
+func (a *Account) textsSelected(messages int) {
+	x := a.texts
+	if messages < textsLarge {
+		return
+	}
+	x.mu.Lock()
+	asked := x.asked
+	x.asked = true
+	x.mu.Unlock()
+	if !asked {
+		a.textsBehind(nil)
 	}
 }
 

@@ -123,6 +123,7 @@ func (a *Account) view(ctx context.Context, name string, claims bool) (*View, er
 	}
 	v.at = l.current.Load()
 	v.claimRecent()
+	a.textsSelected(v.at.Len())
 	return v, nil
 }
 

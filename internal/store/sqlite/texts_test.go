@@ -5,9 +5,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -159,4 +161,52 @@ func executing(sql string) func(*testing.T, string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestTextsSelected opens an account whose index is missing: it is made when a
+// large mailbox is selected, before anybody searches.
+func TestTextsSelected(t *testing.T) {
+	t.Parallel()
+	dir, path := indexed(t)
+	inbox := func(delay time.Duration, fn func(*store.Account, mail.MailboxID)) {
+		s := store.New(open(t, dir), store.Options{IndexDelay: delay, Log: slog.New(slog.DiscardHandler)})
+		defer s.Close()
+		a, err := s.Open(t.Context(), ajay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Release()
+		box, err := a.Mailbox(t.Context(), "INBOX")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fn(a, box.ID)
+	}
+	inbox(-1, func(a *store.Account, id mail.MailboxID) {
+		if _, err := a.Copy(t.Context(), id, mail.UIDSet{{First: 1, Last: 300}}, id); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Copy(t.Context(), id, mail.UIDSet{{First: 1, Last: 600}}, id); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	inbox(1, func(a *store.Account, _ mail.MailboxID) {
+		v, err := a.Examine(t.Context(), "INBOX")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		for {
+			if _, err := os.Stat(path); err == nil {
+				return
+			}
+			if err := t.Context().Err(); err != nil {
+				t.Fatal(err)
+			}
+			runtime.Gosched()
+		}
+	})
 }
