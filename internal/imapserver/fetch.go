@@ -141,7 +141,7 @@ func needsStructure(it *imapwire.FetchItem) bool {
 
 // tellVanished writes VANISHED (EARLIER) for UID FETCH (RFC 7162 §3.2.6).
 func (c *conn) tellVanished(ctx context.Context, cmd *imapwire.FetchCommand) error {
-	gone, err := c.sel.account.Vanished(ctx, c.sel.id, cmd.ChangedSince)
+	gone, err := c.vanished(ctx, cmd.ChangedSince)
 	if err != nil {
 		return err
 	}

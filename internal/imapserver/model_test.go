@@ -118,6 +118,16 @@ type mirror struct {
 	msgs   []mirrored
 	heard  []string       // what was said last
 	status map[string]int // messages of other mailboxes, as NOTIFY told
+
+	modSeq int                // HIGHESTMODSEQ when the mailbox was selected
+	left   map[string]leftBox // what was known of mailboxes when they were left (QRESYNC)
+}
+
+// leftBox is what a client knew of a mailbox: everything up to modSeq, and perhaps
+// later things.
+type leftBox struct {
+	modSeq int
+	flags  map[int]string // by UID
 }
 
 // mirrored is a message as a client knows it; UID 0 is not known yet.
@@ -221,10 +231,9 @@ func (m *mirror) fetched(cmd, line string) {
 	if n < 1 || n > len(m.msgs) || m.msgs[n-1].uid != 0 && uid != 0 && m.msgs[n-1].uid != uid {
 		m.t.Fatalf("%d %s: %s does not fit %v", m.id, cmd, line, m.msgs)
 	}
-	words := slices.DeleteFunc(strings.Fields(x[3]), func(w string) bool { return w == `\Recent` })
-	slices.Sort(words)
-	m.msgs[n-1] = mirrored{max(uid, m.msgs[n-1].uid), strings.Join(words, " ")}
-	if uid != 0 && slices.Contains(words, `\Deleted`) {
+	flags := flagWords(x[3])
+	m.msgs[n-1] = mirrored{max(uid, m.msgs[n-1].uid), flags}
+	if uid != 0 && strings.Contains(flags, `\Deleted`) {
 		m.ledger.doom(m.box, uid)
 	}
 }
@@ -259,11 +268,89 @@ func (m *mirror) do(cmd string) (untagged []string, tagged string) {
 	return untagged, tagged
 }
 
+// leave notes what is known of the mailbox that is selected.
+func (m *mirror) leave() {
+	if m.kind != "qresync" || m.box == "" {
+		return
+	}
+	known := leftBox{m.modSeq, map[int]string{}}
+	for _, x := range m.msgs {
+		known.flags[x.uid] = x.flags
+	}
+	m.left[m.box] = known
+}
+
+var (
+	modSeqLine   = regexp.MustCompile(`^\* OK \[HIGHESTMODSEQ (\d+)\]`)
+	earlierLine  = regexp.MustCompile(`^\* VANISHED \(EARLIER\) ([\d:,]+)$`)
+	fetchSeqLine = regexp.MustCompile(`^\* \d+ FETCH \(UID (\d+) FLAGS \(([^)]*)\) MODSEQ \((\d+)\)\)$`)
+)
+
+// flagWords returns flags in order, without \Recent.
+func flagWords(list string) string {
+	words := slices.DeleteFunc(strings.Fields(list), func(w string) bool { return w == `\Recent` })
+	slices.Sort(words)
+	return strings.Join(words, " ")
+}
+
+// resync selects a mailbox that the client was in before, applies what it is told
+// to what it knew, and compares that with all that is there (RFC 7162 §3.2.5).
+func (m *mirror) resync(name, box string) (untagged []string, tagged string) {
+	m.t.Helper()
+	known := m.left[box]
+	delete(m.left, box)
+	untagged, tagged = m.peer.do(fmt.Sprintf("SELECT %s (QRESYNC (%s %d))", name, box, known.modSeq))
+	if !strings.HasPrefix(tagged, "OK") || !slices.ContainsFunc(untagged, func(l string) bool { x := validityLine.FindStringSubmatch(l); return x != nil && x[1] == box }) {
+		return untagged, tagged
+	}
+	exists, modSeq := 0, 0
+	for _, l := range untagged {
+		if x := existsLine.FindStringSubmatch(l); x != nil {
+			exists, _ = strconv.Atoi(x[1])
+		}
+		if x := modSeqLine.FindStringSubmatch(l); x != nil {
+			modSeq, _ = strconv.Atoi(x[1])
+		}
+		if x := earlierLine.FindStringSubmatch(l); x != nil {
+			for _, uid := range uids(x[1]) {
+				delete(known.flags, uid)
+			}
+		}
+		if x := fetchSeqLine.FindStringSubmatch(l); x != nil {
+			uid, _ := strconv.Atoi(x[1])
+			known.flags[uid] = flagWords(x[2])
+		}
+	}
+	if len(known.flags) != exists {
+		m.t.Fatalf("%d: after QRESYNC the client knows %d messages, %d are there", m.id, len(known.flags), exists)
+	}
+	all, _ := m.peer.do("UID FETCH 1:* (FLAGS MODSEQ)")
+	for _, l := range all {
+		x := fetchSeqLine.FindStringSubmatch(l)
+		if x == nil {
+			continue
+		}
+		uid, _ := strconv.Atoi(x[1])
+		changed, _ := strconv.Atoi(x[3])
+		if flags, is := known.flags[uid]; changed <= modSeq && (!is || flags != flagWords(x[2])) {
+			m.t.Fatalf("%d: after QRESYNC the client believes %q of UID %d (%v), and there is %s", m.id, flags, uid, is, l)
+		}
+	}
+	return append(slices.DeleteFunc(untagged, func(l string) bool { return fetchSeqLine.MatchString(l) }), all...), tagged
+}
+
 // choose selects a mailbox.
 func (m *mirror) choose(name string) {
+	m.leave()
 	m.msgs = nil
 	m.box = ""
-	untagged, tagged := m.peer.do("SELECT " + name)
+	var untagged []string
+	var tagged string
+	if box := m.boxOf(name); m.left[box].flags != nil {
+		untagged, tagged = m.resync(name, box)
+	} else {
+		untagged, tagged = m.peer.do("SELECT " + name)
+	}
 	if !strings.HasPrefix(tagged, "OK") {
 		return // it has another name by now
 	}
@@ -271,6 +358,9 @@ func (m *mirror) choose(name string) {
 	for _, l := range untagged {
 		if x := validityLine.FindStringSubmatch(l); x != nil {
 			m.box = x[1]
+		}
+		if x := modSeqLine.FindStringSubmatch(l); x != nil {
+			m.modSeq, _ = strconv.Atoi(x[1])
 		}
 	}
 	m.hear("SELECT", untagged)
@@ -283,7 +373,11 @@ func (m *mirror) choose(name string) {
 func (m *mirror) append(cmd string) {
 	subject := fmt.Sprintf("%d-%d", m.id, m.ledger.steps.Add(1))
 	text := "Subject: " + subject + "\r\n\r\ny"
-	untagged, tagged := m.do(fmt.Sprintf("%s {%d+}\r\n%s", cmd, len(text), text))
+	whole := fmt.Sprintf("%s {%d+}\r\n%s", cmd, len(text), text)
+	if m.rng.IntN(4) == 0 {
+		whole = fmt.Sprintf("%s CATENATE (TEXT {%d+}\r\n%s TEXT {1+}\r\ny)", cmd, len(text)-1, text[:len(text)-1])
+	}
+	untagged, tagged := m.do(whole)
 	if x := appendCode.FindStringSubmatch(strings.Join(append(untagged, tagged), "\n")); x != nil {
 		uid, _ := strconv.Atoi(x[2])
 		m.ledger.add(m.t, x[1], uid, subject)
@@ -332,7 +426,7 @@ func (m *mirror) uid() string {
 func (m *mirror) step() {
 	m.t.Helper()
 	other := m.ledger.name(m.rng.IntN(3))
-	if m.box == "" || !strings.HasPrefix(m.kind, "selected") && m.rng.IntN(60) == 0 {
+	if m.box == "" || !strings.HasPrefix(m.kind, "selected") && m.rng.IntN(40) == 0 {
 		m.choose(other)
 		return
 	}
@@ -439,6 +533,22 @@ func (m *mirror) compare(truth map[string][]mirrored, counts map[string]int) {
 	}
 }
 
+// boxOf asks for the UIDVALIDITY of a mailbox that the client may have left.
+func (m *mirror) boxOf(name string) string {
+	if len(m.left) == 0 {
+		return ""
+	}
+	untagged, _ := m.peer.do("STATUS " + name + " (UIDVALIDITY)")
+	for _, l := range untagged {
+		if _, rest, is := strings.Cut(l, "(UIDVALIDITY "); is {
+			return strings.TrimSuffix(rest, ")")
+		}
+	}
+	return ""
+}
+
+var seed = flag.Uint64("seed", 7, "of what sessions do at random")
+
 var soak = flag.Duration("soak", 0, "let 20 sessions change mailboxes for so long")
 
 // TestManySessions lets sessions change three mailboxes at random, with every
@@ -460,7 +570,7 @@ func TestManySessions(t *testing.T) {
 	}
 	mirrors := make([]*mirror, sessions)
 	for i := range mirrors {
-		mirrors[i] = &mirror{peer: s.login(t), id: i, ledger: l, rng: rand.New(rand.NewPCG(7, uint64(i))), status: map[string]int{}}
+		mirrors[i] = &mirror{peer: s.login(t), id: i, ledger: l, rng: rand.New(rand.NewPCG(*seed, uint64(i))), status: map[string]int{}, left: map[string]leftBox{}}
 		mirrors[i].prepare()
 	}
 	var steps atomic.Int64

@@ -211,7 +211,7 @@ func (c *conn) readResync() resync {
 // and the flags of messages that changed (RFC 7162 §3.2.5.1).
 func (c *conn) resync(ctx context.Context, r *resync) error {
 	snap := c.sel.view.Snapshot()
-	vanished, err := c.sel.account.Vanished(ctx, c.sel.id, r.modSeq)
+	vanished, err := c.vanished(ctx, r.modSeq)
 	if err != nil {
 		return err
 	}
@@ -230,6 +230,18 @@ func (c *conn) resync(ctx context.Context, r *resync) error {
 		}
 	}
 	return nil
+}
+
+// vanished returns the UIDs of messages that were expunged after a modification
+// sequence. Those that the client still counts are not among them: their turn
+// comes with the EXPUNGE or VANISHED that tells them.
+func (c *conn) vanished(ctx context.Context, since mail.ModSeq) (mail.UIDSet, error) {
+	gone, err := c.sel.account.Vanished(ctx, c.sel.id, since)
+	if err != nil {
+		return nil, err
+	}
+	snap := c.sel.view.Snapshot()
+	return minus(gone, uidsOf(snap, uidSpans(snap, gone))), nil
 }
 
 // matched returns the UIDs up to the last one at which the client's sequence

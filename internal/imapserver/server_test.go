@@ -107,6 +107,12 @@ type site struct {
 // newSite starts a server over a fresh store whose clock stands still.
 func newSite(t testing.TB, change func(*imapserver.Config)) *site {
 	t.Helper()
+	return newSiteOn(t, func(*store.Options) {}, change)
+}
+
+// newSiteOn is newSite with a store of its own options.
+func newSiteOn(t testing.TB, options func(*store.Options), change func(*imapserver.Config)) *site {
+	t.Helper()
 	dir := t.TempDir()
 	engine, err := sqlite.New(dir, sqlite.Options{})
 	if err != nil {
@@ -114,11 +120,13 @@ func newSite(t testing.TB, change func(*imapserver.Config)) *site {
 	}
 	now := time.Date(2003, 10, 1, 12, 0, 0, 0, time.UTC)
 	s := &site{dir: dir, ended: make(chan error, 1)}
-	st := store.New(engine, store.Options{IndexDelay: -1, MaxMailboxes: 500, Now: func() time.Time {
+	opt := store.Options{IndexDelay: -1, MaxMailboxes: 500, Now: func() time.Time {
 		s.gate.Lock()
 		defer s.gate.Unlock()
 		return now
-	}})
+	}}
+	options(&opt)
+	st := store.New(engine, opt)
 	for _, a := range people() {
 		if err := st.Create(t.Context(), a.ID); err != nil {
 			t.Fatal(err)
