@@ -303,9 +303,9 @@ func (m *mirror) resync(name, box string) (untagged []string, tagged string) {
 	if !strings.HasPrefix(tagged, "OK") || !slices.ContainsFunc(untagged, func(l string) bool { x := validityLine.FindStringSubmatch(l); return x != nil && x[1] == box }) {
 		return untagged, tagged
 	}
-	exists, modSeq := 0, 0
+	exists, modSeq := -1, 0
 	for _, l := range untagged {
-		if x := existsLine.FindStringSubmatch(l); x != nil {
+		if x := existsLine.FindStringSubmatch(l); x != nil && exists < 0 { // what comes behind is told at the end of SELECT
 			exists, _ = strconv.Atoi(x[1])
 		}
 		if x := modSeqLine.FindStringSubmatch(l); x != nil {
