@@ -150,5 +150,8 @@ func (l local) Limit(string) int { return 0 }
 // Secure implements [queue.Session].
 func (l local) Secure() bool { return true }
 
+// Next implements [queue.Session]: there is no other.
+func (l local) Next(context.Context) queue.Session { return nil }
+
 // Close implements [queue.Session].
 func (l local) Close() {}

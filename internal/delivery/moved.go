@@ -39,6 +39,15 @@ type movedSession struct {
 	ctx     context.Context
 }
 
+// Next implements queue.Session.
+func (s *movedSession) Next(ctx context.Context) queue.Session {
+	next := s.Session.Next(ctx)
+	if next == nil {
+		return nil
+	}
+	return &movedSession{next, s.carrier, s.ctx}
+}
+
 // Send implements queue.Session.
 func (s *movedSession) Send(m *smtpclient.Message) ([]smtpclient.Reply, error) {
 	replies := make([]smtpclient.Reply, len(m.Recipients))

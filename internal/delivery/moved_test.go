@@ -42,6 +42,8 @@ func (oldSession) Limit(string) int { return 0 }
 func (oldSession) Secure() bool     { return true }
 func (oldSession) Close()           {}
 
+func (oldSession) Next(context.Context) queue.Session { return nil }
+
 // text is a message's body.
 type text string
 

@@ -28,11 +28,30 @@ var _ Carrier = (*Remote)(nil)
 // link is a Session of a Remote.
 type link struct {
 	*smtpclient.Conn
-	remote string
+	remote  string
+	carrier *Remote
+	others  []place // that may be tried instead
+}
+
+// place is an address of a host.
+type place struct {
+	host *route.Host
+	addr netip.AddrPort
 }
 
 // Remote returns the host's name.
 func (l link) Remote() string { return l.remote }
+
+// Next opens a session to another host of the hop, once: what two hosts put off
+// waits.
+func (l link) Next(ctx context.Context) Session {
+	s, err := l.carrier.first(ctx, l.others)
+	if err != nil {
+		return nil
+	}
+	s.others = nil
+	return s
+}
 
 // Dial opens a session to the first host of the hop that takes one.
 func (r *Remote) Dial(ctx context.Context, hop string) (Session, error) {
@@ -40,33 +59,48 @@ func (r *Remote) Dial(ctx context.Context, hop string) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	var errs []error
-	for _, h := range hosts {
-		for _, addr := range h.Addrs {
-			s, err := r.open(ctx, &h, addr)
-			if err == nil {
-				return s, nil
-			}
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			errs = append(errs, fmt.Errorf("%s (%s): %w", h.Name, addr, err))
+	var places []place
+	for i := range hosts {
+		for _, addr := range hosts[i].Addrs {
+			places = append(places, place{&hosts[i], addr})
 		}
 	}
-	return nil, errors.Join(errs...)
+	s, err := r.first(ctx, places)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
+
+// first opens a session to the first of places that takes one.
+func (r *Remote) first(ctx context.Context, places []place) (s link, err error) {
+	var errs []error
+	for i, p := range places {
+		c, err := r.open(ctx, p.host, p.addr)
+		if err == nil {
+			return link{c, p.host.Name, r, places[i+1:]}, nil
+		}
+		if ctx.Err() != nil {
+			return s, ctx.Err()
+		}
+		errs = append(errs, fmt.Errorf("%s (%s): %w", p.host.Name, p.addr, err))
+	}
+	if len(errs) == 0 {
+		return s, errNoHost
+	}
+	return s, errors.Join(errs...)
+}
+
+var errNoHost = errors.New("there is no other host")
 
 // open opens a session to one address. Where TLS is a wish and cannot be agreed
 // on, it does without (RFC 7435 §3).
-func (r *Remote) open(ctx context.Context, h *route.Host, addr netip.AddrPort) (Session, error) {
+func (r *Remote) open(ctx context.Context, h *route.Host, addr netip.AddrPort) (*smtpclient.Conn, error) {
 	c, err := r.connect(ctx, h, addr, h.Relay.TLS)
 	if errors.Is(err, smtpclient.ErrTLS) && (h.Relay.TLS == smtpclient.TLSMay || h.Relay.TLS == "") {
 		c, err = r.connect(ctx, h, addr, smtpclient.TLSNever)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return link{c, h.Name}, nil
+	return c, err
 }
 
 func (r *Remote) connect(ctx context.Context, h *route.Host, addr netip.AddrPort, policy smtpclient.TLSPolicy) (*smtpclient.Conn, error) {

@@ -125,7 +125,8 @@ func (s *fakeSession) Limit(name string) int {
 	defer s.c.mu.Unlock()
 	return s.c.limits[name]
 }
-func (s *fakeSession) Close() {}
+func (s *fakeSession) Close()                       {}
+func (s *fakeSession) Next(context.Context) Session { return nil }
 
 // report is a report that was handed in.
 type report struct {

@@ -28,6 +28,9 @@ type Session interface {
 	Has(word string) bool  // an extension
 	Limit(name string) int // RCPTMAX, MAILMAX (RFC 9422); 0: none
 	Secure() bool
+	// Next opens a session to the next host of the hop, which may take what this
+	// one does not take now; nil where there is none.
+	Next(ctx context.Context) Session
 	Close()
 }
 
@@ -54,7 +57,7 @@ func (q *Queue) session(ctx, work context.Context, h *hop, j *job) {
 			}
 			carried = 0
 		}
-		if !q.carry(work, h, j, s, carried > 0) {
+		if !q.carry(work, h, j, &s, carried > 0) {
 			s.Close()
 			s = nil
 			continue // the same message over a new session
@@ -112,8 +115,11 @@ func await(ctx context.Context, h *hop) *job {
 
 // carry sends one message and records what became of it. It is false where a
 // session that was used before ended before the server answered anything: it
-// had been closed meanwhile, and that says nothing of the message or the hop.
-func (q *Queue) carry(ctx context.Context, h *hop, j *job, s Session, used bool) bool {
+// had been closed meanwhile, and that says nothing of the message or the hop. A
+// host that is new and takes nothing of it now gives way to the next one of the
+// hop, whose session is at s then (RFC 5321 §5.1).
+func (q *Queue) carry(ctx context.Context, h *hop, j *job, at *Session, used bool) bool {
+	s := *at
 	b, err := q.body(&j.message)
 	if err != nil {
 		q.record(ctx, h, j, q.ours(j, 451, "4.3.0", err.Error()), nil)
@@ -121,6 +127,15 @@ func (q *Queue) carry(ctx context.Context, h *hop, j *job, s Session, used bool)
 		return true
 	}
 	replies, err := q.send(j, b, s)
+	for !used && takesNothing(replies, err) {
+		next := s.Next(ctx)
+		if next == nil {
+			break
+		}
+		s.Close()
+		s, *at = next, next
+		replies, err = q.send(j, b, s)
+	}
 	if closed := b.close(); closed != nil {
 		q.cfg.Log.Warn("closing a body", slog.Any("error", closed))
 	}
@@ -136,6 +151,20 @@ func (q *Queue) carry(ctx context.Context, h *hop, j *job, s Session, used bool)
 	}
 	q.adapt(h, err == nil)
 	q.record(ctx, h, j, replies, s)
+	return true
+}
+
+// takesNothing tells whether a host takes a message for none of its recipients,
+// for now, and has certainly not got it.
+func takesNothing(replies []smtpclient.Reply, err error) bool {
+	if err != nil {
+		return errors.Is(err, smtpclient.ErrUnheard)
+	}
+	for _, r := range replies {
+		if r.Code < 400 || r.Permanent() {
+			return false
+		}
+	}
 	return true
 }
 
