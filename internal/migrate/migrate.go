@@ -173,6 +173,13 @@ type Target interface {
 	Spool(ctx context.Context, r io.Reader) (Spooled, error)
 }
 
+// Looker is a Target whose Open makes what is missing.
+type Looker interface {
+	// Look opens an account for a look and changes nothing. Where Open would make
+	// it, it returns nil.
+	Look(ctx context.Context, u User) (TargetAccount, error)
+}
+
 // Spooled is a message ready to be appended. Close it, appended or not.
 type Spooled interface {
 	// Hash returns the hash of the message's bytes as they were read.

@@ -7,8 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"expost/internal/mail"
 	"expost/internal/migrate"
+	"expost/internal/migrate/imapclient"
 	"expost/internal/migrate/migratetest"
+	"expost/internal/migrate/source/imap"
+	targetstore "expost/internal/migrate/target/store"
 )
 
 // writePlan writes a plan and the files beside it.
@@ -100,6 +104,23 @@ func TestPreview(t *testing.T) {
 	text.Reset()
 	if err := report.WriteText(&text); err != nil || !strings.Contains(text.String(), "7 at the source = 7 copied") {
 		t.Errorf("report is %v\n%s", err, text.String())
+	}
+}
+
+// TestPreviewMakesNothing plans an account that has no mailbox yet.
+func TestPreviewMakesNothing(t *testing.T) {
+	t.Parallel()
+	server := migratetest.StartIMAP(t, migratetest.Quirks{}, box("INBOX", 11, messages(3, 1, 1)))
+	source := imap.New(imap.Config{Address: server.Address, Password: "secret", Client: imapclient.Options{Security: imapclient.Plain}})
+	s := migratetest.OpenStore(t, filepath.Join(t.TempDir(), "store"))
+	e := migrate.NewEngine(source, targetstore.New(s, migratetest.AnyAccount, 0), openLedger(t, filepath.Join(t.TempDir(), "l.ledger")), migrate.Options{})
+	user := migrate.User{Source: "ajay@example.org", Target: "ajay@example.org"}
+	previews, err := e.Preview(t.Context(), []migrate.User{user})
+	if err != nil || previews[0].Problem != "" || previews[0].Items != 3 {
+		t.Fatalf("%+v, %v", previews, err)
+	}
+	if a, err := s.Open(t.Context(), migratetest.AccountID(user.Target)); mail.KindOf(err) != mail.KindNotExist {
+		t.Errorf("the plan made a mailbox: %v, %v", a, err)
 	}
 }
 

@@ -100,9 +100,16 @@ func (e *Engine) preview(ctx context.Context, u User, p *Preview) error {
 // targetFolders returns what the target account holds now, and what names it
 // can hold.
 func (e *Engine) targetFolders(ctx context.Context, u User) ([]Folder, func(string) string, error) {
-	dst, err := e.target.Open(ctx, u)
+	open := e.target.Open
+	if l, ok := e.target.(Looker); ok {
+		open = l.Look
+	}
+	dst, err := open(ctx, u)
 	if err != nil {
 		return nil, targetName, fmt.Errorf("opening the target account %s: %w", u.Target, err)
+	}
+	if dst == nil {
+		return nil, targetName, nil
 	}
 	folders, err := dst.Folders(ctx)
 	return folders, namesAt(dst), errors.Join(err, dst.Close())

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
 	"expost/internal/mail"
 	"expost/internal/migrate"
@@ -24,7 +22,10 @@ type Target struct {
 	limit    int64
 }
 
-var _ migrate.Target = (*Target)(nil)
+var (
+	_ migrate.Target = (*Target)(nil)
+	_ migrate.Looker = (*Target)(nil)
+)
 
 // New returns a target on s. Messages of more than limit bytes (0: none) are
 // refused.
@@ -58,6 +59,22 @@ func (t *Target) Open(ctx context.Context, u migrate.User) (migrate.TargetAccoun
 		return nil, fmt.Errorf("making the mailbox of %s: %w", u.Target, err)
 	}
 	a, err := t.store.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &account{a}, nil
+}
+
+// Look implements migrate.Looker.
+func (t *Target) Look(ctx context.Context, u migrate.User) (migrate.TargetAccount, error) {
+	id, err := t.accounts(ctx, u.Target)
+	if err != nil {
+		return nil, err
+	}
+	a, err := t.store.Open(ctx, id)
+	if mail.KindOf(err) == mail.KindNotExist {
+		return nil, nil // its mailbox is made with the first pass
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -103,76 +120,19 @@ func folder(box mail.Mailbox) migrate.Folder {
 // that holds mail. An empty one that loses its role to f, as the ones that every
 // account starts with do, is deleted: it would stand beside the user's own one.
 func (a *account) Prepare(ctx context.Context, f migrate.Folder) (migrate.Folder, error) {
-	box, err := a.make(ctx, f)
-	if err != nil {
-		return migrate.Folder{}, err
+	p := store.Preparation{Subscribed: f.Subscribed, SpecialUse: f.Use}
+	if !f.NoItems {
+		p.UIDValidity, p.UIDNext = f.State.UIDValidity, f.State.UIDNext
 	}
-	if box.Subscribed != f.Subscribed {
-		if err := a.Subscribe(ctx, box.Name, f.Subscribed); err != nil {
-			return migrate.Folder{}, err
-		}
+	box, err := a.PrepareMailbox(ctx, f.Name, p)
+	if err != nil || f.Class == "" {
+		return folder(box), err
 	}
-	if err := a.setRole(ctx, box, f.Use); err != nil {
-		return migrate.Folder{}, err
+	mark := []store.Annotation{{Entry: migrate.ClassEntry, Value: []byte(f.Class)}}
+	if err := a.Access(store.Principal{ID: a.ID()}, store.Personal{}).SetAnnotations(ctx, box.ID, mark); err != nil {
+		return migrate.Folder{}, fmt.Errorf("marking what the folder is for: %w", err)
 	}
-	if f.Class != "" {
-		mark := []store.Annotation{{Entry: migrate.ClassEntry, Value: []byte(f.Class)}}
-		if err := a.Access(store.Principal{ID: a.ID()}, store.Personal{}).SetAnnotations(ctx, box.ID, mark); err != nil {
-			return migrate.Folder{}, fmt.Errorf("marking what the folder is for: %w", err)
-		}
-	}
-	box, err = a.Mailbox(ctx, f.Name)
-	return folder(box), err
-}
-
-// make makes or adopts the mailbox.
-func (a *account) make(ctx context.Context, f migrate.Folder) (mail.Mailbox, error) {
-	if f.State.UIDValidity != 0 && !f.NoItems {
-		box, err := a.AdoptMailbox(ctx, f.Name, f.State.UIDValidity, f.State.UIDNext)
-		if mail.KindOf(err) != mail.KindConflict {
-			return box, err
-		}
-	}
-	box, err := a.Mailbox(ctx, f.Name)
-	if mail.KindOf(err) == mail.KindNotExist {
-		box, err = a.CreateMailbox(ctx, f.Name, store.CreateOptions{Subscribe: f.Subscribed})
-	}
-	return box, err
-}
-
-// setRole gives the mailbox a role, or takes its role away, where that
-// disturbs nobody.
-func (a *account) setRole(ctx context.Context, box mail.Mailbox, use mail.SpecialUse) error {
-	switch {
-	case use == box.SpecialUse || box.Name == mail.Inbox || use == mail.UseNone && box.Messages > 0:
-		return nil
-	case use == mail.UseNone:
-		return a.SetSpecialUse(ctx, box.ID, use)
-	}
-	boxes, err := a.Mailboxes(ctx)
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(boxes, func(b mail.Mailbox) bool { return b.SpecialUse == use })
-	if i >= 0 && boxes[i].Messages > 0 {
-		return nil
-	}
-	// The folder that a new account has for this role goes first: while it has the
-	// role, a run that was stopped half way still knows it.
-	if i >= 0 && boxes[i].UIDNext == 1 && !hasChildren(boxes, boxes[i].Name) {
-		if err := a.Subscribe(ctx, boxes[i].Name, false); err != nil {
-			return err
-		}
-		if err := a.DeleteMailbox(ctx, boxes[i].Name); err != nil {
-			return err
-		}
-	}
-	return a.SetSpecialUse(ctx, box.ID, use)
-}
-
-// hasChildren tells whether a mailbox lies below name.
-func hasChildren(boxes []mail.Mailbox, name string) bool {
-	return slices.ContainsFunc(boxes, func(b mail.Mailbox) bool { return strings.HasPrefix(b.Name, name+mail.Delimiter) })
+	return folder(box), nil
 }
 
 // Append implements migrate.TargetAccount.
