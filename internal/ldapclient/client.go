@@ -335,6 +335,7 @@ func ResultOf(m *ldapwire.Message) error {
 		return nil
 	}
 	e := ldap.Errorf(r.Code, "%s", r.Text)
+	e.Referral = r.Referral
 	if dn, err := ldap.ParseDN(r.Matched); err == nil {
 		e.Matched = dn
 	}

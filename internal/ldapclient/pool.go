@@ -90,6 +90,10 @@ func (p *Pool) Once(ctx context.Context, do func(*Conn) error) error {
 	return do(c)
 }
 
+// Hold returns a new bound connection that is the caller's own, who closes it and
+// bounds how many there are: for what a server keeps with a connection.
+func (p *Pool) Hold(ctx context.Context) (*Conn, error) { return p.connect(ctx) }
+
 // acquire waits for a slot.
 func (p *Pool) acquire(ctx context.Context) error {
 	select {

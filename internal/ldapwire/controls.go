@@ -227,6 +227,15 @@ func DecodeSubentries(value []byte) (bool, error) {
 	return decodeValue(value, "subentries control", func(d *decoder) bool { return d.boolean(tagBoolean) })
 }
 
+// SubentriesControl returns the subentries control (RFC 3672 §3).
+func SubentriesControl(only bool) Control {
+	value := []byte{byte(tagBoolean), 1, 0}
+	if only {
+		value[2] = 0xff
+	}
+	return Control{OID: OIDSubentries, Critical: true, Value: value}
+}
+
 // DecodeCancel reads the value of a Cancel request (RFC 3909 §2.1).
 func DecodeCancel(value []byte) (int32, error) {
 	return decodeValue(value, "cancel", func(d *decoder) int32 {

@@ -21,6 +21,7 @@ import (
 	"expost/internal/ldap"
 	"expost/internal/ldapclient"
 	"expost/internal/mail"
+	"expost/internal/schema"
 )
 
 // Kind is which sort of server it is.
@@ -65,12 +66,17 @@ type Directory struct {
 	pool  *ldapclient.Pool
 	cache *cache
 	flavor
+
+	schema  *schema.Schema // ours, for sorting
+	cursors cursors
+	lists   lists
 }
 
 var (
 	_ directory.Directory      = (*Directory)(nil)
 	_ directory.Renamer        = (*Directory)(nil)
 	_ directory.PasswordHasher = (*Directory)(nil)
+	_ directory.Viewer         = (*Directory)(nil)
 )
 
 // Open returns the directory. It connects when it is first asked something.
@@ -93,7 +99,7 @@ func Open(opt Options) (*Directory, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	d := &Directory{opt: opt, cache: newCache(opt.CacheSize)}
+	d := &Directory{opt: opt, cache: newCache(opt.CacheSize), schema: schema.Builtin(), cursors: cursors{known: map[string]*cursor{}}}
 	switch opt.Kind {
 	case OpenLDAP, "":
 		d.flavor = &qmail{opt}
@@ -131,7 +137,10 @@ type flavor interface {
 func (d *Directory) Suffix() ldap.DN { return slices.Clone(d.opt.Suffix) }
 
 // Close implements directory.Directory.
-func (d *Directory) Close() error { return d.pool.Close() }
+func (d *Directory) Close() error {
+	d.cursors.close()
+	return d.pool.Close()
+}
 
 // unavailable turns errors of the network into what clients of LDAP are told,
 // and leaves others.
@@ -153,6 +162,13 @@ func (d *Directory) Search(ctx context.Context, who directory.Identity, req *lda
 	if err != nil {
 		return err
 	}
+	r := d.request(req)
+	return d.failed(ctx, d.search(ctx, &r, controls, yield))
+}
+
+// request returns a search as it is asked there: one from nowhere is one of the
+// whole tree.
+func (d *Directory) request(req *ldap.SearchRequest) ldap.SearchRequest {
 	r := *req
 	if len(r.Base) == 0 && r.Scope != ldap.ScopeBase {
 		r.Base = d.opt.Suffix
@@ -160,17 +176,18 @@ func (d *Directory) Search(ctx context.Context, who directory.Identity, req *lda
 	if r.Filter == nil {
 		r.Filter = present("objectClass")
 	}
-	err = d.pool.Use(ctx, func(c *ldapclient.Conn) error {
+	return r
+}
+
+// search calls yield with what is found, in pages where all of it is wanted.
+func (d *Directory) search(ctx context.Context, r *ldap.SearchRequest, controls []ldapclient.Control, yield func(*ldap.Entry) error) error {
+	return d.pool.Use(ctx, func(c *ldapclient.Conn) error {
 		if r.Scope == ldap.ScopeBase || r.SizeLimit > 0 {
-			_, err := c.Search(ctx, &r, controls, yield)
+			_, err := c.Search(ctx, r, controls, yield)
 			return err
 		}
-		return c.SearchPages(ctx, &r, pageSize, controls, yield)
+		return c.SearchPages(ctx, r, pageSize, controls, yield)
 	})
-	if err != nil && ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return ldap.Errorf(ldap.Other, "search canceled")
-	}
-	return d.unavailable(err)
 }
 
 // change makes a change of the tree.
