@@ -182,6 +182,12 @@ func (c *ldifChange) target(ctx context.Context) (directory.Directory, directory
 			suffix = ldap.DN{{{Type: "cn", Value: "none"}}} // of no search
 		}
 		d, err := externaldirectory.Open(externaldirectory.Options{Servers: []string{server}, Suffix: suffix, DN: c.as, Password: []byte(c.with)})
+		if err == nil {
+			err = d.Reach(ctx)
+		}
+		if le, ok := errors.AsType[*ldap.Error](err); ok {
+			err = fmt.Errorf("logging in as %s: %w", who, le)
+		}
 		return d, directory.Local(), err
 	}
 	n, err := c.app.node(ctx)

@@ -126,6 +126,9 @@ func (s *server) everybody() *ldap.Filter {
 	if s.ad {
 		return any
 	}
+	for _, attr := range []string{"otherMailbox", "textEncodedORAddress"} { // Exchange 5.5
+		any.Subs = append(any.Subs, present(attr))
+	}
 	for _, class := range []string{"groupOfNames", "groupOfUniqueNames", "inetOrgPerson"} {
 		any.Subs = append(any.Subs, &ldap.Filter{Op: ldap.FilterEqual, Attr: "objectClass", Value: []byte(class)})
 	}
@@ -245,6 +248,14 @@ func (s *server) report(e *ldap.Entry, sev Severity, column, what, did string) {
 func (s *server) entry(e *ldap.Entry) error {
 	var list []attribute
 	var sd []byte
+	if isExchange55(e) && !s.ad {
+		s.src.Program = "Exchange 5.5"
+		s.reader.opts.File = e.DN.String()
+		if r := s.recipient(e.DN.String(), 0, from55(e)); r != nil {
+			return s.emit(r)
+		}
+		return nil
+	}
 	for _, a := range e.Attributes {
 		name, option, _ := strings.Cut(strings.ToLower(a.Desc), ";")
 		switch {

@@ -24,8 +24,9 @@ type adServer struct {
 	t       *testing.T
 	mu      sync.Mutex
 	entries []ldapwire.SearchEntry
-	page    int // entries a page
-	span    int // members a range
+	page    int              // entries a page
+	span    int              // members a range
+	root    []ldap.Attribute // of the root DSE; nil: Active Directory's
 	added   map[string]*ldap.Entry
 }
 
@@ -101,6 +102,9 @@ func (s *adServer) answer(m *ldapwire.Message) []ldapwire.Message {
 func (s *adServer) search(m *ldapwire.Message, op *ldapwire.SearchRequest) []ldapwire.Message {
 	done := ldapwire.Message{Op: &ldapwire.Response{Of: ldapwire.TagSearchDone}}
 	found := func(e ldapwire.SearchEntry) ldapwire.Message { return ldapwire.Message{Op: &e} }
+	if len(op.Base) == 0 && s.root != nil {
+		return []ldapwire.Message{found(ldapwire.SearchEntry{Attributes: s.root}), done}
+	}
 	if len(op.Base) == 0 {
 		return []ldapwire.Message{found(ldapwire.SearchEntry{Attributes: []ldap.Attribute{
 			{Desc: "defaultNamingContext", Values: [][]byte{[]byte("DC=linuxforu,DC=com")}}, {Desc: "supportedCapabilities", Values: [][]byte{[]byte(capabilityAD)}},
@@ -307,6 +311,62 @@ func TestActiveDirectory(t *testing.T) {
 	}
 	if all := strings.Join(report, "\n"); !strings.Contains(all, "is a dynamic group") || !strings.Contains(all, "is a system mailbox") {
 		t.Errorf("report\n%s", all)
+	}
+}
+
+// TestExchange55 reads the directory of an Exchange 5.5, as its LDAP shows it to
+// an administrator.
+func TestExchange55(t *testing.T) {
+	t.Parallel()
+	s := &adServer{t: t, page: 2, span: 1000, added: map[string]*ldap.Entry{}, root: []ldap.Attribute{ldap.NewAttribute("namingContexts", "o=LFY")}}
+	for _, text := range []string{
+		"dn: cn=ajay,cn=Recipients,ou=Delhi,o=LFY\nobjectClass: organizationalPerson\nobjectClass: Mail-Recipient\nrdn: ajay\ncn: Ajay Kumar\nsn: Kumar\ngivenName: Ajay\nuid: ajayk\nmail: ajay@linuxforu.com\nrfc822Mailbox: ajay@linuxforu.com\ntextEncodedORAddress: c=IN;a= ;p=LFY;o=Delhi;s=Kumar;g=Ajay;\notherMailbox: MS$LFY/DELHI/AJAYK\notherMailbox: smtp$ajay.kumar@linuxforu.com\nExtension-Attribute-1: 4711\nMAPI-Recipient: TRUE\nTelephone-Assistant: 55\ndepartment: Editorial\nDeliv-Cont-Length: 1024\nAssoc-NT-Account: 0105",
+		"dn: cn=hidden,cn=Recipients,ou=Delhi,o=LFY\nobjectClass: organizationalPerson\nrdn: hidden\ncn: Hidden One\nuid: hidden\nmail: hidden@linuxforu.com\nHide-From-Address-Book: TRUE\nObj-Dist-Name: /o=LFY/ou=Delhi/cn=Recipients/cn=HIDDEN",
+		"dn: cn=anup,cn=Recipients,ou=Delhi,o=LFY\nobjectClass: Remote-Address\nrdn: anup\ncn: Anup Sharma\nmail: anup@lpsboi.com\nTarget-Address: SMTP:anup@lpsboi.com",
+		"dn: cn=all,cn=Recipients,ou=Delhi,o=LFY\nobjectClass: groupOfNames\nrdn: all\ncn: Everybody\nmail: all@linuxforu.com\nmember: cn=ajay,cn=Recipients,ou=Delhi,o=LFY\nmember: cn=anup,cn=Recipients,ou=Delhi,o=LFY",
+	} {
+		s.entries = append(s.entries, adEntry(text))
+	}
+	var list []*Recipient
+	var report []string
+	src, err := ReadServer(t.Context(), s.start(), ServerOptions{Report: func(i Issue) { report = append(report, i.String()) }}, func(r *Recipient) error {
+		list = append(list, r)
+		return nil
+	})
+	if err != nil || src.String() != "4 entries of Exchange 5.5" {
+		t.Fatalf("%s, %v\n%s", src, err, strings.Join(report, "\n"))
+	}
+	const base = ",ou=addressbook,dc=linuxforu,dc=com"
+	found := map[string]*ldap.Entry{}
+	for _, e := range Entries(Merge(list, func(Issue) {}), TreeOptions{Base: mustDN(t, base[1:]), Extended: true, Report: func(i Issue) { report = append(report, i.String()) }}) {
+		checkEntry(t, e)
+		found[e.Value("cn")] = e
+	}
+	for _, want := range []struct{ name, attr, value string }{
+		{"Ajay Kumar", "mail", "ajay@linuxforu.com | ajay.kumar@linuxforu.com"},
+		{"Ajay Kumar", "mailNickname", "ajayk"},
+		{"Ajay Kumar", "legacyExchangeDN", "/o=LFY/ou=Delhi/cn=Recipients/cn=ajay"},
+		{"Ajay Kumar", "department", "Editorial"},
+		{"Hidden One", "msExchHideFromAddressLists", "TRUE"},
+		{"Hidden One", "legacyExchangeDN", "/o=LFY/ou=Delhi/cn=Recipients/cn=HIDDEN"},
+		{"Anup Sharma", "mail", "anup@lpsboi.com"},
+	} {
+		e := found[want.name]
+		if e == nil {
+			t.Fatalf("there is no %s among %v\n%s", want.name, found, strings.Join(report, "\n"))
+		}
+		if got := strings.Join(e.Values(want.attr), " | "); got != want.value {
+			t.Errorf("%s has %s %q, want %q", want.name, want.attr, got, want.value)
+		}
+	}
+	proxies := strings.Join(found["Ajay Kumar"].Values("proxyAddresses"), "\n")
+	for _, want := range []string{"X400:c=IN;a= ;p=LFY;o=Delhi;s=Kumar;g=Ajay;", "MS:LFY/DELHI/AJAYK"} {
+		if !strings.Contains(proxies, want) {
+			t.Errorf("%q is not among the addresses\n%s", want, proxies)
+		}
+	}
+	if e := found["Everybody"]; e == nil || len(e.Values("member")) != 2 {
+		t.Errorf("the group is %v\n%s", e, strings.Join(report, "\n"))
 	}
 }
 

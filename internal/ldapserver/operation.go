@@ -91,7 +91,7 @@ func (c *conn) perform(ctx context.Context, o *operation) (answer ldapwire.Op) {
 // client is not told.
 func (c *conn) result(ctx context.Context, err error) ldapwire.Result {
 	r := resultOf(err)
-	if r.Code == ldap.Other || r.Code == ldap.Unavailable {
+	if (r.Code == ldap.Other || r.Code == ldap.Unavailable) && ctx.Err() == nil { // whoever gives up knows why
 		c.log.LogAttrs(ctx, slog.LevelError, "operation failed", slog.Any("error", err))
 	}
 	return r

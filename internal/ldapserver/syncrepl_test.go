@@ -21,17 +21,6 @@ import (
 // ourSchema is the folder of our schema files.
 const ourSchema = "../schema/builtin"
 
-// waitFor waits until something is true.
-func waitFor(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
-		if is() {
-			return
-		}
-	}
-	t.Fatalf("waited too long for %s", what)
-}
-
 // own are the attributes that each server makes for itself, or keeps in a form
 // of its own.
 var own = regexp.MustCompile(`(?m)^(entryCSN|contextCSN|modifiersName|creatorsName|subschemaSubentry|hasSubordinates|entryDN|userPassword)::? .*\n`)

@@ -1,9 +1,37 @@
 package access
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 )
+
+// TestByOfSeveral reads a "by" that several things must be true for.
+func TestByOfSeveral(t *testing.T) {
+	t.Parallel()
+	b, err := ParseBy("peername.ip=10.0.0.0/8{389} users ssf=128 =rs break")
+	if err != nil || b.Who.Kind != From || len(b.And) != 2 || b.And[0].Kind != Users || b.And[1].Strength != 128 || b.Grant != Read|Search || b.Control != Break {
+		t.Errorf("%+v, %v", b, err)
+	}
+	for addr, want := range map[string]bool{"10.9.8.7:389": true, "10.9.8.7:390": false, "11.0.0.1:389": false, "[::ffff:10.0.0.1]:389": true, "[::1]:389": false} {
+		if got := b.Who.Peer.Contains(netip.MustParseAddrPort(addr)); got != want {
+			t.Errorf("%s: %t", addr, got)
+		}
+	}
+}
+
+func TestExpand(t *testing.T) {
+	t.Parallel()
+	groups := []string{"all", "a.b", "c"}
+	for text, want := range map[string]string{"uid=$1,x$": "uid=a.b,x$", "${d2}$$": "c$", "${2}": "c", "$9": "", "${x}": "${x}", "${1": "${1"} {
+		if got := Expand(text, false, groups); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+	if got := Expand("^$1$", true, groups); got != `^a\.b$` {
+		t.Errorf("quoted: %q", got)
+	}
+}
 
 func TestParseBy(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ func ParseBy(text string) (By, error) {
 		return By{}, err
 	}
 	words = words[1:]
-	for len(words) > 0 && strings.IndexByte(words[0], '=') > 0 {
+	for len(words) > 0 && isWho(words[0]) {
 		also, err := parseWho(words[0])
 		if err != nil {
 			return By{}, err
@@ -46,6 +46,15 @@ func ParseBy(text string) (By, error) {
 		return By{}, fmt.Errorf("%q is too much", strings.Join(words[1:], " "))
 	}
 	return b, nil
+}
+
+// isWho tells a who from a level.
+func isWho(word string) bool {
+	switch strings.ToLower(word) {
+	case "*", "users", "anonymous", "self":
+		return true
+	}
+	return strings.IndexByte(word, '=') > 0
 }
 
 func (c *Control) read(word string) bool {

@@ -142,6 +142,11 @@ func (d *Directory) Close() error {
 	return d.pool.Close()
 }
 
+// Reach connects and logs in, and returns what it is that does not work.
+func (d *Directory) Reach(ctx context.Context) error {
+	return d.pool.Use(ctx, func(*ldapclient.Conn) error { return nil })
+}
+
 // unavailable turns errors of the network into what clients of LDAP are told,
 // and leaves others.
 func (d *Directory) unavailable(err error) error {
