@@ -16,6 +16,9 @@ func ProxiedAuth(id string) Control {
 	return Control{OID: ldapwire.OIDProxiedAuth, Critical: true, Value: []byte(id)}
 }
 
+// Subentries makes a search find subentries alone, or none of them (RFC 3672).
+func Subentries(only bool) Control { return ldapwire.SubentriesControl(only) }
+
 // change carries out an operation that has nothing but a result; one that is
 // not success is an *ldap.Error.
 func (c *Conn) change(ctx context.Context, op ldapwire.Op, controls []Control) error {

@@ -286,26 +286,34 @@ func (c *Conn) Search(ctx context.Context, req *ldap.SearchRequest, controls []l
 // SearchPages is Search with as many pages as the answer has, for servers that
 // give no more than so many entries at once.
 func (c *Conn) SearchPages(ctx context.Context, req *ldap.SearchRequest, size int, controls []ldapwire.Control, yield func(*ldap.Entry) error) error {
-	page := ldapwire.PagedControl{Size: size}
+	var cookie []byte
 	for {
-		answer, err := c.Search(ctx, req, append(controls[:len(controls):len(controls)], page.Control()), yield)
-		if err != nil {
+		var err error
+		if cookie, err = c.SearchPage(ctx, req, size, cookie, controls, yield); err != nil || len(cookie) == 0 {
 			return err
 		}
-		page.Cookie = nil
-		for _, control := range answer {
-			if control.OID == ldapwire.OIDPaged {
-				p, err := ldapwire.DecodePaged(control.Value)
-				if err != nil {
-					return err
-				}
-				page.Cookie = p.Cookie
+	}
+}
+
+// SearchPage is Search for one page: the first without a cookie, the others with
+// that of the page before. It returns the cookie of the next; none at the end.
+func (c *Conn) SearchPage(ctx context.Context, req *ldap.SearchRequest, size int, cookie []byte, controls []ldapwire.Control, yield func(*ldap.Entry) error) ([]byte, error) {
+	page := ldapwire.PagedControl{Size: size, Cookie: cookie}
+	answer, err := c.Search(ctx, req, append(controls[:len(controls):len(controls)], page.Control()), yield)
+	if err != nil {
+		return nil, err
+	}
+	var next []byte
+	for _, control := range answer {
+		if control.OID == ldapwire.OIDPaged {
+			p, err := ldapwire.DecodePaged(control.Value)
+			if err != nil {
+				return nil, err
 			}
-		}
-		if len(page.Cookie) == 0 {
-			return nil
+			next = p.Cookie
 		}
 	}
+	return next, nil
 }
 
 // EntryOf returns an entry of an answer.

@@ -15,7 +15,6 @@ import (
 	"expost/internal/directory"
 	"expost/internal/ldap"
 	"expost/internal/ldapclient"
-	"expost/internal/ldapwire"
 	"expost/internal/schema"
 )
 
@@ -39,7 +38,7 @@ func (d *Directory) SearchView(ctx context.Context, who directory.Identity, req 
 	}
 	r := d.request(req)
 	if v.Subentries != nil {
-		controls = append(controls, ldapwire.SubentriesControl(*v.Subentries))
+		controls = append(controls, ldapclient.Subentries(*v.Subentries))
 	}
 	viewed := directory.Viewed{}
 	switch {
@@ -149,16 +148,8 @@ func (d *Directory) page(ctx context.Context, key string, r *ldap.SearchRequest,
 			return nil, err
 		}
 	}
-	answer, err := cur.conn.Search(ctx, r, append(controls, ldapwire.PagedControl{Size: p.Size, Cookie: cur.cookie}.Control()), yield)
-	cur.cookie = nil
-	for _, control := range answer {
-		if control.OID == ldapwire.OIDPaged && err == nil {
-			var paged ldapwire.PagedControl
-			paged, err = ldapwire.DecodePaged(control.Value)
-			cur.cookie = paged.Cookie
-		}
-	}
-	if err != nil || len(cur.cookie) == 0 {
+	var err error
+	if cur.cookie, err = cur.conn.SearchPage(ctx, r, p.Size, cur.cookie, controls, yield); err != nil || len(cur.cookie) == 0 {
 		_ = cur.conn.Close()
 		return nil, err
 	}
