@@ -26,6 +26,8 @@ func Benchmark(b *testing.B, open Open) {
 		{"Deliver/4KiB/accounts=1/callers=16", func(b *testing.B, s *bench) { s.deliverAll(b, 4<<10, 1, 16) }},
 		{"Deliver/4KiB/accounts=16/callers=16", func(b *testing.B, s *bench) { s.deliverAll(b, 4<<10, 16, 16) }},
 		{"Deliver/4KiB/accounts=16/callers=64", func(b *testing.B, s *bench) { s.deliverAll(b, 4<<10, 16, 64) }},
+		{"Fan/4KiB/recipients=50/callers=1", func(b *testing.B, s *bench) { s.fan(b, 4<<10, 50, 1) }},
+		{"Fan/4KiB/recipients=50/callers=16", func(b *testing.B, s *bench) { s.fan(b, 4<<10, 50, 16) }},
 		{"Deliver/32KiB/accounts=16/callers=16", func(b *testing.B, s *bench) { s.deliverAll(b, 32<<10, 16, 16) }},
 		{"Deliver/128KiB/accounts=16/callers=16", func(b *testing.B, s *bench) { s.deliverAll(b, 128<<10, 16, 16) }},
 		{"Deliver/1MiB/accounts=16/callers=16", func(b *testing.B, s *bench) { s.deliverAll(b, 1<<20, 16, 16) }},
@@ -145,6 +147,46 @@ func (s *bench) deliverTexts(b *testing.B, texts []string, accounts, callers int
 	}
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+}
+
+// fan delivers each message to many accounts at once, as delivery does. What it
+// counts is the recipients.
+func (s *bench) fan(b *testing.B, size, recipients, callers int) {
+	ctx := context.Background()
+	var accounts []*store.Account
+	for i := range recipients {
+		accounts = append(accounts, s.account(b, mail.AccountID(fmt.Sprintf("example.org/u%d", i))))
+	}
+	box, err := accounts[0].Mailbox(ctx, "INBOX") // of the same id in all
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := letter(1, size)
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := c; i < b.N; i += callers {
+				in, err := s.store.Spool(ctx, fmt.Appendf(nil, "X-Number: %d\r\n", i), strings.NewReader(text), 0)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				var fan sync.WaitGroup
+				for _, a := range accounts {
+					fan.Go(func() {
+						if _, err := a.Append(ctx, box.ID, in, store.AppendOptions{}); err != nil {
+							b.Error(err)
+						}
+					})
+				}
+				fan.Wait()
+				in.Close()
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N*recipients)/b.Elapsed().Seconds(), "recipients/s")
 }
 
 // bodies delivers messages that do not compress, to measure from which size on
