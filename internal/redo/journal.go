@@ -80,6 +80,8 @@ type Journal struct {
 	freeing  sync.WaitGroup // segments in full
 	freeDone chan struct{}  // closed when the goroutine that frees has ended
 
+	buffers sync.Pool // *[]byte, for records
+
 	mu      sync.Mutex
 	busy    bool // somebody leads
 	waiting []*entry
@@ -220,7 +222,13 @@ func (f *File) Gone() error {
 func (f *File) log(kind byte, writes []Write) (applied func(), err error) {
 	e := &f.entry
 	e.file, e.err, e.seg = f, nil, nil
-	e.data = appendBody(e.data[:0], kind, f, writes)
+	buf, _ := f.j.buffers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	defer f.j.buffers.Put(buf)
+	*buf = appendBody((*buf)[:0], kind, f, writes)
+	e.data = *buf
 	if len(e.data) > maxRecord {
 		return nil, fmt.Errorf("journaling %s: a record of %d bytes is too large", f.name, len(e.data))
 	}

@@ -3,10 +3,13 @@ package sqlite_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -81,6 +84,99 @@ func TestMadeAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestPowerCutBulk mixes changes that are too large for a record of the journal
+// with small ones. Each is there wholly or not at all.
+func TestPowerCutBulk(t *testing.T) {
+	t.Parallel()
+	v := newFaultVFS(t, t.TempDir())
+	s := store.New(v.engine(t, 256<<10), store.Options{IndexDelay: -1})
+	defer s.Close()
+	if err := s.Create(t.Context(), ajay); err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.Open(t.Context(), ajay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Release()
+	box, err := a.Mailbox(t.Context(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const bulk = 150
+	var batch []store.BulkMessage
+	for n := range bulk {
+		body := make([]byte, 20_000)
+		rand.NewChaCha8([32]byte{byte(n)}).Read(body)
+		in, err := s.Spool(t.Context(), nil, strings.NewReader(fmt.Sprintf("Subject: %d\r\n\r\n%x", n, body)), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		batch = append(batch, store.BulkMessage{Incoming: in})
+	}
+	var acked atomic.Int64
+	var failed error
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for round := 0; round < 6 && failed == nil; round++ {
+			n := int64(bulk)
+			if round%2 == 0 {
+				_, failed = a.Bulk(t.Context(), box.ID, batch)
+			} else {
+				n = 1
+				_, failed = a.Append(t.Context(), box.ID, batch[round].Incoming, store.AppendOptions{})
+			}
+			if failed == nil {
+				acked.Add(n)
+			}
+		}
+	}()
+	type cut struct {
+		dir            string
+		before, behind int64
+	}
+	var cuts []cut
+	for running := true; running; { // a cut every few steps
+		c := cut{dir: t.TempDir(), before: acked.Load()}
+		v.image(c.dir)
+		next := v.steps.Load() + 1 + rand.Int64N(300)
+		c.behind = acked.Load()
+		cuts = append(cuts, c)
+		for running && v.steps.Load() < next {
+			select {
+			case <-done:
+				running = false
+			default:
+				runtime.Gosched()
+			}
+		}
+	}
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	for _, c := range cuts {
+		left := store.New(open(t, c.dir), store.Options{})
+		if got := findings(t, left, false); got != "" {
+			t.Errorf("check found %q", got)
+		}
+		b, err := left.Open(t.Context(), ajay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		box, err := b.Mailbox(t.Context(), "INBOX")
+		if n := int64(box.Messages); err != nil || n < c.before || n > c.behind+bulk || n%bulk > 3 {
+			t.Errorf("%d messages, %v; %d were acknowledged before, %d behind", n, err, c.before, c.behind)
+		}
+		b.Release()
+		if err := left.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d power cuts", len(cuts))
 }
 
 // deliver appends a message.

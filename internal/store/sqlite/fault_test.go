@@ -32,6 +32,7 @@ type faultVFS struct {
 	dir   string
 	fail  atomic.Pointer[error] // of every write and sync, where set
 	syncs atomic.Int64
+	steps atomic.Int64 // writes and syncs
 
 	mu     sync.Mutex
 	files  map[string]*disk
@@ -278,6 +279,7 @@ type faultFile struct {
 
 // note remembers a write. A file that was deleted is not remembered.
 func (f *faultFile) note(w diskWrite) {
+	f.vfs.steps.Add(1)
 	f.vfs.mu.Lock()
 	defer f.vfs.mu.Unlock()
 	if d := f.vfs.files[f.name]; d != nil {
@@ -326,6 +328,7 @@ func (f *faultFile) sync(name bool) error {
 	f.vfs.mu.Lock()
 	defer f.vfs.mu.Unlock()
 	f.vfs.syncs.Add(1)
+	f.vfs.steps.Add(1)
 	d := f.vfs.files[f.name]
 	if d == nil {
 		return nil

@@ -22,6 +22,8 @@ type loggedVFS struct {
 	root    string // of the journal
 	journal *redo.Journal
 
+	buffers sync.Pool // *[]byte of walFile
+
 	mu    sync.Mutex
 	files map[string]*redo.File // by path: what Delete tells the journal
 }
@@ -47,7 +49,7 @@ func (v *loggedVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.Fi
 	v.mu.Lock()
 	v.files[path] = logged
 	v.mu.Unlock()
-	return &walFile{File: file, logged: logged}, out, nil
+	return &walFile{File: file, vfs: v, logged: logged}, out, nil
 }
 
 // Delete implements vfs.VFS.
@@ -74,20 +76,27 @@ const walDirect = 1 << 20
 //
 // SQLite writes each frame in two parts and reads only frames that were
 // committed, but for those of its own transaction when that is large. What it
-// writes stays in runs until it syncs, so that no frame is in the file before
+// writes is kept until it syncs, so that no frame is in the file before
 // the journal has it: then it also need not sync the header of a log that it
 // begins anew before the first frames.
 type walFile struct {
 	vfs.File
+	vfs    *loggedVFS
 	logged *redo.File
-	runs   []redo.Write // not in the file yet
-	size   int          // bytes in runs
-	direct bool         // writes go to the file; nothing is in runs
+	runs   []run   // not in the file yet
+	data   *[]byte // the bytes of runs, one behind the other; nil where there are none
+	direct bool    // writes go to the file; nothing is in runs
+}
+
+// run is bytes that lie together in the file.
+type run struct {
+	off int64
+	n   int
 }
 
 // WriteAt implements vfs.File.
 func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
-	if f.size+len(p) > walDirect && !f.direct {
+	if f.data != nil && len(*f.data)+len(p) > walDirect {
 		if err := f.goDirect(); err != nil {
 			return 0, err
 		}
@@ -95,36 +104,37 @@ func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 	if f.direct {
 		return f.File.WriteAt(p, off)
 	}
-	f.size += len(p)
-	if n := len(f.runs); n > 0 {
-		if last := &f.runs[n-1]; last.Off+int64(len(last.Data)) == off {
-			last.Data = append(last.Data, p...)
-			return len(p), nil
+	if f.data == nil {
+		f.data, _ = f.vfs.buffers.Get().(*[]byte)
+		if f.data == nil {
+			f.data = new([]byte)
 		}
 	}
-	f.runs = append(f.runs, redo.Write{Off: off, Data: f.room(p)})
+	*f.data = append(*f.data, p...)
+	if n := len(f.runs); n > 0 && f.runs[n-1].off+int64(f.runs[n-1].n) == off {
+		f.runs[n-1].n += len(p)
+	} else {
+		f.runs = append(f.runs, run{off, len(p)})
+	}
 	return len(p), nil
 }
 
-// runRoom is what a run is made for: most transactions change few pages.
-const runRoom = 48 << 10
-
-// room copies p into a buffer that can grow.
-func (f *walFile) room(p []byte) []byte {
-	n := len(f.runs)
-	if n < cap(f.runs) {
-		if old := f.runs[:n+1][n].Data; cap(old) > 0 {
-			return append(old[:0], p...)
-		}
+// writes returns the runs with their bytes.
+func (f *walFile) writes() []redo.Write {
+	list := make([]redo.Write, 0, len(f.runs))
+	at := 0
+	for _, r := range f.runs {
+		list = append(list, redo.Write{Off: r.off, Data: (*f.data)[at : at+r.n]})
+		at += r.n
 	}
-	return append(make([]byte, 0, max(runRoom, len(p))), p...)
+	return list
 }
 
 // goDirect has this and what follows written to the file. The header of a log
 // that was begun anew must not come later than frames do.
 func (f *walFile) goDirect() error {
-	for i := range f.runs {
-		if f.runs[i].Off == 0 {
+	for _, r := range f.runs {
+		if r.off == 0 {
 			if err := f.commit(); err != nil {
 				return err
 			}
@@ -137,7 +147,7 @@ func (f *walFile) goDirect() error {
 
 // commit brings the runs into the journal and the file.
 func (f *walFile) commit() error {
-	applied, err := f.logged.Log(f.runs)
+	applied, err := f.logged.Log(f.writes())
 	if err != nil {
 		f.drop()
 		return vfs.SystemError(err, sqlite3.IOERR_FSYNC)
@@ -149,7 +159,7 @@ func (f *walFile) commit() error {
 // apply writes the runs to the file.
 func (f *walFile) apply() error {
 	defer f.drop()
-	for _, w := range f.runs {
+	for _, w := range f.writes() {
 		if n, err := f.File.WriteAt(w.Data, w.Off); err != nil {
 			return err
 		} else if n < len(w.Data) {
@@ -159,12 +169,14 @@ func (f *walFile) apply() error {
 	return nil
 }
 
-// drop forgets the runs, and those that were too large to keep.
+// drop forgets the runs.
 func (f *walFile) drop() {
-	if len(f.runs) > 8 || f.size > 4*runRoom {
-		f.runs = nil
+	f.runs = f.runs[:0]
+	if f.data != nil {
+		*f.data = (*f.data)[:0]
+		f.vfs.buffers.Put(f.data)
+		f.data = nil
 	}
-	f.runs, f.size = f.runs[:0], 0
 }
 
 // Sync implements vfs.File.
@@ -180,7 +192,7 @@ func (f *walFile) Sync(flags vfs.SyncFlag) error {
 		return nil
 	}
 	const header = 32 // SQLite syncs it on its own, before the first frames
-	if len(f.runs) == 0 || len(f.runs) == 1 && f.runs[0].Off == 0 && len(f.runs[0].Data) == header {
+	if len(f.runs) == 0 || len(f.runs) == 1 && f.runs[0] == (run{0, header}) {
 		return nil
 	}
 	return f.commit()
@@ -188,8 +200,8 @@ func (f *walFile) Sync(flags vfs.SyncFlag) error {
 
 // ReadAt implements vfs.File.
 func (f *walFile) ReadAt(p []byte, off int64) (int, error) {
-	for _, w := range f.runs {
-		if off < w.Off+int64(len(w.Data)) && w.Off < off+int64(len(p)) {
+	for _, r := range f.runs {
+		if off < r.off+int64(r.n) && r.off < off+int64(len(p)) {
 			if err := f.goDirect(); err != nil {
 				return 0, err
 			}
@@ -210,10 +222,16 @@ func (f *walFile) Truncate(size int64) error {
 // Size implements vfs.File.
 func (f *walFile) Size() (int64, error) {
 	size, err := f.File.Size()
-	for _, w := range f.runs {
-		size = max(size, w.Off+int64(len(w.Data)))
+	for _, r := range f.runs {
+		size = max(size, r.off+int64(r.n))
 	}
 	return size, err
+}
+
+// Close implements vfs.File. What was not synced did not happen.
+func (f *walFile) Close() error {
+	f.drop()
+	return f.File.Close()
 }
 
 // Unwrap implements vfs.FileUnwrap.
