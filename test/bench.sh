@@ -3,6 +3,10 @@
 # programs are a folder of their own: BENCH_KIT names it (default ../shared/bench).
 # Needs root on Debian 12, since it installs Postfix, Dovecot and slapd there.
 #   test/bench.sh [imap] [smtp] [outbound] [ldap] [migrate]     default: all
+# RUNS=3 is how often each row is measured. IMAP_PEERS="dovA dovB" are the servers
+# beside which IMAP is measured (cour: Courier; its rows take half an hour), IMAP_DO
+# the loads: idleconns is 5,000 connections in IDLE. IMAP ends with the table of
+# docs/imap.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -57,8 +61,12 @@ host = "127.0.0.1:17999"
 level = "error"
 EOF
   printf pass > "$node/root-password"; chmod 600 "$node/root-password"
-  local users=(bulk@expost.test); for i in $(seq 0 599); do users+=("u$i@expost.test"); done; for i in $(seq 0 99); do users+=("${i}bulk@expost.test"); done
-  printf 'pass\n' | "$root/bin/expost" account add "${users[@]}" --password-stdin --config "$node/expost.toml" > "$node/accounts.log"
+  if [ -d "$scratch/accounts" ]; then # that a run before has made
+    cp -a "$scratch/accounts" "$node/data"
+  else
+    add_accounts
+    cp -a "$node/data" "$scratch/accounts"
+  fi
   # run and stop are programs of their own: the load program restarts the server for its cold rows.
   cat > "$node/run" <<EOF
 #!/bin/bash
@@ -77,6 +85,10 @@ EOF
   "$node/run"
   pid=$(cat "$node/pid")
 }
+add_accounts() {
+  local users=(bulk@expost.test); for i in $(seq 0 599); do users+=("u$i@expost.test"); done; for i in $(seq 0 99); do users+=("${i}bulk@expost.test"); done
+  printf 'pass\n' | "$root/bin/expost" account add "${users[@]}" --password-stdin --config "$node/expost.toml" > "$node/accounts.log"
+}
 stop_expost() { "$node/stop" 2>/dev/null || true; }
 started=()
 stack() {
@@ -86,6 +98,37 @@ stack() {
 cleanup() { stop_expost; [ ${#started[@]} -eq 0 ] || stack stop "${started[@]}"; }
 trap cleanup EXIT
 
+# imap_table FILE: medians as a table, seconds and seconds of processor time; the
+# last columns say by how many times Expost is ahead of the quickest of the others,
+# and what share of the processor it takes of what the most frugal takes. Processor
+# time is counted in hundredths of a second: what takes less shows as 0.
+imap_table() {
+  ./median.sh "$1" | awk -F'\t' '
+    { n = split($2, part, "."); kind = part[n]; row = substr($2, 1, length($2) - length(kind) - 1) }
+    kind == "p50" || kind == "p95" || kind == "pss_per_conn" { row = $2; kind = "wall"; unit[row] = ", " $NF }
+    kind != "wall" && kind != "cpu" { next }
+    !($1 in known) { known[$1] = 1; label[++labels] = $1 }
+    !(row in seen) { seen[row] = 1; rows[++count] = row }
+    { v[row, $1, kind] = $3 }
+    function num(x) { return x == "" ? "-" : sprintf("%.3g", x) }
+    END {
+      head = "| load |"; line = "|---|"
+      for (i = 1; i <= labels; i++) { head = head " " label[i] " s | CPU s |"; line = line "---|---|" }
+      print head " times as fast | share of CPU |"; print line "---|---|"
+      for (r = 1; r <= count; r++) {
+        row = rows[r]; s = "| " row unit[row] " |"; best = cpu = ew = ec = ""
+        for (i = 1; i <= labels; i++) {
+          w = v[row, label[i], "wall"]; c = v[row, label[i], "cpu"]
+          s = s " " num(w) " | " num(c) " |"
+          if (label[i] == "expost") { ew = w; ec = c; continue }
+          if (w != "" && (best == "" || w + 0 < best)) best = w + 0
+          if (c != "" && (cpu == "" || c + 0 < cpu)) cpu = c + 0
+        }
+        print s " " (best == "" || ew + 0 == 0 ? "-" : num(best / ew)) " | " (cpu + 0 == 0 ? "-" : num(ec / cpu)) " |"
+      }
+    }'
+}
+
 start_expost
 cd "$scratch"
 for w in "${what[@]}"; do
@@ -93,13 +136,17 @@ for w in "${what[@]}"; do
   case $w in
   imap)
     imap() { # label, port, and programs: that prints its processes, that stops it, that starts it
-      PIDS_CMD=$3 bin/imap_load -host 127.0.0.1 -port "$2" -user u%d -pass pass -label "$1" -pids "$($3)" -runs "$runs" \
+      PIDS_CMD=$3 bin/imap_load -host 127.0.0.1 -port "$2" -user u%d -pass pass -prefix "${prefix:-}" -label "$1" -pids "$($3)" -runs "$runs" \
         -do "${IMAP_DO:-login,fill,select,fetch,store,search,append,copy,idle}" -coldcmd "$4; sync; echo 3 > /proc/sys/vm/drop_caches; $5" >> "$out"
     }
-    stack start dovA dovB
+    peers=${IMAP_PEERS:-dovA dovB}
+    stack start $peers
     imap expost 17143 "cat $node/pid" "$node/stop" "$node/run"
-    imap dovA 11143 "$scratch/stack.sh roots dovA" "$scratch/stack.sh stop dovA" "$scratch/stack.sh start dovA"
-    imap dovB 12143 "$scratch/stack.sh roots dovB" "$scratch/stack.sh stop dovB" "$scratch/stack.sh start dovB"
+    for peer in $peers; do
+      case $peer in dovA) port=11143 ;; dovB) port=12143 ;; cour) port=13143 prefix=INBOX. ;; esac
+      imap "$peer" "$port" "$scratch/stack.sh roots $peer" "$scratch/stack.sh stop $peer" "$scratch/stack.sh start $peer"
+    done
+    imap_table "$out"
     pid=$(cat "$node/pid") ;;
   smtp)
     stack start dovB pfix
