@@ -45,6 +45,7 @@ type chunk struct {
 	deleted  int
 	data     []byte
 	sets     []mail.Keywords // that its messages have
+	over     *ownFlags       // what to unpack instead of data; nil: data
 	unpacked atomic.Pointer[weak.Pointer[page]]
 }
 
@@ -113,6 +114,11 @@ func (c *chunk) read(once *page) []mail.Message {
 
 // unpack returns the chunk's messages, in buf where that is large enough.
 func (c *chunk) unpack(buf []mail.Message) []mail.Message {
+	if c.over != nil {
+		messages := c.over.base.unpack(buf)
+		c.over.apply(messages)
+		return messages
+	}
 	r := varints{b: c.data[5:]}
 	h := r.head(c.sets)
 	messages, err := r.messages(&h, slices.Grow(buf[:0], c.n))

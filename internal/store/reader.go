@@ -37,56 +37,83 @@ type readerKey struct {
 	who     mail.AccountID
 }
 
-// merge returns a message as the reader sees it. own is what he has set, or nil.
-func (r *reader) merge(m mail.Message, own *mail.Message) mail.Message {
-	mask := r.row.Personal
-	m.Flags &^= mask.Flags
-	if mask.Keywords {
-		m.Keywords = mail.Keywords{}
-	}
-	m.ModSeq = max(m.ModSeq, r.row.Since)
-	if own != nil {
-		m.Flags |= own.Flags & mask.Flags
-		if mask.Keywords {
-			m.Keywords = own.Keywords
-		}
-		m.ModSeq = max(m.ModSeq, own.ModSeq)
-	}
-	return m
+// ownFlags make a chunk what a reader sees: the owner's, with the reader's own
+// flags laid over it when somebody asks for the messages.
+type ownFlags struct {
+	base     *chunk
+	index    *index // what the reader has set; nil: nothing there
+	personal Personal
+	since    mail.ModSeq
 }
 
-// chunk returns a chunk as the reader sees it: itself where that is the same.
-func (r *reader) chunk(c *chunk) *chunk {
-	own := r.between(c.first, c.last)
-	base := c.messages()
-	var merged []mail.Message
-	for i, m := range base {
+// apply makes the messages of base those that the reader sees.
+func (o *ownFlags) apply(messages []mail.Message) {
+	own := between(o.index, o.base.first, o.base.last)
+	for i := range messages {
+		m := &messages[i]
 		for len(own) > 0 && own[0].UID < m.UID {
 			own = own[1:]
 		}
-		var mine *mail.Message
-		if len(own) > 0 && own[0].UID == m.UID {
-			mine = &own[0]
+		m.Flags &^= o.personal.Flags
+		if o.personal.Keywords {
+			m.Keywords = mail.Keywords{}
 		}
-		if seen := r.merge(m, mine); seen != m {
-			if merged == nil {
-				merged = slices.Clone(base)
-			}
-			merged[i] = seen
+		m.ModSeq = max(m.ModSeq, o.since)
+		if len(own) == 0 || own[0].UID != m.UID {
+			continue
 		}
+		m.Flags |= own[0].Flags & o.personal.Flags
+		if o.personal.Keywords {
+			m.Keywords = own[0].Keywords
+		}
+		m.ModSeq = max(m.ModSeq, own[0].ModSeq)
 	}
-	if merged == nil {
-		return c
-	}
-	return newChunk(c.key, merged)
 }
 
-// between returns what the reader has set of the messages from first to last.
-func (r *reader) between(first, last mail.UID) []mail.Message {
-	if r.index == nil || r.index.n == 0 {
+// chunk returns a chunk as the reader sees it, without looking at its messages.
+func (r *reader) chunk(c *chunk) *chunk {
+	if r.row.Personal == PersonalNone && r.row.Since == 0 {
+		return c
+	}
+	seen := &chunk{
+		key: c.key, first: c.first, last: c.last, n: c.n, unseen: c.unseen, deleted: c.deleted,
+		over: &ownFlags{base: c, index: r.index, personal: r.row.Personal, since: r.row.Since},
+	}
+	if r.row.Personal.Flags&mail.Seen != 0 {
+		seen.unseen = c.n - seenBetween(r.index, c.first, c.last)
+	}
+	return seen
+}
+
+// between returns the messages of an index from first to last.
+func between(ix *index, first, last mail.UID) []mail.Message {
+	if ix == nil || ix.n == 0 {
 		return nil
 	}
-	return (&mailboxEdit{index: r.index}).collect(mail.UIDSet{{First: first, Last: last}})
+	return (&mailboxEdit{index: ix}).collect(mail.UIDSet{{First: first, Last: last}})
+}
+
+// seenBetween counts the messages of an index from first to last that are seen.
+func seenBetween(ix *index, first, last mail.UID) int {
+	if ix == nil {
+		return 0
+	}
+	n := 0
+	for c := range ix.touched(mail.UIDSet{{First: first, Last: last}}) {
+		if c.unseen == c.n {
+			continue
+		}
+		if first <= c.first && c.last <= last {
+			n += c.n - c.unseen
+			continue
+		}
+		for _, m := range c.messages() {
+			if m.UID >= first && m.UID <= last && m.Flags&mail.Seen != 0 {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // seenBefore is a mailbox as a reader saw it when he left, for when he comes back.

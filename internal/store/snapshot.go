@@ -74,6 +74,9 @@ func (s *Snapshot) FirstUnseen() int {
 				continue
 			}
 			k := slices.IndexFunc(c.messages(), func(m mail.Message) bool { return m.Flags&mail.Seen == 0 })
+			if k < 0 {
+				continue
+			}
 			return s.index.before[i] + nd.before[j] + k + 1
 		}
 	}
