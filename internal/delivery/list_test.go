@@ -431,6 +431,31 @@ func TestExplosion(t *testing.T) {
 	}
 }
 
+// TestLargeList has 10,000 members elsewhere, some of them twice by way of a list in the list.
+func TestLargeList(t *testing.T) {
+	t.Parallel()
+	var members, again []string
+	for i := range 10_000 {
+		members = append(members, fmt.Sprintf("rfc822member: u%d@far.example", i))
+		if i%10 == 0 {
+			again = append(again, fmt.Sprintf("rfc822member: U%d@Far.example", i))
+		}
+	}
+	o := newOffice(t, group("inner", append(again, "member: "+cn("all"))...), group("all", append(members, "member: "+cn("inner"))...))
+	o.wantStatus("post", o.post(letter{from: "x@far.example", to: []mail.Address{"all@example.org"}}), "")
+	o.out.mu.Lock()
+	defer o.out.mu.Unlock()
+	got := map[string]int{}
+	for _, p := range o.out.sent {
+		for _, r := range p.Recipients {
+			got[r.Address.Key()]++
+		}
+	}
+	if len(o.out.sent) != 1 || len(got) != 10_000 || got["u0@far.example"] != 1 {
+		t.Errorf("%d messages left for %d members, %d to the first", len(o.out.sent), len(got), got["u0@far.example"])
+	}
+}
+
 func TestBounceAdmin(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t, person("ann"), person("dan", "accountStatus: disabled"), person("own"),

@@ -72,7 +72,7 @@ func (q *Queue) each(ctx context.Context, f Filter, fn func(*message) error) err
 	}
 	for after := int64(0); ; {
 		var list []message
-		err := q.view(func(db *database) error {
+		err := q.survey(func(db *database) error {
 			return db.query(`SELECT `+messageColumns+` FROM message WHERE id > ?1 AND (?2 = '' OR sender = ?2 OR origin = ?2) ORDER BY id LIMIT ?3`,
 				func(s *row) error { list = append(list, messageOf(s)); return nil }, after, f.From, page)
 		})
@@ -95,7 +95,7 @@ func (q *Queue) each(ctx context.Context, f Filter, fn func(*message) error) err
 // for each in memory, and no other message is looked at.
 func (q *Queue) eachOf(ctx context.Context, f Filter, fn func(*message) error) error {
 	var ids []int64
-	err := q.view(func(db *database) error {
+	err := q.survey(func(db *database) error {
 		return db.query(`SELECT message FROM rcpt WHERE hop = ?`, func(s *row) error { ids = append(ids, s.ColumnInt64(0)); return nil }, f.Hop)
 	})
 	if err != nil {

@@ -294,3 +294,10 @@ func (q *Queue) view(fn func(*database) error) error {
 	defer q.readMu.Unlock()
 	return fn(q.reader)
 }
+
+// survey runs fn with the connection for what may take long.
+func (q *Queue) survey(fn func(*database) error) error {
+	q.listMu.Lock()
+	defer q.listMu.Unlock()
+	return fn(q.lister)
+}

@@ -205,8 +205,10 @@ type Queue struct {
 	codec  *blob.Codec
 	lock   *os.File
 	db     *database // of all writes, by its own goroutine
-	reader *database // of the scheduler and of commands, under readMu
+	reader *database // of the scheduler and of what concerns one message, under readMu
 	readMu sync.Mutex
+	lister *database // of what looks at many messages, under listMu: the scheduler does not wait for it
+	listMu sync.Mutex
 	writes chan *write
 	closed chan struct{}
 	lastID atomic.Int64
@@ -260,14 +262,17 @@ func (q *Queue) open() (err error) {
 	if err := q.db.migrate(); err != nil {
 		return err
 	}
-	q.reader, err = openDatabase(path)
+	if q.reader, err = openDatabase(path); err != nil {
+		return err
+	}
+	q.lister, err = openDatabase(path)
 	return err
 }
 
 // release closes what open opened.
 func (q *Queue) release() error {
 	var errs []error
-	for _, db := range []*database{q.reader, q.db} {
+	for _, db := range []*database{q.lister, q.reader, q.db} {
 		if db != nil {
 			errs = append(errs, db.close())
 		}
