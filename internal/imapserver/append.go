@@ -2,6 +2,7 @@ package imapserver
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"expost/internal/imapwire"
@@ -20,6 +21,7 @@ type appending struct {
 	c    *conn
 	to   place
 	msgs []store.BulkMessage
+	old  *mail.Message // of the selected mailbox, which the message replaces; nil: none
 }
 
 // appendMessages reads messages one after another and puts them into the
@@ -159,6 +161,9 @@ func (a *appending) overQuota(ctx context.Context, total, count int64) error {
 	if err != nil {
 		return err
 	}
+	if a.old != nil { // RFC 8508 §3.4
+		total, count = total-a.old.Size, count-1
+	}
 	if quota.Bytes > 0 && usage.Bytes+total > quota.Bytes || quota.Messages > 0 && usage.Messages+count > quota.Messages {
 		return no("OVERQUOTA", "the mailbox is full")
 	}
@@ -176,9 +181,16 @@ func (a *appending) commit(ctx context.Context) (reply, error) {
 	}
 	var done []store.Appended
 	err := a.c.during(func() (err error) {
-		done, err = a.to.account.Append(ctx, a.to.box.ID, a.msgs)
+		if a.old != nil {
+			done, err = a.to.account.Replace(ctx, a.to.box.ID, a.msgs[0], a.c.sel.id, a.old.UID)
+		} else {
+			done, err = a.to.account.Append(ctx, a.to.box.ID, a.msgs)
+		}
 		return err
 	})
+	if errors.Is(err, store.ErrReplaced) {
+		return reply{}, allGone()
+	}
 	if err != nil {
 		return reply{}, orTryCreate(err)
 	}

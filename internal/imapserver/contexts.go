@@ -69,9 +69,7 @@ func (c *conn) keepUpdated(hits []hit, cmd *imapwire.SearchCommand, uids bool, k
 		return
 	}
 	if len(c.sel.contexts) >= c.srv.cfg.Limits.Contexts || len(ordered) > maxOrdered {
-		c.out.Text("* NO [NOUPDATE ")
-		c.out.b = imapwire.AppendString(c.out.b, c.tag, false)
-		c.out.Line("] the result is not kept up to date")
+		c.writeNoUpdate()
 		return
 	}
 	x := &searchContext{tag: c.tag, uids: uids, key: c.lasting(cmd.Key), fetch: cmd.Return.Fetch, keys: keys, ordered: ordered}
@@ -79,6 +77,13 @@ func (c *conn) keepUpdated(hits []hit, cmd *imapwire.SearchCommand, uids bool, k
 		x.found.Add(h.uid)
 	}
 	c.sel.contexts = append(c.sel.contexts, x)
+}
+
+// writeNoUpdate says that a result is not kept up to date.
+func (c *conn) writeNoUpdate() {
+	c.out.Text("* NO [NOUPDATE ")
+	c.out.b = imapwire.AppendString(c.out.b, c.tag, false)
+	c.out.Line("] the result is not kept up to date")
 }
 
 // lasting returns a key in whose place of sequence numbers, "*" and "$" stand the

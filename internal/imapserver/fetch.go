@@ -154,14 +154,12 @@ func (c *conn) tellVanished(ctx context.Context, cmd *imapwire.FetchCommand) err
 	return c.out.err
 }
 
-// partialSpans returns the part of the messages that PARTIAL asks for: of those
-// that CHANGEDSINCE leaves (RFC 9394 §3.4).
+// partialSpans returns the part of the messages that PARTIAL asks for; what of it
+// did not change CHANGEDSINCE leaves out then (RFC 9394 §3.4).
 func partialSpans(snap *store.Snapshot, spans []span, cmd *imapwire.FetchCommand) []span {
 	var seqs []int
-	for seq, m := range messages(snap, spans) {
-		if !cmd.Changed || m.ModSeq > cmd.ChangedSince {
-			seqs = append(seqs, seq)
-		}
+	for seq := range messages(snap, spans) {
+		seqs = append(seqs, seq)
 	}
 	var part []span
 	from, to := cmd.Partial.Bounds(len(seqs))

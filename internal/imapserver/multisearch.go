@@ -25,13 +25,19 @@ func esearchCommand() command {
 func (c *conn) multiSearch(ctx context.Context, cmd *imapwire.MultiSearchCommand) (reply, error) {
 	search := &cmd.Search
 	isSelected := func(f imapwire.MailboxFilter) bool { return f.Kind == imapwire.FilterSelected }
+	alone := !slices.ContainsFunc(cmd.In, func(f imapwire.MailboxFilter) bool { return !isSelected(f) })
 	switch {
-	case search.Return.Save, search.Return.Update:
-		return reply{}, bad("SAVE and UPDATE are for SEARCH alone")
-	case anyKey(&search.Key, func(k *imapwire.SearchKey) bool { return k.Op == imapwire.SearchSeq || k.Set.Saved }):
-		return reply{}, bad("sequence numbers and $ are for the selected mailbox alone")
-	case c.sel == nil && slices.ContainsFunc(cmd.In, isSelected):
+	case c.sel == nil && (search.Return.Update || slices.ContainsFunc(cmd.In, isSelected)):
 		return reply{}, bad("no mailbox is selected")
+	case search.Return.Save && !alone:
+		return reply{}, bad("SAVE is for the selected mailbox alone")
+	case !alone && anyKey(&search.Key, func(k *imapwire.SearchKey) bool { return k.Set.Saved }):
+		return reply{}, bad("$ is for the selected mailbox alone")
+	}
+	if c.sel != nil {
+		if err := c.mayUpdate(search); err != nil {
+			return reply{}, err
+		}
 	}
 	if !search.Return.Extended {
 		search.Return.All = true
@@ -56,13 +62,17 @@ func (c *conn) multiSearch(ctx context.Context, cmd *imapwire.MultiSearchCommand
 			return reply{}, err
 		}
 	}
+	if search.Return.Update && !slices.ContainsFunc(boxes, func(p place) bool { return c.hasSelected(&p) }) {
+		c.writeNoUpdate()
+	}
 	return ok("", "searched"), c.out.err
 }
 
 // searchMailbox searches one mailbox and answers where there is something.
 func (c *conn) searchMailbox(ctx context.Context, p *place, cmd *imapwire.SearchCommand) error {
 	box := &p.box
-	if !c.hasSelected(p) {
+	selected := c.hasSelected(p)
+	if !selected {
 		view, err := p.view(ctx, true)
 		if err != nil {
 			return err
@@ -72,8 +82,16 @@ func (c *conn) searchMailbox(ctx context.Context, p *place, cmd *imapwire.Search
 		c.sel = c.newSelection(p, view, true)
 	}
 	hits, lowest, err := c.runSearch(ctx, &cmd.Key, false)
+	if selected {
+		if c.save(hits, cmd.Return); err == nil {
+			c.keepUpdated(hits, cmd, true, nil, nil)
+		}
+	}
 	if c.tellPart(lowest); err != nil || len(hits) == 0 {
 		return err
+	}
+	if r := cmd.Return; r.Save && !r.Min && !r.Max && !r.All && !r.Count && !r.Partial.Given() {
+		return nil
 	}
 	c.out.Text("* ESEARCH (TAG ")
 	c.out.b = imapwire.AppendString(c.out.b, c.tag, false)

@@ -41,6 +41,11 @@ func getQuotaRootCommand() command {
 				return reply{}, c.dec.Err()
 			}
 			p, err := c.lookUp(ctx, name, mail.RightRead)
+			if mail.KindOf(err) == mail.KindNotExist && err != nil { // the name may be one to be made
+				if free, failed := c.locate(ctx, name); failed == nil && free.own() {
+					p, err = free, nil
+				}
+			}
 			if err != nil {
 				return reply{}, err
 			}

@@ -20,8 +20,9 @@ func uidReplaceCommand() command {
 	}}
 }
 
-// replace appends a message and expunges the one it replaces. The new message
-// is stored first: whatever fails, one of the two is there.
+// replace appends a message and expunges the one it replaces, in one step. In
+// another account the new message is stored first: whatever fails, one of the two
+// is there.
 func (c *conn) replace(ctx context.Context, uids bool) (reply, error) {
 	c.dec.SP()
 	set := c.dec.Message()
@@ -41,8 +42,8 @@ func (c *conn) replace(ctx context.Context, uids bool) (reply, error) {
 	if len(spans) == 0 {
 		return reply{}, no("NONEXISTENT", "there is no message with that UID")
 	}
-	old := c.sel.view.Snapshot().At(spans[0].from).UID
-	if _, there := c.sel.view.Latest().Seq(old); !there {
+	old := c.sel.view.Snapshot().At(spans[0].from)
+	if _, there := c.sel.view.Latest().Seq(old.UID); !there {
 		return reply{}, allGone()
 	}
 	to, err := c.lookUp(ctx, name, mail.RightInsert)
@@ -50,6 +51,9 @@ func (c *conn) replace(ctx context.Context, uids bool) (reply, error) {
 		return reply{}, orTryCreate(err)
 	}
 	a := &appending{c: c, to: to}
+	if to.account.ID() == c.sel.account.ID() {
+		a.old = &old
+	}
 	defer a.drop()
 	if err := a.message(ctx); err != nil {
 		return reply{}, err
@@ -62,7 +66,10 @@ func (c *conn) replace(ctx context.Context, uids bool) (reply, error) {
 		return reply{}, err
 	}
 	c.out.Line("* OK [", done.code, "] the replacement is stored") // before the EXPUNGE
-	return ok("", "replaced"), c.remove(ctx, old)
+	if a.old != nil {
+		return ok("", "replaced"), c.sync(true)
+	}
+	return ok("", "replaced"), c.remove(ctx, old.UID)
 }
 
 // remove takes a message away for good.

@@ -142,6 +142,36 @@ func (x *Access) Move(ctx context.Context, from mail.MailboxID, uids mail.UIDSet
 // Append appends messages, all or none, as Account.Bulk does, within the quota
 // of the account. Their personal flags become the principal's own.
 func (x *Access) Append(ctx context.Context, id mail.MailboxID, msgs []BulkMessage) ([]Appended, error) {
+	return x.append(ctx, id, msgs, func(*batch) error { return nil })
+}
+
+// ErrReplaced is the error of a message that is to be replaced and is gone.
+var ErrReplaced = mail.Errorf(mail.KindNotExist, "the message to be replaced is gone")
+
+// Replace appends a message as Append does and removes one of the account in the
+// same step, within the quota that is free without that one.
+func (x *Access) Replace(ctx context.Context, id mail.MailboxID, msg BulkMessage, from mail.MailboxID, uid mail.UID) ([]Appended, error) {
+	return x.append(ctx, id, []BulkMessage{msg}, func(b *batch) error {
+		e, err := b.edit(from)
+		if err != nil {
+			return err
+		}
+		if err := e.load(); err != nil {
+			return err
+		}
+		gone := mail.UIDSet{{First: uid, Last: uid}}
+		if len(e.collect(gone)) == 0 {
+			return ErrReplaced
+		}
+		if _, err := b.edit(id); err != nil { // before anything is changed
+			return err
+		}
+		return b.expunge(e, gone)
+	})
+}
+
+// append is Append; first is done before it in the same step.
+func (x *Access) append(ctx context.Context, id mail.MailboxID, msgs []BulkMessage, first func(*batch) error) ([]Appended, error) {
 	var usage mail.Usage
 	for i := range msgs {
 		if err := checkKeywords(msgs[i].Keywords); err != nil {
@@ -152,6 +182,9 @@ func (x *Access) Append(ctx context.Context, id mail.MailboxID, msgs []BulkMessa
 	}
 	var done []Appended
 	err := x.change(ctx, func(b *batch) error {
+		if err := first(b); err != nil {
+			return err
+		}
 		e, err := b.editTarget(id, usage, true)
 		if err != nil {
 			return err

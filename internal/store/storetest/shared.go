@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -221,6 +222,36 @@ func (f *fixture) flag(x *store.Access, id mail.MailboxID, uids mail.UIDSet, ch 
 }
 
 // testPersonalFlags has three people who each know what they have read.
+func testReplace(f *fixture) {
+	ctx := f.context()
+	drafts, inbox := f.box("Trash").ID, f.box("INBOX").ID
+	f.append(drafts, 1)
+	usage, err := f.a.Usage(ctx)
+	f.check(err)
+	f.check(f.a.SetQuota(ctx, mail.Quota{Bytes: usage.Bytes + 10, Messages: 1}))
+	v := f.view("Trash")
+	replace := func(to mail.MailboxID, n int, uid mail.UID) error {
+		in := f.spool(text(n))
+		defer in.Close()
+		_, err := f.as(ajay).Replace(ctx, to, store.BulkMessage{Incoming: in, Flags: mail.Draft}, drafts, uid)
+		return err
+	}
+	f.check(replace(drafts, 2, 1)) // in what the old one leaves of the quota
+	equal(f, "changes", changes(v.Snapshot(), v.Latest()), "1-")
+	all := f.messages("Trash")
+	equal(f, "messages", len(all), 1)
+	equal(f, "UID", all[0].UID, mail.UID(2))
+	if err := replace(drafts, 3, 1); !errors.Is(err, store.ErrReplaced) {
+		f.Errorf("replacing what is gone: %v", err)
+	}
+	f.wantKind(replace(drafts, 1_000_000_000, 2), mail.KindQuota)
+	equal(f, "messages after failures", f.messages("Trash")[0].UID, mail.UID(2))
+	f.check(replace(inbox, 4, 2))
+	equal(f, "messages left", len(f.messages("Trash")), 0)
+	equal(f, "messages moved on to", len(f.messages("INBOX")), 1)
+	f.noFindings()
+}
+
 func testPersonalFlags(f *fixture) {
 	inbox := f.box("INBOX")
 	for n := range 3 {

@@ -53,6 +53,7 @@ func Run(t *testing.T, open Open) {
 		{"Move", testMove},
 		{"Quota", testQuota},
 		{"QuotaInGroup", testQuotaInGroup},
+		{"Replace", testReplace},
 		{"Bulk", testBulk},
 		{"Select", testSelect},
 		{"SelectWhileWriting", testSelectWhileWriting},
