@@ -440,6 +440,7 @@ func TestRehearsal(t *testing.T) {
 	for _, batch := range []string{"batch1", "batch2"} {
 		for _, m := range r.move("cutover", "-f", "migration.toml", "--batch", batch) {
 			gaps = append(gaps, m.Gap)
+			t.Logf("%s was frozen for %v", m.Target, m.Gap.Round(time.Millisecond))
 		}
 		r.run("migrate", "run", "-f", "migration.toml")
 	}

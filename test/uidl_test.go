@@ -3,11 +3,57 @@ package test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/emersion/go-imap/v2/imapclient"
 )
+
+// TestCutoverKeepsUniqueIDs cuts a mailbox over while a POP3 client knows its
+// messages: by the rule of the old server, which new mail follows too.
+func TestCutoverKeepsUniqueIDs(t *testing.T) {
+	t.Parallel()
+	needs(t, "curl")
+	d := newDovecot(t, map[string]string{"ajay": password, "anup": password})
+	s := front(t, d, dovecotHost(d)+"learn = true\n")
+	old, err := imapclient.DialInsecure(d.imap, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if err := old.Login("ajay", password).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 9 {
+		if _, err := appendText(old, "INBOX", fmt.Sprintf("Subject: %d\r\nMessage-ID: <%d@x>\r\n\r\ntext\r\n", i, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func() []string {
+		out, err := client(t, "", nil, "curl", "-sS", "--url", "pop3://"+s.addr["pop3"]+"/", "-X", "UIDL", "-u", "ajay@linuxforu.com:"+password)
+		if err != nil {
+			t.Fatal(out, err)
+		}
+		return strings.Fields(out)
+	}
+	before := list() // by proxy, which learns the password
+	plan := fmt.Sprintf("[source]\nkind = \"imap\"\naddress = %q\ntls = \"none\"\nlogin = \"{local}\"\npassword-file = \"old.password\"\n[[user]]\nsource = \"ajay@linuxforu.com\"\n", d.imap)
+	for name, text := range map[string]string{"migration.toml": plan, "old.password": password} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := s.run("migrate", "cutover", "-f", "migration.toml")
+	if !strings.Contains(out, "the ids of 9 messages for POP3 follow the rule") {
+		t.Errorf("cutover says %s", out)
+	}
+	if after := list(); len(before) != 18 || !slices.Equal(before, after) {
+		t.Errorf("unique ids were %v, are %v", before, after)
+	}
+}
 
 // TestUniqueIDsAreTakenOver moves a mailbox from Dovecot and lets mpop, which
 // leaves mail on the server, find nothing new.

@@ -32,8 +32,9 @@ func (m *migration) cutoverCommand() *cobra.Command {
      both sides are compared;
   4. its mailHost is flipped to this server, and everybody is let in.
 
-Clients connect again and find the same UIDVALIDITY, UIDs and flags. Steps 2 to 4
-take a second or two where the last pass was not long ago. Whatever goes wrong
+Clients connect again and find the same UIDVALIDITY, UIDs and flags, and those of
+POP3 the same unique ids, where the old server's [[host]] names its POP3 service
+and lets the login of the plan in there. Steps 2 to 4 take a second or two where the last pass was not long ago. Whatever goes wrong
 leaves the account on the old server, as it was; the same command tries again.
 An account whose password this server has not learned is not moved: its user
 could not log in.
@@ -49,9 +50,16 @@ server, and no longer touches what users do here.`,
 			if err != nil {
 				return err
 			}
+			plan, err := migrate.LoadPlan(m.path(m.planFile))
+			if err != nil {
+				return err
+			}
+			site := n.site()
+			if site.IDs, err = n.takeIDs(plan); err != nil {
+				return err
+			}
 			var moves []migrate.Move
 			err = m.withEngine(cmd.Context(), migrate.Options{Workers: m.workers}, func(e *migrate.Engine, users []migrate.User) (err error) {
-				site := n.site()
 				if !noPassword {
 					site.Ready = n.hasPassword
 				}

@@ -46,6 +46,11 @@ type Site struct {
 	// Freeze ends the account's sessions, waits for deliveries, and keeps new
 	// ones waiting until thaw.
 	Freeze func(ctx context.Context, id mail.AccountID) (thaw func(), err error)
+	// IDs takes over the ids by which clients of POP3 know the messages, from the
+	// account's host, and says how that went, "" where the host has none. It is
+	// called before the freeze and, where it says so, once more behind the flip. A
+	// nil IDs is not asked.
+	IDs func(ctx context.Context, u User, host string) (note string, again bool)
 	// SetHost writes the mailHost, on disk when it returns; "" for the target's own.
 	SetHost func(ctx context.Context, addr mail.Address, host string) error
 }
@@ -66,6 +71,7 @@ type Move struct {
 	Left     int           `json:"left_here,omitempty"`    // what a rollback did not carry
 	Problems []string      `json:"problems,omitempty"`     // why it was not done
 	Note     string        `json:"note,omitempty"`
+	IDs      string        `json:"pop3_ids,omitempty"` // what became of those of POP3
 	Error    string        `json:"error,omitempty"`
 }
 
@@ -153,6 +159,10 @@ func (e *Engine) cutover(ctx context.Context, row accountRow, site Site, m *Move
 	if err := e.attempts(ctx, row, &warm); err != nil {
 		return fmt.Errorf("the pass before the cutover: %w", err)
 	}
+	again := false
+	if site.IDs != nil {
+		m.IDs, again = site.IDs(ctx, row.user, host)
+	}
 	row.stage = StageCutting
 	if err := e.ledger.setStage(ctx, row); err != nil {
 		return err
@@ -162,6 +172,9 @@ func (e *Engine) cutover(ctx context.Context, row accountRow, site Site, m *Move
 	if !m.Done {
 		row.stage = StageCopying
 		return errors.Join(err, e.ledger.setStage(ctx, row))
+	}
+	if again {
+		m.IDs, _ = site.IDs(ctx, row.user, host)
 	}
 	return errors.Join(err, e.land(ctx, row, "cutover", m))
 }
@@ -281,6 +294,9 @@ func (m Move) String() string {
 		m.Target, hostText(m.Before), hostText(m.After), m.Gap.Seconds(), m.Copied, m.Updated, m.Removed)
 	if m.Carried+m.Left > 0 {
 		text += fmt.Sprintf("; %d carried back, %d only here", m.Carried, m.Left)
+	}
+	if m.IDs != "" {
+		text += "; " + m.IDs
 	}
 	return text
 }

@@ -70,6 +70,15 @@ func expand(template, login string) string {
 	return strings.NewReplacer("{address}", login, "{local}", a.Local(), "{domain}", a.Domain()).Replace(template)
 }
 
+// Names returns what a user logs in as, and the account that the login acts
+// for, or "".
+func (c Config) Names(u migrate.User) (login, authzid string) {
+	if c.Login == "" {
+		c.Login = "{address}"
+	}
+	return expand(c.Login, u.Source), expand(c.Authzid, u.Source)
+}
+
 // maxThrottledLogins is how often a login waits as long as the server asks.
 const maxThrottledLogins = 5
 
@@ -130,14 +139,12 @@ func Dial(ctx context.Context, cfg Config, u migrate.User) (*imapclient.Client, 
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Login == "" {
-		cfg.Login = "{address}"
-	}
+	login, authzid := cfg.Names(u)
 	password := u.Password
 	if password == "" {
 		password = cfg.Password
 	}
-	if err := c.Login(expand(cfg.Authzid, u.Source), expand(cfg.Login, u.Source), password); err != nil {
+	if err := c.Login(authzid, login, password); err != nil {
 		return nil, errors.Join(err, c.Abort())
 	}
 	return c, nil
