@@ -91,3 +91,53 @@ func cpuTime(b *testing.B) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// BenchmarkLogin is a connection, a login and a logout.
+func BenchmarkLogin(b *testing.B) {
+	s := newSite(b, nil)
+	for b.Loop() {
+		p := s.login(b)
+		p.ask(b, "LOGOUT")
+		_ = p.nc.Close()
+	}
+}
+
+// BenchmarkChurn goes from one mailbox to another and back.
+func BenchmarkChurn(b *testing.B) {
+	s := newSite(b, nil)
+	s.enlarge(b, 100_000)
+	p := s.login(b)
+	p.must("CREATE Other")
+	for b.Loop() {
+		p.ask(b, "SELECT Other")
+		p.ask(b, "SELECT INBOX")
+		p.ask(b, "UNSELECT")
+	}
+}
+
+// BenchmarkManyMailboxes lists 400 mailboxes, and asks each for its STATUS.
+func BenchmarkManyMailboxes(b *testing.B) {
+	s := newSite(b, nil)
+	p := s.login(b)
+	for i := range 400 {
+		p.ask(b, fmt.Sprintf("CREATE box%d", i))
+	}
+	for _, cmd := range []string{`LIST "" *`, `LIST "" * RETURN (STATUS (MESSAGES UNSEEN UIDNEXT))`} {
+		b.Run(cmd, func(b *testing.B) {
+			before := cpuTime(b)
+			for b.Loop() {
+				p.ask(b, cmd)
+			}
+			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N)/400, "cpu-us/mailbox")
+		})
+	}
+	b.Run("STATUS of each", func(b *testing.B) {
+		before := cpuTime(b)
+		for b.Loop() {
+			for i := range 400 {
+				p.ask(b, fmt.Sprintf("STATUS box%d (MESSAGES UNSEEN UIDNEXT)", i))
+			}
+		}
+		b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N)/400, "cpu-us/mailbox")
+	})
+}

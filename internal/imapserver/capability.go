@@ -23,14 +23,12 @@ func capabilityCommand() command {
 // appendCapabilities appends the words of what is told in this state, a space
 // before each.
 func (c *conn) appendCapabilities() {
-	for _, cmd := range allCommands() {
-		for _, w := range cmd.caps {
-			if (w.in == 0 || w.in&c.state != 0) && (w.when == nil || w.when(c)) {
-				c.out.Text(" ")
-				c.out.Text(w.name)
-				if w.value != nil {
-					c.out.Text("=" + w.value(c))
-				}
+	for i := range c.srv.capabilities {
+		if w := &c.srv.capabilities[i]; (w.in == 0 || w.in&c.state != 0) && (w.when == nil || w.when(c)) {
+			c.out.Text(" ")
+			c.out.Text(w.name)
+			if w.value != nil {
+				c.out.Text("=" + w.value(c))
 			}
 		}
 	}

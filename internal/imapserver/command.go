@@ -60,11 +60,12 @@ func allCommands() []command {
 	}
 }
 
-// commandTable returns the commands by name.
-func commandTable() map[string]command {
-	table := map[string]command{}
+// commandTable returns the commands by name, and the capabilities in their order.
+func commandTable() (table map[string]command, told []capability) {
+	table = map[string]command{}
 	for _, cmd := range allCommands() {
 		table[cmd.name] = cmd
+		told = append(told, cmd.caps...)
 	}
-	return table
+	return table, told
 }

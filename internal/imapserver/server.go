@@ -58,6 +58,8 @@ type Server struct {
 	buffers  *buffers
 	cards    *cardIndex
 	commands map[string]command
+
+	capabilities []capability // in the order in which they are told
 }
 
 // New returns a Server.
@@ -70,8 +72,9 @@ func New(cfg Config) *Server {
 		cfg.Login = login.New(login.Config{Directory: cfg.Directory, TLS: cfg.TLSConfig, Log: cfg.Logger})
 	}
 	l := cfg.Limits
+	commands, told := commandTable()
 	return &Server{
-		cfg: cfg, log: cfg.Logger, buffers: newBuffers(), cards: newCardIndex(l.Cards), commands: commandTable(),
+		cfg: cfg, log: cfg.Logger, buffers: newBuffers(), cards: newCardIndex(l.Cards), commands: commands, capabilities: told,
 		group: listener.NewGroup(listener.Limits{Connections: l.Connections, PerHost: l.PerHost, ShutdownTime: l.ShutdownTime}, cfg.Logger),
 	}
 }
