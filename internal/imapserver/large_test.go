@@ -145,59 +145,94 @@ func BenchmarkIdleWakeup(b *testing.B) {
 	}
 }
 
-// BenchmarkSlowFetch reads a message of 256 MB through a client that takes it
+// BenchmarkSlowFetch reads a message of 2 GB through a client that takes it
 // slowly, and says by how much the heap grows.
 func BenchmarkSlowFetch(b *testing.B) {
+	const size = 2 << 30
 	s := newSite(b, nil)
-	const size = 256 << 20
-	a, err := s.store.Open(b.Context(), "example.org/ajay")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer a.Release()
-	box, err := a.Mailbox(b.Context(), "INBOX")
-	if err != nil {
-		b.Fatal(err)
-	}
-	line := strings.Repeat("0123456789abcdef", 4) + "\r\n"
-	in, err := s.store.Spool(b.Context(), nil, io.MultiReader(strings.NewReader("Subject: big\r\n\r\n"), &repeated{line: line, left: size / len(line)}), 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := a.Append(b.Context(), box.ID, in, store.AppendOptions{}); err != nil {
-		b.Fatal(err)
-	}
-	_ = in.Close()
+	s.deliverLarge(b, size)
 	p := s.login(b)
 	p.ask(b, "SELECT INBOX")
-	var before, now runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	grown := uint64(0)
+	before, grown := heapNow(), int64(0)
 	for b.Loop() {
-		p.send("x FETCH 1 BODY.PEEK[]\r\n")
-		buf := make([]byte, 64<<10)
-		head := p.line()
-		length := 0
-		if _, err := fmt.Sscanf(head[strings.LastIndexByte(head, '{'):], "{%d}", &length); err != nil {
-			b.Fatal(head)
-		}
-		for read := 0; read < length; {
-			_ = p.nc.SetDeadline(time.Now().Add(time.Minute))
-			n, err := p.r.Read(buf[:min(len(buf), length-read)])
-			if err != nil {
-				b.Fatal(err)
-			}
-			if read += n; read%(8<<20) < n {
-				runtime.ReadMemStats(&now)
-				grown = max(grown, now.HeapInuse-min(before.HeapInuse, now.HeapInuse))
-			}
-		}
-		for !strings.HasPrefix(p.line(), "x OK") {
-		}
+		p.takeSlowly(b, func() { grown = max(grown, heapNow()-before) })
 	}
 	b.ReportMetric(float64(grown)/1e6, "MB-grown")
 	b.SetBytes(size)
+}
+
+// TestSlowFetch takes a message of 64 MB slowly: the heap does not grow with it.
+// It runs alone, so that nobody else's memory counts.
+func TestSlowFetch(t *testing.T) {
+	const size, most = 64 << 20, 8 << 20
+	s := newSite(t, nil)
+	s.deliverLarge(t, size)
+	p := s.login(t)
+	p.must("SELECT INBOX")
+	before, pieces := heapNow(), 0
+	p.takeSlowly(t, func() {
+		pieces++
+		if grown := heapNow() - before; grown > most {
+			t.Errorf("the heap has grown by %d bytes", grown)
+		}
+	})
+	if pieces < 4 {
+		t.Errorf("%d pieces were looked at", pieces)
+	}
+}
+
+// heapNow returns the bytes that are in use after a collection.
+func heapNow() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// deliverLarge appends a message of about size bytes.
+func (s *site) deliverLarge(tb testing.TB, size int) {
+	tb.Helper()
+	a, err := s.store.Open(tb.Context(), "example.org/ajay")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer a.Release()
+	box, err := a.Mailbox(tb.Context(), "INBOX")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	line := strings.Repeat("0123456789abcdef", 4) + "\r\n"
+	in, err := s.store.Spool(tb.Context(), nil, io.MultiReader(strings.NewReader("Subject: big\r\n\r\n"), &repeated{line: line, left: size / len(line)}), 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer in.Close()
+	if _, err := a.Append(tb.Context(), box.ID, in, store.AppendOptions{}); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// takeSlowly fetches message 1 in small pieces, and calls look every 8 MB.
+func (p *peer) takeSlowly(tb testing.TB, look func()) {
+	p.send("x FETCH 1 BODY.PEEK[]\r\n")
+	buf := make([]byte, 64<<10)
+	head := p.line()
+	length := 0
+	if _, err := fmt.Sscanf(head[strings.LastIndexByte(head, '{'):], "{%d}", &length); err != nil {
+		tb.Fatal(head)
+	}
+	for read := 0; read < length; {
+		_ = p.nc.SetDeadline(time.Now().Add(time.Minute))
+		n, err := p.r.Read(buf[:min(len(buf), length-read)])
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if read += n; read%(8<<20) < n {
+			look()
+		}
+	}
+	for !strings.HasPrefix(p.line(), "x OK") {
+	}
 }
 
 // repeated is a line again and again.
