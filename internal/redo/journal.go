@@ -62,7 +62,7 @@ import (
 // Options of a Journal. The zero value of a field means what stands beside it.
 type Options struct {
 	Segments    int          // at most: 4
-	SegmentSize int64        // bytes: 16 MiB
+	SegmentSize int64        // bytes: 32 MiB
 	Disk        Disk         // the operating system's
 	Log         *slog.Logger // slog.Default
 }
@@ -135,7 +135,7 @@ func Open(root, dir string, opt Options) (*Journal, error) {
 		opt.Segments = 4
 	}
 	if opt.SegmentSize == 0 {
-		opt.SegmentSize = 16 << 20
+		opt.SegmentSize = 32 << 20
 	}
 	if opt.Disk == nil {
 		opt.Disk = osDisk{}

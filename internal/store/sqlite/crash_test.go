@@ -1,8 +1,10 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -16,6 +18,7 @@ import (
 
 	"expost/internal/mail"
 	"expost/internal/store"
+	"expost/internal/store/sqlite"
 	"expost/internal/store/storetest"
 )
 
@@ -189,6 +192,51 @@ func deliver(t *testing.T, s *store.Store, a *store.Account, box mail.MailboxID,
 	defer in.Close()
 	if _, err := a.Append(t.Context(), box, in, store.AppendOptions{}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestReadersAreNotLogged opens an account to read it, again and again: the
+// journal hears of the one delivery behind that alone.
+func TestReadersAreNotLogged(t *testing.T) {
+	t.Parallel()
+	v := newFaultVFS(t, t.TempDir())
+	e := v.engine(t, 0)
+	s := store.New(e, store.Options{IndexDelay: -1})
+	defer s.Close()
+	if err := s.Create(t.Context(), ajay); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		db, err := e.Open(t.Context(), ajay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = db.View(t.Context(), func(tx store.ReadTx) error { _, err := tx.Account(); return err })
+		if err = errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := s.Open(t.Context(), ajay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Release()
+	box, err := a.Mailbox(t.Context(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, a, box.ID, "Subject: one\r\n\r\n")
+	dir, log := t.TempDir(), new(bytes.Buffer)
+	v.image(dir)
+	left, err := sqlite.New(dir, sqlite.Options{Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := left.Close(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "records=1\n") {
+		t.Errorf("the log says %s", log)
 	}
 }
 

@@ -25,7 +25,7 @@ type loggedVFS struct {
 	buffers sync.Pool // *[]byte of walFile
 
 	mu    sync.Mutex
-	files map[string]*redo.File // by path: what Delete tells the journal
+	files map[string]*redo.File // by path, those that the journal has records of
 }
 
 // walSuffix ends the name of a write-ahead log.
@@ -46,10 +46,7 @@ func (v *loggedVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.Fi
 	if err != nil {
 		return nil, out, errors.Join(err, file.Close())
 	}
-	v.mu.Lock()
-	v.files[path] = logged
-	v.mu.Unlock()
-	return &walFile{File: file, vfs: v, logged: logged}, out, nil
+	return &walFile{File: file, vfs: v, path: path, logged: logged}, out, nil
 }
 
 // Delete implements vfs.VFS.
@@ -82,7 +79,9 @@ const walDirect = 1 << 20
 type walFile struct {
 	vfs.File
 	vfs    *loggedVFS
+	path   string
 	logged *redo.File
+	known  bool    // it is in vfs.files
 	runs   []run   // not in the file yet
 	data   *[]byte // the bytes of runs, one behind the other; nil where there are none
 	direct bool    // writes go to the file; nothing is in runs
@@ -147,6 +146,12 @@ func (f *walFile) goDirect() error {
 
 // commit brings the runs into the journal and the file.
 func (f *walFile) commit() error {
+	if !f.known { // Delete must tell the journal
+		f.vfs.mu.Lock()
+		f.vfs.files[f.path] = f.logged
+		f.vfs.mu.Unlock()
+		f.known = true
+	}
 	applied, err := f.logged.Log(f.writes())
 	if err != nil {
 		f.drop()
