@@ -81,7 +81,23 @@ func (a Address) Domain() string {
 // lower case, the domain in lower case and in its U-label form. Everything
 // that looks addresses up uses it.
 func (a Address) Key() string {
+	if a.isKey() {
+		return string(a)
+	}
 	return strings.ToLower(a.Local()) + "@" + DomainKey(a.Domain())
+}
+
+// isKey tells whether an address is surely its own Key, as most are.
+func (a Address) isKey() bool {
+	at := false
+	for i := range len(a) {
+		c := a[i]
+		if c >= 'A' && c <= 'Z' || c >= 0x80 {
+			return false
+		}
+		at = at || c == '@'
+	}
+	return at && a[len(a)-1] != '.' && !strings.Contains(string(a), "xn--")
 }
 
 // DomainKey returns the form in which domains are compared.

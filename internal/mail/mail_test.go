@@ -72,6 +72,9 @@ func FuzzParseAddress(f *testing.F) {
 		if a.Local() == "" || a.Domain() == "" || strings.ContainsAny(string(a), "\r\n\x00") {
 			t.Fatalf("%q gave %q", s, a)
 		}
+		if slow := strings.ToLower(a.Local()) + "@" + DomainKey(a.Domain()); a.Key() != slow {
+			t.Fatalf("the key of %q is %q, not %q", a, a.Key(), slow)
+		}
 		if k := Address(a.Key()); k.Key() != a.Key() {
 			t.Fatalf("the key of %q is not its own key: %q, %q", a, a.Key(), k.Key())
 		}
