@@ -57,6 +57,18 @@ func AppendFolded(dst, s []byte) []byte {
 	return dst
 }
 
+// AppendFoldedString is AppendFolded of a string, which it does not copy where
+// it is ASCII.
+func AppendFoldedString(dst []byte, s string) []byte {
+	at := len(dst)
+	dst = append(dst, s...)
+	if asciiLen(dst[at:]) < len(s) {
+		return AppendFolded(dst[:at], []byte(s))
+	}
+	lower(dst[at:])
+	return dst
+}
+
 // The bytes of a word, all the same.
 const (
 	ones  = 0x0101010101010101
@@ -238,9 +250,9 @@ func (b *Builder) WriteField(name, value string) {
 	if b.header || b.over {
 		return // the outermost header comes first
 	}
-	b.text = AppendFolded(b.text, []byte(name))
+	b.text = AppendFoldedString(b.text, name)
 	b.text = append(b.text, ": "...)
-	b.text = AppendFolded(b.text, []byte(value))
+	b.text = AppendFoldedString(b.text, value)
 	b.text = append(b.text, endField)
 	b.over = len(b.text) > b.max
 }

@@ -213,8 +213,14 @@ func TestFoldWhatever(t *testing.T) {
 		if got := AppendFolded([]byte("before"), plain); string(got) != "before"+string(want) {
 			t.Errorf("%q folds to %q, want %q", plain, got, want)
 		}
+		if got := AppendFoldedString([]byte("before"), string(plain)); string(got) != "before"+string(want) {
+			t.Errorf("%q as a string folds to %q, want %q", plain, got, want)
+		}
 		for at := range n {
 			s := string(plain[:at]) + "É" + string(plain[at:])
+			if got := string(AppendFoldedString(nil, s)); got != string(Fold(s)) {
+				t.Errorf("%q as a string folds to %q", s, got)
+			}
 			if got := string(Fold(s)); got != string(want[:at])+"É"+string(want[at:]) {
 				t.Errorf("%q folds to %q", s, got)
 			}

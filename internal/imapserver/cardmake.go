@@ -3,6 +3,7 @@ package imapserver
 import (
 	"strings"
 
+	"expost/internal/fulltext"
 	"expost/internal/imapwire"
 	"expost/internal/message"
 	"expost/internal/store"
@@ -39,7 +40,7 @@ const (
 // appendWords appends the fields of an envelope that people search, folded.
 func appendWords(dst []byte, e *message.Envelope) []byte {
 	dst = append(dst, 0)
-	dst = appendFolded(dst, []byte(message.DecodeHeader(e.Subject)))
+	dst = fulltext.AppendFoldedString(dst, message.DecodeHeader(e.Subject))
 	for _, list := range [...][]message.Address{e.From, e.To, e.Cc, e.Bcc} {
 		dst = append(dst, 0)
 		for i := range list {
@@ -52,9 +53,9 @@ func appendWords(dst []byte, e *message.Envelope) []byte {
 // appendAddress appends an address as a header has it, folded, and a line end,
 // over which no needle reaches.
 func appendAddress(dst []byte, a *message.Address) []byte {
-	dst = appendFolded(dst, []byte(message.DecodeHeader(a.Name)))
-	dst = appendFolded(append(dst, " <"...), []byte(a.Mailbox))
-	dst = appendFolded(append(dst, '@'), []byte(a.Host))
+	dst = fulltext.AppendFoldedString(dst, message.DecodeHeader(a.Name))
+	dst = fulltext.AppendFoldedString(append(dst, " <"...), a.Mailbox)
+	dst = fulltext.AppendFoldedString(append(dst, '@'), a.Host)
 	return append(dst, ">\n"...)
 }
 

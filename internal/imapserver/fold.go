@@ -7,10 +7,7 @@ import (
 	"expost/internal/fulltext"
 )
 
-// appendFolded appends s without the differences that a search ignores.
-func appendFolded(dst, s []byte) []byte { return fulltext.AppendFolded(dst, s) }
-
-// fold returns a text as appendFolded makes it.
+// fold returns a text without the differences that a search ignores.
 func fold(s string) []byte { return fulltext.Fold(s) }
 
 // errFound ends the reading of a text when everything looked for is found.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"expost/internal/fulltext"
 	"expost/internal/message"
 	"expost/internal/store"
 )
@@ -50,10 +51,10 @@ func (s *scan) WriteField(name, value string) {
 	if len(s.fields) == 0 && !s.text {
 		return // only BODY is looked for
 	}
-	s.buf = appendFolded(s.buf[:0], []byte(name))
+	s.buf = fulltext.AppendFoldedString(s.buf[:0], name)
 	s.buf = append(s.buf, ": "...)
 	start := len(s.buf)
-	s.buf = appendFolded(s.buf, []byte(value))
+	s.buf = fulltext.AppendFoldedString(s.buf, value)
 	for i, needle := range s.body.needles {
 		s.inHeader[i] = s.inHeader[i] || bytes.Contains(s.buf, needle)
 	}

@@ -156,11 +156,14 @@ func (p *Part) strings() [8]*string {
 // Decode is the inverse of Append. It bounds every length, and returns an
 // error of mail.KindCorrupt for bytes that Append did not make. The strings of
 // the Message share one copy of b.
-func Decode(b []byte) (*Message, error) {
-	if len(b) == 0 || b[0] != codecVersion {
+func Decode(b []byte) (*Message, error) { return DecodeString(string(b)) }
+
+// DecodeString is Decode of bytes that the strings of the Message share.
+func DecodeString(s string) (*Message, error) {
+	if len(s) == 0 || s[0] != codecVersion {
 		return nil, mail.Errorf(mail.KindCorrupt, "the stored structure of a message is of no known version")
 	}
-	d := decoder{s: string(b[1:])}
+	d := decoder{s: s[1:]}
 	var n counts
 	for _, c := range []*int{&n.parts, &n.envelopes, &n.addresses, &n.params, &n.words} {
 		*c = d.count()

@@ -221,17 +221,13 @@ const detailsBatch = 512
 // Details calls fn with the parsed structure of each email, in the order of
 // ids, reading in few, large reads. A missing one is passed as nil.
 func (a *Account) Details(ctx context.Context, ids []mail.EmailID, fn func(i int, m *message.Message) error) error {
-	var buf []byte
-	var spans [detailsBatch]struct{ from, to int }
+	packed := make([]string, min(len(ids), detailsBatch))
 	for start := 0; start < len(ids); start += detailsBatch {
 		part := ids[start:min(start+detailsBatch, len(ids))]
-		buf = buf[:0]
-		clear(spans[:])
+		clear(packed)
 		err := a.db.View(ctx, func(tx ReadTx) error {
 			return tx.Details(part, func(i int, data []byte) error {
-				spans[i].from = len(buf)
-				buf = append(buf, data...)
-				spans[i].to = len(buf)
+				packed[i] = string(data)
 				return nil
 			})
 		})
@@ -240,8 +236,8 @@ func (a *Account) Details(ctx context.Context, ids []mail.EmailID, fn func(i int
 		}
 		for i := range part {
 			var m *message.Message
-			if s := spans[i]; s.to > s.from {
-				if m, err = message.Decode(buf[s.from:s.to]); err != nil {
+			if packed[i] != "" {
+				if m, err = message.DecodeString(packed[i]); err != nil {
 					return fmt.Errorf("reading the structure of email %s: %w", part[i], err)
 				}
 			}
@@ -330,7 +326,15 @@ func (a *Account) Bodies(ctx context.Context, ids []mail.EmailID, fn func(i int,
 	if len(ids) == 0 {
 		return nil
 	}
-	var c contents
+	c, _ := a.store.contents.Get().(*contents)
+	if c == nil {
+		c = &contents{}
+	}
+	defer func() {
+		if cap(c.buf) <= 2*bodiesBytes {
+			a.store.contents.Put(c)
+		}
+	}()
 	for start := 0; start < len(ids); {
 		n, err := c.load(ctx, a.db, ids[start:min(start+bodiesBatch, len(ids))])
 		if err != nil {

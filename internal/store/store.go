@@ -76,6 +76,7 @@ type Store struct {
 	opt       Options
 	codec     *blob.Codec
 	buffers   sync.Pool // *[spoolBuffer]byte
+	contents  sync.Pool // *contents
 	shares    shares
 	annotated annotated     // the server's, under mu
 	indexing  chan struct{} // holds a token of the account that is being indexed
