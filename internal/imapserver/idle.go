@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"expost/internal/mail"
 	"expost/internal/store"
 )
 
@@ -110,7 +111,9 @@ func (c *conn) tellUntil(ctx context.Context, done <-chan struct{}) error {
 		}
 		if err != nil {
 			if !errors.Is(err, errClose) && c.out.err == nil && ctx.Err() == nil {
-				c.log.Error("telling a client of changes", slog.Any("error", err))
+				if mail.KindOf(err) != mail.KindNotExist { // else the account was removed
+					c.log.Error("telling a client of changes", slog.Any("error", err))
+				}
 				c.out.Line("* BYE [UNAVAILABLE] changes cannot be told now, connect again")
 				_ = c.out.Flush()
 			}

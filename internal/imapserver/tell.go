@@ -84,6 +84,11 @@ func (c *conn) tellMailbox(ctx context.Context, s *sharer, access *store.Access,
 	at := boxID{access.ID(), id}
 	before := n.known[at]
 	box, err := access.MailboxByID(ctx, id)
+	if err != nil && s.account == nil {
+		if _, removed := access.Usage(ctx); removed != nil {
+			return removed // the account is no more
+		}
+	}
 	if err != nil && mail.KindOf(err) != mail.KindNotExist {
 		return err
 	}

@@ -296,12 +296,7 @@ func (c *conn) quitCommand(string) (*reply, error) {
 			uids.Add(m.UID)
 		}
 	}
-	box := snap.Mailbox().ID
-	if _, err := c.drop.account.StoreFlags(c.ctx, box, uids, store.FlagChange{Op: store.FlagsAdd, Flags: mail.Deleted}); err != nil {
-		c.log.Error("removing messages", "account", c.drop.account.ID(), "err", err)
-		return new(failure(err)), nil
-	}
-	if _, err := c.drop.account.Expunge(c.ctx, box, uids); err != nil {
+	if err := c.drop.account.Remove(c.ctx, snap.Mailbox().ID, uids); err != nil {
 		c.log.Error("removing messages", "account", c.drop.account.ID(), "err", err)
 		return new(failure(err)), nil
 	}
