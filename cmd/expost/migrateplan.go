@@ -26,7 +26,8 @@ func (m *migration) planCommand() *cobra.Command {
 		Short: "Look at both sides and say what a run would do, and how long it may take",
 		Long: `Log in to every account of the plan, list its folders, count its messages, look
 what stands in the way at the target, fetch a sample, and say how long a first
-pass may take and what the way cannot carry. Nothing is copied. What was found is
+pass may take, which messages of the sample cannot be read, and what the way
+cannot carry. Nothing is copied, and no mailbox is made. What was found is
 kept in the ledger.
 
 --users-out writes the accounts as a file for users-file, with a batch for each,
@@ -90,6 +91,9 @@ func (m *migration) printPlanned(p planned) error {
 			return err
 		}
 		fmt.Fprintln(m.stdout, p.Estimate)
+		for _, u := range p.Estimate.Unreadable {
+			fmt.Fprintln(m.stdout, "not readable, a run will set it aside:", u)
+		}
 		for _, n := range p.Notes {
 			fmt.Fprintln(m.stdout, "note:", n)
 		}

@@ -17,6 +17,8 @@ type Estimate struct {
 	Took     time.Duration `json:"took_ns"`
 	Duration time.Duration `json:"first_pass_ns"` // with as many accounts at once as the run has workers
 	Note     string        `json:"note,omitempty"`
+
+	Unreadable []string `json:"unreadable,omitempty"` // messages of the sample that the source did not give
 }
 
 // What a sample fetches.
@@ -94,9 +96,13 @@ func (e *Engine) sample(ctx context.Context, u User, out *Estimate) error {
 		some = append(some, items[i])
 	}
 	fetched := int64(0)
-	err = src.Fetch(ctx, folders[0], some, func(_ Item, r io.Reader, err error) error {
+	err = src.Fetch(ctx, folders[0], some, func(it Item, r io.Reader, err error) error {
+		if isGone(err) {
+			return nil
+		}
 		if err != nil {
-			return nil // a run says more of it
+			out.Unreadable = append(out.Unreadable, fmt.Sprintf("%s: folder %q, item %s: %v", u.Source, folders[0].Name, it.Key, err))
+			return nil
 		}
 		n, err := io.Copy(io.Discard, r)
 		if err != nil {

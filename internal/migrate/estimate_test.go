@@ -27,6 +27,27 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
+// TestEstimateNamesWhatCannotBeRead samples a folder with a message that the
+// source does not give.
+func TestEstimateNamesWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	isBad := func(m migratetest.Message) bool { return m.UID == 4 }
+	b := newBench(t, migratetest.Quirks{Fetch: badBody(isBad, "BODY[] NIL", false)}, box("INBOX", 1, messages(30, 1, 1)))
+	previews, err := b.engine.Preview(t.Context(), []migrate.User{b.user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := b.engine.Estimate(t.Context(), previews)
+	if err != nil || e.Messages != 29 || len(e.Unreadable) != 1 {
+		t.Fatalf("the estimate is %+v, %v", e, err)
+	}
+	for _, part := range []string{b.user.Source, `"INBOX"`, "item 4", "no bytes"} {
+		if !strings.Contains(e.Unreadable[0], part) {
+			t.Errorf("%q does not say %q", e.Unreadable[0], part)
+		}
+	}
+}
+
 func TestBatchBySize(t *testing.T) {
 	t.Parallel()
 	previews := []migrate.Preview{{Source: "a", Bytes: 60}, {Source: "b", Bytes: 30}, {Source: "c", Bytes: 30}, {Source: "d", Bytes: 500}, {Source: "e", Bytes: -1}}

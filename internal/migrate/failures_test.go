@@ -218,3 +218,34 @@ func TestClashingNames(t *testing.T) {
 		t.Errorf("folders are %+v", folders)
 	}
 }
+
+// TestSourceAway has the source go away in the middle of a folder for longer
+// than a run waits: the account fails, what came stays, and the next run fetches
+// the rest and nothing twice.
+func TestSourceAway(t *testing.T) {
+	t.Parallel()
+	var away, was atomic.Bool
+	q := migratetest.Quirks{
+		Connect: func(int) bool { return !away.Load() },
+		Fetch: func(m migratetest.Message, whole bool) (string, bool) {
+			if whole && m.UID == 20 && was.CompareAndSwap(false, true) {
+				away.Store(true)
+				return "* OK going away\r\n", true
+			}
+			return "", false
+		},
+	}
+	all := messages(40, 1, 1)
+	b := newBench(t, q, box("INBOX", 11, all))
+	first := b.run(t)
+	if first.Err == nil || first.Copied != 19 {
+		t.Fatalf("the run that lost the source: %+v", first)
+	}
+	away.Store(false)
+	if second := b.run(t); second.Err != nil || second.Copied+second.There != 21 {
+		t.Fatalf("the run after it: %+v", second)
+	}
+	if n := len(b.items(t, "INBOX")); n != 40 {
+		t.Errorf("%d messages, want 40", n)
+	}
+}

@@ -1,0 +1,73 @@
+package migrate_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// pitfalls are what goes wrong in migrations off Exchange, and the test with a
+// server or a disk that behaves so. Folders are relative to this one.
+var pitfalls = []struct{ what, dir, test string }{
+	{"the source goes away for longer than a run waits", ".", "TestSourceAway"},
+	{"UIDVALIDITY changes between passes", ".", "TestUIDValidityChanges"},
+	{"UIDVALIDITY changes during a pass", ".", "TestUIDValidityChangesDuringThePass"},
+	{"a folder is renamed during a pass", ".", "TestFolderRenamedDuringThePass"},
+	{"a UID comes back with other bytes", ".", "TestSameUIDOtherBytes"},
+	{"literals are truncated, lie, or have no end", ".", "TestItemsThatTheSourceDoesNotGive"},
+	{"one item is refused for ever", ".", "TestItemsThatTheSourceDoesNotGive"},
+	{"NUL and 8-bit bytes", ".", "TestBytesThatNoMailHas"},
+	{"bytes that a target does not take", "target/imap", "TestMend"},
+	{"throttled at the login", ".", "TestThrottledLogin"},
+	{"throttled while listing", ".", "TestThrottledListing"},
+	{"throttled, and the run is started again", ".", "TestThrottlingIsRemembered"},
+	{"the connection ends after ten errors", ".", "TestTenErrors"},
+	{"a folder always loses the connection", ".", "TestFolderThatAlwaysLosesTheConnection"},
+	{"a folder is refused", ".", "TestFolderRefused"},
+	{"sizes lie, numbers beyond EXISTS, strange items", ".", "TestServersThatDoWrong"},
+	{"folders of Exchange's own, names in its language", ".", "TestExchangeFolders"},
+	{"siblings of one name", ".", "TestSiblingsOfOneName"},
+	{"names that a mailbox cannot have", ".", "TestNames"},
+	{"names that differ in case only", ".", "TestClashingNames"},
+	{"roles only by localised names", ".", "TestGuessUse"},
+	{"no date, or one that cannot be read", ".", "TestHeaderDate"},
+	{"receipts would be sent again", ".", "TestReceiptsAreNotSentAgain"},
+	{"MIME is made anew at each reading", ".", "TestRemadeMIME"},
+	{"copies of an earlier tool", ".", "TestCopiesOfOtherTools"},
+	{"a message above the target's limit", ".", "TestSizeLimit"},
+	{"a message that the target refuses", ".", "TestTargetRefusesOneMessage"},
+	{"the target fills up or fails", ".", "TestTargetFails"},
+	{"mail is delivered at the target meanwhile", ".", "TestDeliveredMeanwhile"},
+	{"half of a folder vanishes at once", ".", "TestVanishedAtOnceIsKept"},
+	{"the plan names a user twice", ".", "TestPlanMistakes"},
+	{"two runs at once", ".", "TestTwoRunsAtOnce"},
+	{"killed at any moment", ".", "TestKilled"},
+	{"the ledger is lost", ".", "TestLedgerLost"},
+	{"a cutover is interrupted", ".", "TestCutoverCrashes"},
+	{"UIDLs of POP3 clients", "../../test", "TestCutoverKeepsUniqueIDs"},
+}
+
+// TestPitfalls checks that each of them has its test.
+func TestPitfalls(t *testing.T) {
+	t.Parallel()
+	source := map[string]string{}
+	for _, p := range pitfalls {
+		if source[p.dir] == "" {
+			files, err := filepath.Glob(filepath.Join(p.dir, "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range files {
+				b, err := os.ReadFile(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				source[p.dir] += string(b)
+			}
+		}
+		if !strings.Contains(source[p.dir], "\nfunc "+p.test+"(") {
+			t.Errorf("%s: there is no %s in %s", p.what, p.test, p.dir)
+		}
+	}
+}
