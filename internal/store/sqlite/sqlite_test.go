@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"testing"
 
+	"expost/internal/redo"
 	"expost/internal/store"
 	"expost/internal/store/sqlite"
 	"expost/internal/store/storetest"
@@ -10,7 +11,8 @@ import (
 
 func open(tb testing.TB, dir string) store.Engine {
 	tb.Helper()
-	e, err := sqlite.New(dir, sqlite.Options{IdleConns: 8})
+	// The segments are small so that the tests use them many times.
+	e, err := sqlite.New(dir, sqlite.Options{IdleConns: 8, Journal: redo.Options{Segments: 3, SegmentSize: 512 << 10}})
 	if err != nil {
 		tb.Fatal(err)
 	}
