@@ -13,6 +13,9 @@ import (
 // parsed structure.
 func (k *card) make(want part, m *message.Message, buf []byte) []byte {
 	want = k.lacks(want)
+	if e, found := locate(m, &imapwire.Section{Text: imapwire.SectionHeader}); found && e.from == 0 {
+		k.headerEnd = e.to
+	}
 	if want&cardEnvelope != 0 {
 		buf = imapwire.AppendEnvelope(buf[:0], &m.Envelope, false)
 		k.envelope = string(buf)
@@ -70,9 +73,9 @@ func inWords(words string, field int, needle string) bool {
 	return strings.Contains(words, needle)
 }
 
-// readHeader fills in the header of a card, which is at e of body.
-func (k *card) readHeader(body *store.Body, e extent, limit int64) (err error) {
-	if k.header, err = readHeader(body, e, limit); k.header == "" {
+// readHeader fills in the header of a card, whose end is known.
+func (k *card) readHeader(body *store.Body, limit int64) (err error) {
+	if k.header, err = readHeader(body, whole(k.headerEnd), limit); k.header == "" {
 		k.header = "\r\n" // of a message without a header
 	}
 	return err

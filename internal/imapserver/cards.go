@@ -14,6 +14,7 @@ type card struct {
 	structure string // BODYSTRUCTURE
 	header    string // the outermost header as it is
 	words     string // what SEARCH looks at of the envelope, folded; see cardWords
+	headerEnd int64  // where the header ends in the message; 0: not known
 }
 
 // part is a part of a card.

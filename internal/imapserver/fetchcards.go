@@ -40,42 +40,16 @@ func isTopHeader(s *imapwire.Section) bool {
 // responses.
 func (f *fetching) answerFromCards(ctx context.Context) error {
 	lacking := make([]*fetched, 0, len(f.batch))
-	f.emails = f.emails[:0]
 	for i := range f.batch {
 		if b := &f.batch[i]; b.card.lacks(f.want) != 0 {
 			lacking = append(lacking, b)
-			f.emails = append(f.emails, b.m.Email)
 		}
 	}
-	headers := make([]extent, len(lacking))
-	wanted := f.want
-	if wanted&(cardEnvelope|cardHeader) != 0 {
-		wanted |= cardWords // who lists messages searches them next
-	}
-	var buf []byte
-	err := f.c.sel.account.Details(ctx, f.emails, func(i int, m *message.Message) error {
-		if m == nil {
-			lacking[i].gone = true
-			return nil
-		}
-		buf = lacking[i].card.make(wanted, m, buf)
-		headers[i], _ = locate(m, &imapwire.Section{Text: imapwire.SectionHeader})
-		return nil
-	})
-	if err != nil {
+	if err := f.makeCards(ctx, lacking); err != nil {
 		return err
 	}
-	if f.want&cardHeader != 0 {
-		err := f.c.sel.account.Bodies(ctx, f.emails, func(i int, body *store.Body) error {
-			b := lacking[i]
-			if b.gone = b.gone || body == nil; b.gone || b.card.lacks(f.want) == 0 {
-				return nil
-			}
-			return b.card.readHeader(body, headers[i], f.c.srv.cfg.Limits.Header)
-		})
-		if err != nil {
-			return err
-		}
+	if err := f.readHeaders(ctx, lacking); err != nil {
+		return err
 	}
 	for _, b := range lacking {
 		if !b.gone {
@@ -91,4 +65,52 @@ func (f *fetching) answerFromCards(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// makeCards makes what the cards lack out of the structures, and notes where
+// their headers end.
+func (f *fetching) makeCards(ctx context.Context, lacking []*fetched) error {
+	wanted := f.want
+	if wanted&(cardEnvelope|cardHeader) != 0 {
+		wanted |= cardWords // who lists messages searches them next
+	}
+	f.emails = f.emails[:0]
+	var read []*fetched
+	for _, b := range lacking {
+		if b.card.headerEnd == 0 || b.card.lacks(f.want&^cardHeader) != 0 {
+			read = append(read, b)
+			f.emails = append(f.emails, b.m.Email)
+		}
+	}
+	var buf []byte
+	return f.c.sel.account.Details(ctx, f.emails, func(i int, m *message.Message) error {
+		if m == nil {
+			read[i].gone = true
+			return nil
+		}
+		buf = read[i].card.make(wanted, m, buf)
+		return nil
+	})
+}
+
+// readHeaders reads the headers that the cards lack.
+func (f *fetching) readHeaders(ctx context.Context, lacking []*fetched) error {
+	if f.want&cardHeader == 0 {
+		return nil
+	}
+	f.emails = f.emails[:0]
+	var read []*fetched
+	for _, b := range lacking {
+		if !b.gone && b.card.lacks(cardHeader) != 0 {
+			read = append(read, b)
+			f.emails = append(f.emails, b.m.Email)
+		}
+	}
+	return f.c.sel.account.Bodies(ctx, f.emails, func(i int, body *store.Body) error {
+		b := read[i]
+		if b.gone = body == nil; b.gone {
+			return nil
+		}
+		return b.card.readHeader(body, f.c.srv.cfg.Limits.Header)
+	})
 }
