@@ -300,6 +300,9 @@ func (c *conn) command(ctx context.Context) error {
 	if err := c.dec.Next(c.in); err != nil {
 		return err
 	}
+	if c.dec.Err() == nil && c.dec.AtEnd() {
+		return nil // an empty line, as Mail of iOS sends it before some commands
+	}
 	if c.tag = c.dec.Tag(); c.tag == "" {
 		c.tag = "*"
 	}

@@ -42,6 +42,10 @@ func (c *conn) endIdle() error {
 	if err := c.dec.Next(c.in); err != nil {
 		return err
 	}
+	if c.dec.Err() == nil && c.dec.AtEnd() { // an empty line, as between commands
+		c.idle = true
+		return nil
+	}
 	rep := ok("", "done idling")
 	if line := c.dec.Rest(); !strings.EqualFold(line, "DONE") {
 		rep = reply{status: "BAD", text: "expected DONE"}
