@@ -122,6 +122,10 @@ type SearchRequest struct {
 	TypesOnly  bool
 	Filter     *Filter
 	Attributes []string
+
+	// Transient says, within this program, that who asks keeps no entry for longer
+	// than the call that hands it over: the next may be made in its place.
+	Transient bool
 }
 
 // ChangeOp is what a Change does (RFC 4511 §4.6, RFC 4525).

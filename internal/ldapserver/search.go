@@ -25,6 +25,7 @@ func (o *operation) search(ctx context.Context, r *ldap.SearchRequest) error {
 	if err := o.sendReferences(ctx, r); err != nil {
 		return err
 	}
+	r.Transient = true // what is sent is encoded at once
 	send := func(e *ldap.Entry) error {
 		if o.abandoned.Load() {
 			return context.Canceled

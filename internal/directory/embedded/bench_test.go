@@ -116,7 +116,7 @@ func BenchmarkDirectory(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
-			req := &ldap.SearchRequest{Base: d.Suffix(), Scope: ldap.ScopeSub, Filter: directorytest.Filter(c.filter), SizeLimit: c.limit, Attributes: attributes}
+			req := &ldap.SearchRequest{Base: d.Suffix(), Scope: ldap.ScopeSub, Filter: directorytest.Filter(c.filter), SizeLimit: c.limit, Attributes: attributes, Transient: true}
 			n := 0
 			for b.Loop() {
 				n = 0

@@ -3,6 +3,7 @@ package embedded
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"expost/internal/ldap"
 	"expost/internal/schema"
@@ -129,11 +130,18 @@ func (n *node) values(desc uint32, yield func([]byte) bool) {
 }
 
 // rdn returns the entry's own RDN.
-func (n *node) rdn() ldap.RDN {
+func (n *node) rdn() ldap.RDN { return n.appendRDN(nil) }
+
+// appendRDN reads the entry's own RDN into rdn. A type that stood there is taken
+// again where it is the same.
+func (n *node) appendRDN(rdn ldap.RDN) ldap.RDN {
 	r := reader{b: n.data[:n.attrs]}
-	rdn := make(ldap.RDN, r.count())
+	count := r.count()
+	rdn = slices.Grow(rdn[:0], count)[:count]
 	for i := range rdn {
-		rdn[i].Type = string(r.bytes())
+		if typ := r.bytes(); rdn[i].Type != string(typ) {
+			rdn[i].Type = string(typ)
+		}
 		rdn[i].Value = string(r.bytes())
 	}
 	return rdn
@@ -175,7 +183,8 @@ func (n *node) unpack(dict *dictionary) []ldap.Attribute {
 	return list
 }
 
-// dictionary numbers the attribute descriptions in use. It is immutable.
+// dictionary numbers the attribute descriptions in use. It is immutable, but for
+// what it remembers.
 type dictionary struct {
 	schema *schema.Schema
 	rights *rights
@@ -186,6 +195,8 @@ type dictionary struct {
 
 	user        bitset // not operational
 	operational bitset
+
+	selections selections
 }
 
 // description is one attribute description.

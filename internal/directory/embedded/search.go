@@ -66,6 +66,14 @@ type query struct {
 	looked, sent int
 	parentID     uint32  // whose DN is
 	parentDN     ldap.DN // this
+	again        again
+}
+
+// again is what entries of a transient search are made in, one after the other.
+type again struct {
+	entry ldap.Entry
+	dn    ldap.DN
+	rdn   ldap.RDN
 }
 
 // base finds the entry that the search starts from. An empty base stands for
@@ -199,6 +207,10 @@ func (q *query) checkTime() error {
 
 // entry returns what was asked for of an entry.
 func (q *query) entry(n *node) *ldap.Entry {
+	if q.req.Transient {
+		q.again.entry = ldap.Entry{DN: q.dn(n), Attributes: q.selection.of(q.snap, n, q.who.reading(n), q.matcher.suffix)}
+		return &q.again.entry
+	}
 	return &ldap.Entry{DN: q.dn(n), Attributes: q.selection.of(q.snap, n, q.who.reading(n), q.matcher.suffix)}
 }
 
@@ -209,6 +221,11 @@ func (q *query) dn(n *node) ldap.DN {
 	}
 	if q.parentID != n.parent {
 		q.parentID, q.parentDN = n.parent, q.snap.dn(q.snap.nodes.get(n.parent), q.matcher.suffix)
+	}
+	if q.req.Transient {
+		q.again.rdn = n.appendRDN(q.again.rdn)
+		q.again.dn = append(append(q.again.dn[:0], q.again.rdn), q.parentDN...)
+		return q.again.dn
 	}
 	dn := make(ldap.DN, 0, 1+len(q.parentDN))
 	return append(append(dn, n.rdn()), q.parentDN...)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"expost/internal/directory/access"
 	"expost/internal/ldap"
@@ -21,22 +22,68 @@ type selection struct {
 	typesOnly bool
 	photo     *photo
 
-	lists  slab[ldap.Attribute]
-	values slab[[]byte]
+	transient bool // what of returned is of no use at its next call
+	lists     slab[ldap.Attribute]
+	values    slab[[]byte]
 }
 
 // photo are the numbers of jpegPhoto and thumbnailPhoto. Contacts of a Mac asks
 // for the one where Exchange has the other.
 type photo struct{ jpeg, thumbnail uint32 }
 
-// newSelection reads the list of attributes: names, "*", "+" (RFC 3673),
-// "@class" (RFC 4529), "1.1". An unknown name is ignored.
+// newSelection returns the selection of a search. Clients ask for the same
+// attributes time and again, so what a list of them means is remembered.
 func (s *snapshot) newSelection(req *ldap.SearchRequest) selection {
-	sel := selection{typesOnly: req.TypesOnly}
-	if len(req.Attributes) == 0 {
+	key := strings.Join(req.Attributes, "\x00")
+	sel, ok := s.dict.selections.get(key)
+	if !ok {
+		sel = s.selectAttributes(req.Attributes)
+		s.dict.selections.put(key, sel)
+	}
+	sel.typesOnly, sel.transient = req.TypesOnly, req.Transient
+	sel.readable = sel.descs
+	return sel
+}
+
+// selections remembers lists of attributes. It is safe for concurrent use.
+type selections struct {
+	mu    sync.RWMutex
+	known map[string]selection
+}
+
+// Bounds of selections.
+const (
+	maxSelections   = 256
+	maxSelectionKey = 2048
+)
+
+func (s *selections) get(key string) (selection, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	sel, ok := s.known[key]
+	return sel, ok
+}
+
+func (s *selections) put(key string, sel selection) {
+	if len(key) > maxSelectionKey {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil || len(s.known) >= maxSelections {
+		s.known = map[string]selection{}
+	}
+	s.known[key] = sel
+}
+
+// selectAttributes reads the list of attributes: names, "*", "+" (RFC 3673),
+// "@class" (RFC 4529), "1.1". An unknown name is ignored.
+func (s *snapshot) selectAttributes(asked []string) selection {
+	var sel selection
+	if len(asked) == 0 {
 		sel.descs.or(s.dict.user)
 	}
-	for _, name := range req.Attributes {
+	for _, name := range asked {
 		switch {
 		case name == "*":
 			sel.descs.or(s.dict.user)
@@ -59,7 +106,7 @@ func (s *snapshot) newSelection(req *ldap.SearchRequest) selection {
 			}
 		}
 	}
-	sel.readable = sel.descs
+	sel.computed = slices.Clip(sel.computed)
 	return sel
 }
 
@@ -105,6 +152,10 @@ func (sel *selection) compute(t *schema.AttributeType) {
 func (sel *selection) of(s *snapshot, n *node, g *grants, suffix ldap.DN) []ldap.Attribute {
 	if g != sel.by {
 		sel.by, sel.readable = g, sel.descs.and(g.read)
+	}
+	if sel.transient {
+		sel.lists.reset()
+		sel.values.reset()
 	}
 	list := sel.lists.room(16 + len(sel.computed))
 	for desc, r := range n.attributes {
@@ -156,8 +207,12 @@ func (sel *selection) standIn(s *snapshot, n *node, g *grants) (ldap.Attribute, 
 // slab hands out slices that are parts of larger allocations.
 type slab[T any] struct {
 	free []T
-	last int // length of the last allocation
+	all  []T // the last allocation, empty
+	last int // its length
 }
+
+// reset takes back what was handed out.
+func (s *slab[T]) reset() { s.free = s.all }
 
 // room returns an empty slice to append to, at first without an allocation for
 // n items. It must be given to keep before the next call of room.
@@ -165,6 +220,7 @@ func (s *slab[T]) room(n int) []T {
 	if cap(s.free) < n {
 		s.last = max(n, min(2*s.last, 512))
 		s.free = make([]T, 0, s.last)
+		s.all = s.free
 	}
 	return s.free[:0]
 }
