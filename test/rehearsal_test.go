@@ -418,9 +418,12 @@ func (r *rehearsal) move(args ...string) []moved {
 // while its people work, and takes some of them back.
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
-	users, back := 6, 2
-	if os.Getenv("EXPOST_LONG") != "" {
-		users, back = 50, 5
+	users, back := 20, 5
+	switch {
+	case os.Getenv("EXPOST_LONG") != "":
+		users = 50
+	case testing.Short():
+		users, back = 6, 2
 	}
 	r := newRehearsal(t, users)
 	stop := make(chan struct{})
