@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"bytes"
 	"unicode"
 	"unicode/utf8"
 
@@ -72,6 +73,12 @@ func prepareInner(dst, v []byte, fold folding) []byte {
 
 // prepareUnicode is prepareInner for text beyond ASCII.
 func prepareUnicode(dst, v []byte, fold folding) []byte {
+	v = bytes.Map(func(r rune) rune { // before normalizing: what it parts belongs together
+		if mapsToNothing(r) && !mapsToSpace(r) {
+			return -1
+		}
+		return r
+	}, v)
 	if fold { // RFC 3454 B.2: what normalizing brings out is folded too
 		v = cases.Fold().Bytes(norm.NFKC.Bytes(cases.Fold().Bytes(v)))
 	}
