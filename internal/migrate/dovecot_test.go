@@ -35,7 +35,7 @@ func imapSource(d *migratetest.Dovecot) *imap.Source {
 	})
 }
 
-func openLedger(t *testing.T, path string) *migrate.Ledger {
+func openLedger(t testing.TB, path string) *migrate.Ledger {
 	t.Helper()
 	l, err := migrate.OpenLedger(path)
 	if err != nil {
