@@ -208,7 +208,7 @@ func TestSiblingsOfOneName(t *testing.T) {
 	}
 }
 
-// TestSizeLimit keeps what the target does not take.
+// TestSizeLimit keeps what the target does not take, and the plan says so before.
 func TestSizeLimit(t *testing.T) {
 	t.Parallel()
 	all := messages(5, 1, 1)
@@ -217,6 +217,17 @@ func TestSizeLimit(t *testing.T) {
 	source := imap.New(imap.Config{Address: b.server.Address, Password: "secret", Client: imapclient.Options{Security: imapclient.Plain}})
 	target := targetstore.New(migratetest.OpenStore(t, filepath.Join(t.TempDir(), "small")), migratetest.AnyAccount, 5000)
 	b.engine = migrate.NewEngine(source, target, b.ledger, migrate.Options{})
+	previews, err := b.engine.Preview(t.Context(), []migrate.User{b.user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if large := previews[0].Folders[0].TooLarge; len(large) != 1 || large[0].Item != "3" || large[0].Size != int64(len(all[2].Body)) {
+		t.Errorf("the plan finds %+v too large: %+v", large, previews[0])
+	}
+	var plan strings.Builder
+	if err := migrate.WritePreviews(&plan, previews); err != nil || !strings.Contains(plan.String(), "1 message larger than the target takes") {
+		t.Errorf("the plan, error %v:\n%s", err, &plan)
+	}
 	if r := b.run(t); r.Err != nil || r.Copied != 4 || r.Aside != 1 {
 		t.Errorf("the pass: %+v", r)
 	}

@@ -246,6 +246,18 @@ type Message struct {
 	Err  error // mail.KindTooBig, KindInvalid: why the target will never take it
 }
 
+// Limiter is a Target or a TargetAccount that knows how large a message it takes.
+type Limiter interface {
+	// Limit returns the most bytes that a message may have; 0: any.
+	Limit(ctx context.Context) (int64, error)
+}
+
+// LargeFinder is a SourceAccount that finds large messages without a Scan.
+type LargeFinder interface {
+	// Larger returns the messages of a folder that have more than size bytes.
+	Larger(ctx context.Context, f Folder, size int64) ([]Item, error)
+}
+
 // Measurer is a SourceAccount that can say how many messages and bytes a folder
 // holds; for plans only, because it may be slow.
 type Measurer interface {

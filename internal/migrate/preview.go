@@ -30,6 +30,13 @@ type FolderPreview struct {
 	Bytes    int64           `json:"bytes"`
 	KeepsUID bool            `json:"keeps_uids"`
 	Note     string          `json:"note,omitempty"`
+	TooLarge []LargeItem     `json:"too_large,omitempty"` // for the target
+}
+
+// LargeItem is a message that the target does not take: a run sets it aside.
+type LargeItem struct {
+	Item string `json:"item"` // its Key
+	Size int64  `json:"bytes"`
 }
 
 // Preview looks at both sides of the accounts and changes neither. It keeps
@@ -57,7 +64,7 @@ func (e *Engine) Preview(ctx context.Context, users []User) ([]Preview, error) {
 
 // preview looks at one account.
 func (e *Engine) preview(ctx context.Context, u User, p *Preview) error {
-	targets, named, terr := e.targetFolders(ctx, u)
+	dst, terr := e.look(ctx, u)
 	src, err := e.source.Open(ctx, u)
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the source account %s: %w", u.Source, err), terr)
@@ -80,12 +87,15 @@ func (e *Engine) preview(ctx context.Context, u User, p *Preview) error {
 			}
 		}
 	}
-	rows, err := e.ledger.sync(ctx, account.id, folders, named)
+	rows, err := e.ledger.sync(ctx, account.id, folders, dst.named)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		fp := previewFolder(r, targets)
+		fp := previewFolder(r, dst.folders)
+		if fp.TooLarge, err = tooLarge(ctx, src, r.Folder, dst.limit); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("looking for messages of %q that are too large: %v", r.Name, err))
+		}
 		p.Folders = append(p.Folders, fp)
 		p.Items += fp.Items
 		if p.Bytes >= 0 && fp.Bytes >= 0 {
@@ -97,22 +107,62 @@ func (e *Engine) preview(ctx context.Context, u User, p *Preview) error {
 	return terr
 }
 
-// targetFolders returns what the target account holds now, and what names it
-// can hold.
-func (e *Engine) targetFolders(ctx context.Context, u User) ([]Folder, func(string) string, error) {
+// targetLook is what a target account is like.
+type targetLook struct {
+	folders []Folder
+	named   func(string) string // the name that it can hold
+	limit   int64               // bytes of a message; 0: any
+}
+
+// look looks at a target account.
+func (e *Engine) look(ctx context.Context, u User) (targetLook, error) {
+	out := targetLook{named: targetName}
 	open := e.target.Open
 	if l, ok := e.target.(Looker); ok {
 		open = l.Look
 	}
 	dst, err := open(ctx, u)
 	if err != nil {
-		return nil, targetName, fmt.Errorf("opening the target account %s: %w", u.Target, err)
+		return out, fmt.Errorf("opening the target account %s: %w", u.Target, err)
+	}
+	var lerr error
+	for _, side := range []any{e.target, dst} {
+		if l, ok := side.(Limiter); ok && out.limit == 0 && lerr == nil {
+			out.limit, lerr = l.Limit(ctx)
+		}
 	}
 	if dst == nil {
-		return nil, targetName, nil
+		return out, lerr
 	}
-	folders, err := dst.Folders(ctx)
-	return folders, namesAt(dst), errors.Join(err, dst.Close())
+	out.named = namesAt(dst)
+	out.folders, err = dst.Folders(ctx)
+	return out, errors.Join(lerr, err, dst.Close())
+}
+
+// tooLarge finds the messages of a folder that the target does not take.
+func tooLarge(ctx context.Context, src SourceAccount, f Folder, limit int64) ([]LargeItem, error) {
+	if limit <= 0 || f.NoItems || f.State.Messages == 0 || f.State.Bytes >= 0 && f.State.Bytes <= limit {
+		return nil, nil
+	}
+	var out []LargeItem
+	take := func(items []Item) error {
+		for _, it := range items {
+			if it.Size > limit {
+				out = append(out, LargeItem{it.Key, it.Size})
+			}
+		}
+		return nil
+	}
+	if l, ok := src.(LargeFinder); ok {
+		items, err := l.Larger(ctx, f, limit)
+		if err != nil {
+			return nil, err
+		}
+		err = take(items)
+		return out, err
+	}
+	_, err := src.Scan(ctx, f, State{}, take)
+	return out, err
 }
 
 // previewFolder says what will become of a folder.

@@ -59,6 +59,7 @@ func WritePreviews(w io.Writer, previews []Preview) error {
 			if f.Note != "" {
 				p.line("      %s", f.Note)
 			}
+			writeTooLarge(p, f.TooLarge)
 		}
 		items += a.Items
 		if bytes >= 0 && a.Bytes >= 0 {
@@ -69,6 +70,23 @@ func WritePreviews(w io.Writer, previews []Preview) error {
 	}
 	p.line("in all: %s in %s, %s", plural(items, "message"), plural(len(previews), "account"), sizeText(bytes))
 	return p.err
+}
+
+// namedLarge is how many large messages of a folder a text names.
+const namedLarge = 10
+
+// writeTooLarge names the messages that a run will set aside.
+func writeTooLarge(p *printer, items []LargeItem) {
+	if len(items) == 0 {
+		return
+	}
+	p.line("      ! %s larger than the target takes: set aside by a run, unless the limit is raised there", plural(len(items), "message"))
+	for _, it := range items[:min(len(items), namedLarge)] {
+		p.line("        item %s, %s", it.Item, sizeText(it.Size))
+	}
+	if more := len(items) - namedLarge; more > 0 {
+		p.line("        and %d more (--json names them all)", more)
+	}
 }
 
 // AccountSummary is a Result for programs.

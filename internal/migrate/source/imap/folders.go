@@ -251,6 +251,33 @@ func specialUse(box imapclient.Listed) mail.SpecialUse {
 	return mail.UseNone
 }
 
+// Larger implements migrate.LargeFinder by SEARCH LARGER.
+func (a *account) Larger(ctx context.Context, f migrate.Folder, size int64) ([]migrate.Item, error) {
+	var found mail.UIDSet
+	err := a.try(ctx, func() (err error) {
+		if _, err = a.examine(f); err == nil {
+			found, err = a.search(imapclient.Raw(fmt.Sprintf("LARGER %d", size)))
+		}
+		return err
+	})
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	s := &scan{account: a, folder: f}
+	var out []migrate.Item
+	for window := range windows(found, largerAtOnce) {
+		items, err := s.list(ctx, window.String())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, items...)
+	}
+	return out, nil
+}
+
+// largerAtOnce is how many large messages one command asks about.
+const largerAtOnce = 500
+
 // Measure implements migrate.Measurer: STATUS=SIZE (RFC 8438) where the server
 // has it, else the sum of RFC822.SIZE.
 func (a *account) Measure(ctx context.Context, f migrate.Folder) (messages int, size int64, err error) {

@@ -20,7 +20,7 @@ func (a *account) Scan(ctx context.Context, f migrate.Folder, since migrate.Stat
 	err := a.try(ctx, func() (err error) {
 		s.state, err = a.examine(f)
 		if err == nil && (since.ModSeq != 0 || s.state.Messages > migrate.ScanBatch) {
-			s.uids, err = a.search()
+			s.uids, err = a.search("ALL")
 		}
 		return err
 	})
@@ -57,15 +57,15 @@ func (s *scan) has(key string) bool {
 	return err == nil && s.uids.Contains(mail.UID(n))
 }
 
-// search returns all UIDs of the open mailbox.
-func (a *account) search() (mail.UIDSet, error) {
+// search returns the UIDs of the open mailbox that meet what.
+func (a *account) search(what imapclient.Raw) (mail.UIDSet, error) {
 	esearch, err := a.c.Has("ESEARCH")
 	if err != nil {
 		return nil, err
 	}
-	arg := imapclient.Raw("ALL")
+	arg := what
 	if esearch {
-		arg = "RETURN (ALL) ALL"
+		arg = "RETURN (ALL) " + what
 	}
 	set := mail.UIDSet{}
 	err = a.c.Command("UID SEARCH", func(r *imapclient.Response) error {
@@ -90,7 +90,7 @@ func (s *scan) small(ctx context.Context) error {
 					return err
 				}
 			}
-			s.uids, err = s.search()
+			s.uids, err = s.search("ALL")
 			return err
 		})
 		if err != nil {

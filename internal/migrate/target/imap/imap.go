@@ -205,6 +205,19 @@ func (a *account) folders(ctx context.Context) ([]migrate.Folder, error) {
 	return folders, nil
 }
 
+// Limit implements migrate.Limiter (RFC 7889).
+func (a *account) Limit(ctx context.Context) (limit int64, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err = a.do(ctx, func(c *imapclient.Client) error {
+		if v := c.Value("APPENDLIMIT"); v != "" {
+			limit, err = strconv.ParseInt(v, 10, 64)
+		}
+		return err
+	})
+	return limit, err
+}
+
 // Name implements migrate.Namer: levels hold no separator of the server's.
 func (a *account) Name(name string) string {
 	a.mu.Lock()

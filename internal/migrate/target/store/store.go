@@ -23,8 +23,9 @@ type Target struct {
 }
 
 var (
-	_ migrate.Target = (*Target)(nil)
-	_ migrate.Looker = (*Target)(nil)
+	_ migrate.Target  = (*Target)(nil)
+	_ migrate.Looker  = (*Target)(nil)
+	_ migrate.Limiter = (*Target)(nil)
 )
 
 // New returns a target on s. Messages of more than limit bytes (0: none) are
@@ -64,6 +65,9 @@ func (t *Target) Open(ctx context.Context, u migrate.User) (migrate.TargetAccoun
 	}
 	return &account{a}, nil
 }
+
+// Limit implements migrate.Limiter.
+func (t *Target) Limit(context.Context) (int64, error) { return t.limit, nil }
 
 // Look implements migrate.Looker.
 func (t *Target) Look(ctx context.Context, u migrate.User) (migrate.TargetAccount, error) {
