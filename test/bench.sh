@@ -5,8 +5,9 @@
 #   test/bench.sh [imap] [smtp] [outbound] [ldap] [migrate]     default: all
 # RUNS=3 is how often each row is measured. IMAP_PEERS="dovA dovB" are the servers
 # beside which IMAP is measured (cour: Courier; its rows take half an hour), IMAP_DO
-# the loads: idleconns is 5,000 connections in IDLE. IMAP ends with the table of
-# docs/imap.md.
+# the loads: idleconns is 5,000 connections in IDLE. IMAP and LDAP end with a table
+# for docs/. SECS=1 is how long each LDAP row is measured; with RUNS=3 all take
+# about three minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -61,7 +62,9 @@ host = "127.0.0.1:17999"
 level = "error"
 EOF
   printf pass > "$node/root-password"; chmod 600 "$node/root-password"
-  if [ -d "$scratch/accounts" ]; then # that a run before has made
+  if [ "${what[*]}" = ldap ]; then # no load program logs in
+    mkdir -m 700 "$node/data"
+  elif [ -d "$scratch/accounts" ]; then # that a run before has made
     cp -a "$scratch/accounts" "$node/data"
   else
     add_accounts
@@ -129,6 +132,30 @@ imap_table() {
     }'
 }
 
+# ldap_table FILE: medians as a table, of Expost and slapd.
+ldap_table() {
+  ./median.sh "$1" | awk -F'\t' '
+    { v[$2, $1] = $3; if (!($2 in unit)) { unit[$2] = $NF; order[++count] = $2 } }
+    function num(x) { return x == "" ? "-" : sprintf("%.3g", x) }
+    END {
+      print "| | Expost | slapd | times |"; print "|---|---|---|---|"
+      for (i = 1; i <= count; i++) {
+        row = order[i]; e = v[row, "expost"]; s = v[row, "slapd"]; more = row ~ /[.]rate$/
+        print "| " substr(row, 6) ", " unit[row] " | " num(e) " | " num(s) " | " (e + 0 == 0 || s + 0 == 0 ? "-" : num(more ? e / s : s / e)) " |"
+      }
+    }'
+}
+# ldap_fill LABEL N COMMAND...: has N entries loaded, and tells rate and CPU time.
+ldap_fill() {
+  local label=$1 n=$2 began ended cpu
+  began=$(date +%s.%N)
+  cpu=$( { "${@:3}" > "$scratch/fill.log" 2>&1; times; } | tail -1 | sed 's/[ms]/ /g')
+  ended=$(date +%s.%N)
+  awk -v l="$label" -v n="$n" -v t0="$began" -v t1="$ended" -v cpu="$cpu" 'BEGIN {
+    OFS = "\t"; split(cpu, c, " ")
+    print l, "ldap.fill.rate", n / (t1 - t0), "entries/s"; print l, "ldap.fill.cpu", c[1] * 60 + c[2] + c[3] * 60 + c[4], "s" }' >> "$out"
+}
+
 start_expost
 cd "$scratch"
 for w in "${what[@]}"; do
@@ -183,11 +210,20 @@ for w in "${what[@]}"; do
       done
     done ;;
   ldap)
-    stack start slapd
+    # Both are filled by their own tools while they are stopped: Expost's syncs, slapd's does not.
+    [ -s data/ab.ldif ] || bin/ldap_load -do ldif -n 100000 -o data/ab.ldif
+    "$node/stop"
+    ldap_fill expost 100000 "$root/bin/expost" directory import data/ab.ldif --config "$node/expost.toml"
+    "$node/run"; pid=$(cat "$node/pid")
+    ./stack.sh stop slapd; ./stack.sh wipe slapd; stack start slapd; ./stack.sh stop slapd
+    ldap_fill slapd 100000 slapadd -q -f etc/slapd.conf -l data/ab.ldif
+    ./stack.sh start slapd
     for server in "expost 17389 $pid" "slapd 13890 $(stack roots slapd)"; do
       set -- $server
-      bin/ldap_load -addr "127.0.0.1:$2" -binddn cn=admin,dc=linuxforu,dc=com -pass pass -base dc=linuxforu,dc=com -label "$1" -pids "$3" -do add,search -n 100000 -conns 8 >> "$out"
-    done ;;
+      bin/ldap_load -addr "127.0.0.1:$2" -binddn cn=admin,dc=linuxforu,dc=com -pass pass -base dc=linuxforu,dc=com -label "$1" -pids "$3" \
+        -do search,paged -runs "$runs" -secs "${SECS:-1}" >> "$out"
+    done
+    ldap_table "$out" ;;
   migrate)
     stack start dovS dovT
     "$root/test/bench_migrate.sh" "$scratch" "$node" "$pid" >> "$out" ;;

@@ -29,6 +29,10 @@ type Attribute struct {
 type Entry struct {
 	DN         DN
 	Attributes []Attribute
+
+	// Encoded, where a SearchRequest allows it and it is not nil, stands for
+	// Attributes: the elements of a PartialAttributeList in BER (RFC 4511 §4.5.2).
+	Encoded []byte
 }
 
 // Attribute returns the attribute of a description, in any case of letters, or
@@ -126,6 +130,11 @@ type SearchRequest struct {
 	// Transient says, within this program, that who asks keeps no entry for longer
 	// than the call that hands it over: the next may be made in its place.
 	Transient bool
+
+	// Encode, if not nil, lets entries come with Encoded for their attributes; it
+	// needs Transient. It appends one attribute to b; values stand one behind the
+	// other, each behind its length as an uvarint.
+	Encode func(b []byte, desc string, values []byte) []byte
 }
 
 // ChangeOp is what a Change does (RFC 4511 §4.6, RFC 4525).

@@ -26,6 +26,9 @@ func (o *operation) search(ctx context.Context, r *ldap.SearchRequest) error {
 		return err
 	}
 	r.Transient = true // what is sent is encoded at once
+	if o.controls.values == nil {
+		r.Encode = ldapwire.AppendPacked
+	}
 	send := func(e *ldap.Entry) error {
 		if o.abandoned.Load() {
 			return context.Canceled

@@ -200,12 +200,17 @@ func appendURLs(b []byte, urls []string) []byte {
 }
 
 // AppendEntry appends the message that carries one entry of a search's answer,
-// straight from the directory's entry, without values if typesOnly.
+// straight from the directory's entry, without values if typesOnly (what is
+// encoded already has none then).
 func AppendEntry(b []byte, id int32, e *ldap.Entry, typesOnly bool, controls []Control) []byte {
 	b, message := begin(b, tagSequence)
 	b = appendInteger(b, tagInteger, int64(id))
 	b, entry := begin(b, byte(TagSearchEntry))
 	b = appendDN(b, tagOctetString, e.DN)
-	b = appendAttributes(b, e.Attributes, typesOnly)
+	if e.Encoded != nil {
+		b = append(appendHeader(b, tagSequence, len(e.Encoded)), e.Encoded...)
+	} else {
+		b = appendAttributes(b, e.Attributes, typesOnly)
+	}
 	return end(appendControls(end(b, entry), controls), message)
 }

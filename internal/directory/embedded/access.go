@@ -369,8 +369,22 @@ func (g *grants) mayValue(p access.Privileges, t *schema.AttributeType, value []
 // readable returns those of an attribute's values that may be read, in their own
 // place.
 func (g *grants) readable(t *schema.AttributeType, values [][]byte) [][]byte {
-	if g == nil || !g.valued.has(uint32(t.ID)) {
+	if !g.limits(t) {
 		return values
 	}
 	return slices.DeleteFunc(values, func(v []byte) bool { return !g.mayValue(access.Read, t, v) })
+}
+
+// limits tells whether g may grant some values of an attribute and others not.
+func (g *grants) limits(t *schema.AttributeType) bool { return g != nil && g.valued.has(uint32(t.ID)) }
+
+// readablePacked is readable of values in their stored form.
+func (g *grants) readablePacked(t *schema.AttributeType, values []byte) []byte {
+	var granted []byte
+	for r := (reader{b: values}); len(r.b) > 0; {
+		if v := r.bytes(); g.mayValue(access.Read, t, v) {
+			granted = appendBytes(granted, v)
+		}
+	}
+	return granted
 }

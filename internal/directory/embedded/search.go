@@ -208,6 +208,12 @@ func (q *query) checkTime() error {
 // entry returns what was asked for of an entry.
 func (q *query) entry(n *node) *ldap.Entry {
 	if q.req.Transient {
+		if q.req.Encode != nil {
+			if encoded := q.selection.encode(q.req, q.snap, n, q.who.reading(n)); encoded != nil {
+				q.again.entry = ldap.Entry{DN: q.dn(n), Encoded: encoded}
+				return &q.again.entry
+			}
+		}
 		q.again.entry = ldap.Entry{DN: q.dn(n), Attributes: q.selection.of(q.snap, n, q.who.reading(n), q.matcher.suffix)}
 		return &q.again.entry
 	}

@@ -22,7 +22,8 @@ type selection struct {
 	typesOnly bool
 	photo     *photo
 
-	transient bool // what of returned is of no use at its next call
+	buf       []byte // of encode
+	transient bool   // what of returned is of no use at its next call
 	lists     slab[ldap.Attribute]
 	values    slab[[]byte]
 }
@@ -147,12 +148,49 @@ func (sel *selection) compute(t *schema.AttributeType) {
 	sel.computed = append(sel.computed, t)
 }
 
-// of returns the selected attributes of an entry that g grants. Their values
-// lie in the stored form of the entry and are not copied.
-func (sel *selection) of(s *snapshot, n *node, g *grants, suffix ldap.DN) []ldap.Attribute {
+// grant makes readable what of the selection g grants.
+func (sel *selection) grant(g *grants) {
 	if g != sel.by {
 		sel.by, sel.readable = g, sel.descs.and(g.read)
 	}
+}
+
+// encode returns what of returns as BER, which is valid until the next call: the
+// stored form differs from it by a tag before each value. It returns nil where
+// something else than stored attributes may have been asked for.
+func (sel *selection) encode(req *ldap.SearchRequest, s *snapshot, n *node, g *grants) []byte {
+	if len(sel.computed) > 0 || sel.photo != nil {
+		return nil
+	}
+	sel.grant(g)
+	if sel.buf == nil {
+		sel.buf = make([]byte, 0, 1024)
+	}
+	b := sel.buf[:0]
+	for r := (reader{b: n.data[n.attrs:]}); len(r.b) > 0; {
+		desc := uint32(r.uint())
+		values := r.bytes()
+		if !sel.readable.has(desc) {
+			continue
+		}
+		d := &s.dict.descs[desc]
+		if sel.typesOnly {
+			values = nil
+		} else if g.limits(d.Type) {
+			if values = g.readablePacked(d.Type, values); len(values) == 0 {
+				continue
+			}
+		}
+		b = req.Encode(b, d.name, values)
+	}
+	sel.buf = b
+	return b
+}
+
+// of returns the selected attributes of an entry that g grants. Their values
+// lie in the stored form of the entry and are not copied.
+func (sel *selection) of(s *snapshot, n *node, g *grants, suffix ldap.DN) []ldap.Attribute {
+	sel.grant(g)
 	if sel.transient {
 		sel.lists.reset()
 		sel.values.reset()
