@@ -70,6 +70,7 @@ type Directory struct {
 	snap         atomic.Pointer[snapshot]
 	rootPassword []byte
 	lists        listCache
+	ready        readyCache
 	next         atomic.Pointer[chan struct{}] // closed at the next change
 
 	requests chan *request

@@ -45,7 +45,8 @@ func sameEncoded(t *testing.T, d *Directory, after string) (encoded int) {
 			for _, typesOnly := range []bool{false, true} {
 				plain, _ := messages(t, d, who, ldap.SearchRequest{Attributes: attributes, TypesOnly: typesOnly})
 				got, n := messages(t, d, who, ldap.SearchRequest{Attributes: attributes, TypesOnly: typesOnly, Encode: ldapwire.AppendPacked})
-				if !slices.EqualFunc(got, plain, bytes.Equal) {
+				again, _ := messages(t, d, who, ldap.SearchRequest{Attributes: attributes, TypesOnly: typesOnly, Encode: ldapwire.AppendPacked})
+				if !slices.EqualFunc(got, plain, bytes.Equal) || !slices.EqualFunc(again, plain, bytes.Equal) {
 					t.Errorf("%s: what %v gets of %q is not the same (types only: %v)", after, who.DN, attributes, typesOnly)
 				}
 				encoded += n
@@ -109,11 +110,32 @@ func TestEncoded(t *testing.T) {
 	sameEncoded(t, d, "renaming")
 }
 
-// BenchmarkEncode makes the message of an entry: from its attributes, from the form
-// it is kept in, and by copying it ready-made, which would need the memory twice.
+// TestReadyCacheIsBounded puts more into it than it may hold.
+func TestReadyCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	var c readyCache
+	nodes := make([]node, 3*maxReady/maxReadyEntry)
+	for round := range 3 {
+		for i := range nodes {
+			c.put(&nodes[i], &ready{encoded: make([]byte, maxReadyEntry)})
+		}
+		kept := 0
+		for i := range nodes {
+			if nodes[i].ready.Load() != nil {
+				kept++
+			}
+		}
+		if kept == 0 || kept*maxReadyEntry > maxReady || c.bytes > maxReady || len(c.queue)-c.first != kept {
+			t.Errorf("round %d: %d entries, %d bytes, %d in the queue", round, kept, c.bytes, len(c.queue)-c.first)
+		}
+	}
+}
+
+// BenchmarkEncode makes the messages of entries: from their attributes, as the
+// server does, and by copying whole ones, which is the least it can cost.
 func BenchmarkEncode(b *testing.B) {
 	d := open(b, options(b.TempDir()))
-	const people = 2000
+	const people = 1000
 	fill(b, d, people)
 	req := &ldap.SearchRequest{Base: d.Suffix(), Scope: ldap.ScopeSub, Filter: directorytest.Filter("(mail=*)"), Transient: true}
 	run := func(name string, encode func(b []byte, desc string, values []byte) []byte) {
@@ -134,7 +156,7 @@ func BenchmarkEncode(b *testing.B) {
 		})
 	}
 	run("attributes", nil)
-	run("stored", ldapwire.AppendPacked)
+	run("kept", ldapwire.AppendPacked)
 	b.Run("ready-made", func(b *testing.B) {
 		ready := map[uint32][]byte{}
 		s := d.snap.Load()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"expost/internal/ldap"
 	"expost/internal/schema"
@@ -18,11 +19,12 @@ import (
 // Numbers are uvarints. Filters are evaluated on this form; an ldap.Entry is
 // made only of what a search returns.
 
-// node is an entry in memory. It is immutable.
+// node is an entry in memory. It is immutable, but for what it was last sent as.
 type node struct {
 	id, parent uint32 // parent is 0 for the suffix
 	attrs      int    // where the attributes start in data
 	data       []byte
+	ready      atomic.Pointer[ready]
 }
 
 // errPacked is a packed entry that is none.

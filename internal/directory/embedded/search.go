@@ -26,6 +26,7 @@ func (d *Directory) newQuery(ctx context.Context, who directory.Identity, req *l
 		snap: s, who: s.subject(who, s.dict.rights, d.suffix), req: req, yield: yield, ctx: ctx, now: d.opt.Now,
 		matcher:   matcher{snap: s, suffix: d.suffix},
 		selection: s.newSelection(req),
+		ready:     &d.ready,
 	}
 	if req.TimeLimit > 0 {
 		q.deadline = d.opt.Now().Add(time.Duration(req.TimeLimit) * time.Second)
@@ -56,6 +57,7 @@ type query struct {
 	condition *condition
 	matcher   matcher
 	selection selection
+	ready     *readyCache
 
 	subentries *postings // which entries are subentries (RFC 3672)
 	only       bool      // and nothing else is wanted
@@ -209,7 +211,7 @@ func (q *query) checkTime() error {
 func (q *query) entry(n *node) *ldap.Entry {
 	if q.req.Transient {
 		if q.req.Encode != nil {
-			if encoded := q.selection.encode(q.req, q.snap, n, q.who.reading(n)); encoded != nil {
+			if encoded := q.encoded(n); encoded != nil {
 				q.again.entry = ldap.Entry{DN: q.dn(n), Encoded: encoded}
 				return &q.again.entry
 			}
@@ -227,6 +229,10 @@ func (q *query) dn(n *node) ldap.DN {
 	}
 	if q.parentID != n.parent {
 		q.parentID, q.parentDN = n.parent, q.snap.dn(q.snap.nodes.get(n.parent), q.matcher.suffix)
+	}
+	if r := n.ready.Load(); q.req.Transient && r != nil {
+		q.again.dn = append(append(q.again.dn[:0], r.rdn), q.parentDN...)
+		return q.again.dn
 	}
 	if q.req.Transient {
 		q.again.rdn = n.appendRDN(q.again.rdn)

@@ -15,6 +15,7 @@ import (
 // §4.5.1.8). Attributes come once each, under their canonical names, however
 // often and by whichever alias they were asked for.
 type selection struct {
+	list      *listID // nil: it is not remembered
 	descs     bitset
 	readable  bitset  // of descs, those that of allows
 	by        *grants // what readable is of
@@ -38,8 +39,7 @@ func (s *snapshot) newSelection(req *ldap.SearchRequest) selection {
 	key := strings.Join(req.Attributes, "\x00")
 	sel, ok := s.dict.selections.get(key)
 	if !ok {
-		sel = s.selectAttributes(req.Attributes)
-		s.dict.selections.put(key, sel)
+		sel = s.dict.selections.put(key, s.selectAttributes(req.Attributes))
 	}
 	sel.typesOnly, sel.transient = req.TypesOnly, req.Transient
 	sel.readable = sel.descs
@@ -65,16 +65,19 @@ func (s *selections) get(key string) (selection, bool) {
 	return sel, ok
 }
 
-func (s *selections) put(key string, sel selection) {
+// put remembers a selection, unless its key is too long, and returns it.
+func (s *selections) put(key string, sel selection) selection {
 	if len(key) > maxSelectionKey {
-		return
+		return sel
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known == nil || len(s.known) >= maxSelections {
 		s.known = map[string]selection{}
 	}
+	sel.list = &listID{}
 	s.known[key] = sel
+	return sel
 }
 
 // selectAttributes reads the list of attributes: names, "*", "+" (RFC 3673),
