@@ -125,9 +125,13 @@ type part struct {
 	terms []*postings
 }
 
+// sampled is after how many entries a worker knows how much room it needs.
+const sampled = 1024
+
 // gather takes every step-th range of ids, from first on.
 func (p *part) gather(s *snapshot, e *edit, suffix ldap.DN, first, step, stride uint32) {
 	f := newFacts(s.dict.schema, s.dict.index)
+	seen, share := 0, s.count*int(stride)/int(step)
 	for ; first <= s.lastID; first += step {
 		for id := first; id < first+stride && id <= s.lastID; id++ {
 			n := s.nodes.get(id)
@@ -140,6 +144,9 @@ func (p *part) gather(s *snapshot, e *edit, suffix ldap.DN, first, step, stride 
 			}
 			for _, it := range s.treeItems(n, suffix) {
 				p.keys.add(it, []byte(it.key))
+			}
+			if seen++; seen == sampled && share > seen { // room for all, by what these have
+				p.keys.items = slices.Grow(p.keys.items, len(p.keys.items)*(share-seen)/seen)
 			}
 		}
 	}

@@ -174,12 +174,14 @@ func appendBytes[T ~[]byte | ~string](b []byte, v T) []byte {
 
 // unpack returns all attributes of n, operational ones too.
 func (n *node) unpack(dict *dictionary) []ldap.Attribute {
-	var list []ldap.Attribute
+	list := make([]ldap.Attribute, 0, 24)
+	all := slab[[]byte]{free: make([][]byte, 0, 40)}
 	for desc, r := range n.attributes {
-		a := ldap.Attribute{Desc: dict.descs[desc].name}
+		a := ldap.Attribute{Desc: dict.descs[desc].name, Values: all.room(4)}
 		for len(r.b) > 0 {
 			a.Values = append(a.Values, r.bytes())
 		}
+		a.Values = all.keep(a.Values)
 		list = append(list, a)
 	}
 	return list
