@@ -18,6 +18,7 @@ import (
 	"expost/internal/directory/directorytest"
 	"expost/internal/ldap"
 	"expost/internal/mail"
+	"expost/internal/password"
 )
 
 // crashDir names the folder in which this test program, started again as a
@@ -294,6 +295,35 @@ func TestRehash(t *testing.T) {
 	}
 	if _, err := d.Login(ctx, "u1", "secret"); err != nil {
 		t.Error("a rehash replaced a password that had been changed meanwhile")
+	}
+}
+
+// TestMissingKeys gives a password of the current scheme its keys of SCRAM: its
+// hash stays as it is.
+func TestMissingKeys(t *testing.T) {
+	t.Parallel()
+	opt := options(t.TempDir())
+	opt.Passwords = password.New(password.Options{Memory: 64, Time: 1, ScramIterations: 4096})
+	d := open(t, opt)
+	ctx := context.Background()
+	hashed, err := opt.Passwords.Hash(ctx, []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := directorytest.Entry(account(1) + "\nuserPassword: " + hashed)
+	if err := d.Add(ctx, directory.Local(), e); err != nil {
+		t.Fatal(err)
+	}
+	n, _ := d.snap.Load().find(e.DN, d.suffix)
+	if err := d.rehash(ctx, rehash{n.id, []byte(hashed), []byte("secret")}); err != nil {
+		t.Fatal(err)
+	}
+	n, _ = d.snap.Load().find(e.DN, d.suffix)
+	if got := d.snap.Load().passwords(n); len(got) != 1 || string(got[0]) != hashed || !d.hasKeys(n) {
+		t.Errorf("it has %q, and keys: %t", got, d.hasKeys(n))
+	}
+	if _, err := d.Login(ctx, "u1", "secret"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -135,7 +135,7 @@ func (d *Directory) hasKeys(n *node) bool {
 
 // rehash replaces a stored password if it is still the one that was verified.
 func (d *Directory) rehash(ctx context.Context, r rehash) error {
-	values, err := d.passwordValues(ctx, r.password)
+	values, err := d.renewed(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -158,6 +158,19 @@ func (d *Directory) rehash(ctx context.Context, r rehash) error {
 		b.put(n, n.parent, e)
 		return nil
 	})
+}
+
+// renewed returns what takes the place of a stored password. A hash of the current
+// scheme stays: only the keys are missing, and another hash would be dear.
+func (d *Directory) renewed(ctx context.Context, r rehash) ([][]byte, error) {
+	if d.opt.Passwords.NeedsRehash(r.old) {
+		return d.passwordValues(ctx, r.password)
+	}
+	keys, err := d.opt.Passwords.Scram(r.password)
+	if err != nil {
+		return nil, err
+	}
+	return [][]byte{r.old, []byte(keys.Value())}, nil
 }
 
 // passwordValues returns what is stored for a password: its hash, and the keys
