@@ -25,7 +25,9 @@ does: mail as mail; contacts, appointments, tasks, notes and journal entries as
 mail with a vCard or iCalendar file attached.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			spareCollector()
+			if format != "maildir" { // whose ledger keeps more, and which gains nothing
+				spareCollector()
+			}
 			log := newLogger(a.stderr, config.Log{Level: "warn"})
 			path := a.path(args[0])
 			name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
