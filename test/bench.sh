@@ -100,6 +100,7 @@ stack() {
 }
 cleanup() { stop_expost; [ ${#started[@]} -eq 0 ] || stack stop "${started[@]}"; }
 trap cleanup EXIT
+trap 'exit 1' INT TERM HUP # also then
 
 # imap_table FILE: medians as a table, seconds and seconds of processor time; the
 # last columns say by how many times Expost is ahead of the quickest of the others,
