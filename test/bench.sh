@@ -6,8 +6,8 @@
 # RUNS=3 is how often each row is measured. IMAP_PEERS="dovA dovB" are the servers
 # beside which IMAP is measured (cour: Courier; its rows take half an hour), IMAP_DO
 # the loads: idleconns is 5,000 connections in IDLE. IMAP and LDAP end with a table
-# for docs/. SECS=1 is how long each LDAP row is measured; with RUNS=3 all take
-# about three minutes.
+# for docs/. ENTRIES=100000 is how many people LDAP is measured with, SECS=1 how long
+# each of its rows takes; with RUNS=3 that is about three minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -212,17 +212,18 @@ for w in "${what[@]}"; do
     done ;;
   ldap)
     # Both are filled by their own tools while they are stopped: Expost's syncs, slapd's does not.
-    [ -s data/ab.ldif ] || bin/ldap_load -do ldif -n 100000 -o data/ab.ldif
+    n=${ENTRIES:-100000}
+    bin/ldap_load -do ldif -n "$n" -o data/ab.ldif
     "$node/stop"
-    ldap_fill expost 100000 "$root/bin/expost" directory import data/ab.ldif --config "$node/expost.toml"
+    ldap_fill expost "$n" "$root/bin/expost" directory import data/ab.ldif --config "$node/expost.toml"
     "$node/run"; pid=$(cat "$node/pid")
     ./stack.sh stop slapd; ./stack.sh wipe slapd; stack start slapd; ./stack.sh stop slapd
-    ldap_fill slapd 100000 slapadd -q -f etc/slapd.conf -l data/ab.ldif
+    ldap_fill slapd "$n" slapadd -q -f etc/slapd.conf -l data/ab.ldif
     ./stack.sh start slapd
     for server in "expost 17389 $pid" "slapd 13890 $(stack roots slapd)"; do
       set -- $server
       bin/ldap_load -addr "127.0.0.1:$2" -binddn cn=admin,dc=linuxforu,dc=com -pass pass -base dc=linuxforu,dc=com -label "$1" -pids "$3" \
-        -do search,paged -runs "$runs" -secs "${SECS:-1}" >> "$out"
+        -n "$n" -do search,paged -runs "$runs" -secs "${SECS:-1}" >> "$out"
     done
     ldap_table "$out" ;;
   migrate)
