@@ -418,11 +418,8 @@ func (r *rehearsal) move(args ...string) []moved {
 // while its people work, and takes some of them back.
 func TestRehearsal(t *testing.T) {
 	t.Parallel()
-	users, back := 20, 5
-	switch {
-	case os.Getenv("EXPOST_LONG") != "":
-		users = 50
-	case testing.Short():
+	users, back := 50, 5
+	if testing.Short() {
 		users, back = 6, 2
 	}
 	r := newRehearsal(t, users)
@@ -499,7 +496,7 @@ func (r *rehearsal) total() (n int) {
 // settle waits until the queue is empty.
 func (r *rehearsal) settle() {
 	r.t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); ; <-time.After(200 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; <-time.After(200 * time.Millisecond) {
 		out := r.run("queue", "list", "--json")
 		var list []json.RawMessage
 		if err := json.Unmarshal([]byte(out), &list); err == nil && len(list) == 0 {
