@@ -125,6 +125,8 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`,
 		SilenceErrors:     true,
 		PersistentPreRunE: a.forward,
 	}
+	root.Version = versionText()
+	root.SetVersionTemplate("expost {{.Version}}\n")
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
