@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"expost/internal/imapserver"
+	"expost/internal/mail"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write what the server says into testdata/dialogue")
@@ -22,6 +24,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the server says into testd
 //	    behind it (or behind the continuation request), and the C: line behind
 //	    those goes on with the command
 //	L:  is a line of a literal
+//	W:  waits until the content of ajay's email of that number is removed
 //	R:  is sent as a Go string says, without a line end
 //	S:  is what the server must say; <any> stands for any characters
 //	#   is a remark
@@ -50,7 +53,7 @@ func parse(t *testing.T, file string) []step {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := regexp.MustCompile(`^([CSLR])(\d?):(?: (.*))?$`)
+	line := regexp.MustCompile(`^([CSLRW])(\d?):(?: (.*))?$`)
 	var steps []step
 	for i, l := range strings.Split(strings.TrimRight(string(data), "\n"), "\n") {
 		m := line.FindStringSubmatch(l)
@@ -110,6 +113,12 @@ func play(t *testing.T, file string) {
 			p.send(text + "\r\n")
 		case "L":
 			p.send(s.text + "\r\n")
+		case "W":
+			id, err := strconv.Atoi(s.text)
+			if err != nil {
+				t.Fatalf("%s:%d: %v", file, i+1, err)
+			}
+			site.removed(t, people()["ajay"].ID, mail.EmailID(id))
 		case "R":
 			var text string
 			if _, err := fmt.Sscanf(s.text, "%q", &text); err != nil {

@@ -96,12 +96,13 @@ func people() logins {
 
 // site is a server under test.
 type site struct {
-	store *store.Store
-	addr  string
-	stop  context.CancelFunc
-	ended chan error
-	dir   string     // of the store
-	gate  sync.Mutex // held: the store changes nothing, since it wants to know the time
+	store  *store.Store
+	engine store.Engine
+	addr   string
+	stop   context.CancelFunc
+	ended  chan error
+	dir    string     // of the store
+	gate   sync.Mutex // held: the store changes nothing, since it wants to know the time
 }
 
 // newSite starts a server over a fresh store whose clock stands still.
@@ -119,7 +120,7 @@ func newSiteOn(t testing.TB, options func(*store.Options), change func(*imapserv
 		t.Fatal(err)
 	}
 	now := time.Date(2003, 10, 1, 12, 0, 0, 0, time.UTC)
-	s := &site{dir: dir, ended: make(chan error, 1)}
+	s := &site{engine: engine, dir: dir, ended: make(chan error, 1)}
 	opt := store.Options{IndexDelay: -1, MaxMailboxes: 500, Now: func() time.Time {
 		s.gate.Lock()
 		defer s.gate.Unlock()
@@ -158,6 +159,27 @@ func newSiteOn(t testing.TB, options func(*store.Options), change func(*imapserv
 		}
 	})
 	return s
+}
+
+// removed waits until the store has removed the content of an email of an
+// account, which it does when it has nothing else to do.
+func (s *site) removed(t testing.TB, account mail.AccountID, id mail.EmailID) {
+	t.Helper()
+	db, err := s.engine.Open(t.Context(), account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
+		err := db.View(t.Context(), func(tx store.ReadTx) error {
+			_, err := tx.Body(id)
+			return err
+		})
+		if mail.KindOf(err) == mail.KindNotExist {
+			return
+		}
+	}
+	t.Fatalf("email %d of %s is still there", id, account)
 }
 
 // peer is a raw connection to the server.
