@@ -148,6 +148,21 @@ var (
 	listLine     = regexp.MustCompile(`^\* LIST \(([^)]*)\) "/" (\S+)(?: \("OLDNAME" \((\S+)\)\))?$`)
 )
 
+// unknown returns the place of a message whose UID was not told, by those of
+// its neighbours; -1 where there is none.
+func (m *mirror) unknown(uid int) int {
+	at := -1
+	for i, x := range m.msgs {
+		switch {
+		case x.uid == 0 && at < 0:
+			at = i
+		case x.uid != 0 && x.uid < uid:
+			at = -1
+		}
+	}
+	return at
+}
+
 // uids returns the numbers of a set.
 func uids(set string) (out []int) {
 	for _, part := range strings.Split(set, ",") {
@@ -182,7 +197,7 @@ func (m *mirror) hear(cmd string, lines []string) {
 			for _, uid := range uids(vanishedLine.FindStringSubmatch(l)[1]) {
 				i := slices.IndexFunc(m.msgs, func(x mirrored) bool { return x.uid == uid })
 				if i < 0 { // it was told by EXISTS a moment ago, and has no known UID yet
-					i = slices.IndexFunc(m.msgs, func(x mirrored) bool { return x.uid == 0 })
+					i = m.unknown(uid)
 					m.ledger.remove(m.box, uid)
 				}
 				m.expunged(cmd, l, i+1)
