@@ -32,6 +32,30 @@ type Window struct {
 	Value         []byte // ByValue: the target is the first entry whose key is not before it
 }
 
+// Target returns the place that Offset means in a list of count entries, from 1
+// on; the client's idea of the list's length may be out of date.
+func (w *Window) Target(count int) (int, error) {
+	switch {
+	case w.Offset < 1:
+		return 0, ldap.Errorf(ldap.OffsetRangeError, "the offset of a window starts from 1")
+	case w.Count == 0 || w.Offset == 1:
+		return min(w.Offset, count), nil
+	case w.Offset >= w.Count:
+		return count, nil
+	}
+	return min(count, max(1, int((int64(count)*int64(w.Offset)+int64(w.Count)/2)/int64(w.Count)))), nil
+}
+
+// Bounds returns the first and the last place of the window around a target in a
+// list of count entries. There is nothing in it where first is behind last.
+func (w *Window) Bounds(target, count int) (first, last int) {
+	first, last = max(1, target-w.Before), count
+	if w.After < count-target {
+		last = target + w.After
+	}
+	return first, last
+}
+
 // Page is the part of an answer behind an earlier one (RFC 2696).
 type Page struct {
 	Size   int    // entries; at least 1

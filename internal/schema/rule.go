@@ -47,6 +47,25 @@ func (r *MatchingRule) Compare(a, b []byte) int {
 	return r.compare(a, b)
 }
 
+// CompareLeast orders two entries by the normal forms of their least values, nil
+// of one that has none: it stands behind (RFC 2891 §2.2), and before the others
+// in reverse.
+func (r *MatchingRule) CompareLeast(a, b []byte, reverse bool) int {
+	c := 0
+	switch {
+	case a != nil && b != nil:
+		c = r.Compare(a, b)
+	case a != nil:
+		c = -1
+	case b != nil:
+		c = 1
+	}
+	if reverse {
+		return -c
+	}
+	return c
+}
+
 // matches tells whether the normal form of a value satisfies that of an assertion.
 func (r *MatchingRule) matches(value, assertion []byte) bool {
 	if r.match == nil {

@@ -67,19 +67,7 @@ func (k *orderKey) least(dst []byte, n *node) ([]byte, bool) {
 
 // compare orders two least values; nil stands for none.
 func (k *orderKey) compare(a, b []byte) int {
-	c := 0
-	switch {
-	case a != nil && b != nil:
-		c = k.rule.Compare(a, b)
-	case a != nil:
-		c = -1
-	case b != nil:
-		c = 1
-	}
-	if k.reverse {
-		return -c
-	}
-	return c
+	return k.rule.CompareLeast(a, b, k.reverse)
 }
 
 // ties orders ids whose entries are equal.

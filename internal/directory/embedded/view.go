@@ -185,11 +185,7 @@ func (q *query) window(l *list, w *directory.Window) (directory.Viewed, error) {
 	if err != nil {
 		return directory.Viewed{Count: count}, err
 	}
-	first := max(1, target-w.Before)
-	last := count
-	if w.After < count-target {
-		last = target + w.After
-	}
+	first, last := w.Bounds(target, count)
 	v := directory.Viewed{Target: target, Count: count}
 	if first > last {
 		return v, nil
@@ -201,26 +197,18 @@ func (q *query) window(l *list, w *directory.Window) (directory.Viewed, error) {
 // where every key is before its value.
 func (l *list) target(w *directory.Window) (int, error) {
 	count := len(l.ids)
-	switch {
-	case w.ByValue:
-		k := &l.order.keys[0]
-		value, ok := k.rule.Normalize(nil, w.Value)
-		if !ok {
-			return 0, ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: value invalid per syntax", k.typ.Name())
-		}
-		value = notNil(value)
-		return 1 + sort.Search(count, func(i int) bool {
-			return k.compare(l.order.key(0, k, l.snap.nodes.get(l.ids[i])), value) >= 0
-		}), nil
-	case w.Offset < 1:
-		return 0, ldap.Errorf(ldap.OffsetRangeError, "the offset of a window starts from 1")
-	case w.Count == 0 || w.Offset == 1:
-		return min(w.Offset, count), nil
-	case w.Offset >= w.Count:
-		return count, nil
+	if !w.ByValue {
+		return w.Target(count)
 	}
-	// The client's idea of the list's length may be out of date.
-	return min(count, max(1, int((int64(count)*int64(w.Offset)+int64(w.Count)/2)/int64(w.Count)))), nil
+	k := &l.order.keys[0]
+	value, ok := k.rule.Normalize(nil, w.Value)
+	if !ok {
+		return 0, ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: value invalid per syntax", k.typ.Name())
+	}
+	value = notNil(value)
+	return 1 + sort.Search(count, func(i int) bool {
+		return k.compare(l.order.key(0, k, l.snap.nodes.get(l.ids[i])), value) >= 0
+	}), nil
 }
 
 // place is where a page ends.

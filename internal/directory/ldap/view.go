@@ -224,19 +224,7 @@ func (k *sortKey) least(e *ldap.Entry) []byte {
 
 // compare orders two least values; one that is not there stands behind.
 func (k *sortKey) compare(a, b []byte) int {
-	c := 0
-	switch {
-	case a != nil && b != nil:
-		c = k.rule.Compare(a, b)
-	case a != nil:
-		c = -1
-	case b != nil:
-		c = 1
-	}
-	if k.reverse {
-		return -c
-	}
-	return c
+	return k.rule.CompareLeast(a, b, k.reverse)
 }
 
 // order makes sort keys ready. What our schema does not know is compared as text
@@ -399,29 +387,22 @@ func (l *list) page(p *directory.Page, send func([]*ldap.Entry) error) (director
 // window sends the entries around a target.
 func (l *list) window(w *directory.Window, send func([]*ldap.Entry) error) (directory.Viewed, error) {
 	count := len(l.entries)
-	target := 0
-	switch {
-	case w.ByValue:
+	var target int
+	if w.ByValue {
 		k := &l.order[0]
 		value, ok := k.rule.Normalize([]byte{}, w.Value)
 		if !ok {
 			return directory.Viewed{Count: count}, ldap.Errorf(ldap.InvalidAttributeSyntax, "%s: value invalid per syntax", k.attr)
 		}
 		target = 1 + sort.Search(count, func(i int) bool { return k.compare(l.first[i], value) >= 0 })
-	case w.Offset < 1:
-		return directory.Viewed{Count: count}, ldap.Errorf(ldap.OffsetRangeError, "the offset of a window starts from 1")
-	case w.Count == 0 || w.Offset == 1:
-		target = min(w.Offset, count)
-	case w.Offset >= w.Count:
-		target = count
-	default:
-		target = min(count, max(1, int((int64(count)*int64(w.Offset)+int64(w.Count)/2)/int64(w.Count))))
+	} else {
+		var err error
+		if target, err = w.Target(count); err != nil {
+			return directory.Viewed{Count: count}, err
+		}
 	}
 	v := directory.Viewed{Target: target, Count: count}
-	first, last := max(1, target-w.Before), count
-	if w.After < count-target {
-		last = target + w.After
-	}
+	first, last := w.Bounds(target, count)
 	if first > last {
 		return v, nil
 	}
