@@ -121,11 +121,15 @@ func (l *Ledger) Report(ctx context.Context) (Report, error) {
 		out.Accounts = append(out.Accounts, ar)
 	}
 	out.Total = total.sums()
+	places := make(map[int64]int, len(accounts)) // in out.Accounts, by id
+	for i, a := range accounts {
+		places[a.id] = i
+	}
 	out.Chain.Head, err = l.Chain(ctx, func(e Event) error {
 		out.Chain.Events++
-		i := slices.IndexFunc(accounts, func(a accountRow) bool { return a.id == e.Account })
+		i, known := places[e.Account]
 		var s AccountSummary
-		if i < 0 || e.What != "pass" || json.Unmarshal(e.Text, &s) != nil {
+		if !known || e.What != "pass" || json.Unmarshal(e.Text, &s) != nil {
 			return nil
 		}
 		for _, d := range s.Damage {
