@@ -49,7 +49,10 @@ func (c *calendarReader) event() {
 	c.occurrence()
 	c.alarm(start)
 	if !meeting {
-		icon := int32(0x400) + map[bool]int32{true: 1}[c.rule != nil] + 2*(state&1)
+		icon := int32(0x400) + 2*(state&1)
+		if c.rule != nil {
+			icon++
+		}
 		f.item.Set(NewTag(idIconIndex, TypeInt32), icon)
 	}
 }

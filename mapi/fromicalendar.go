@@ -156,8 +156,15 @@ func (f *fromMail) calendarItem(s *section) bool {
 		return false
 	}
 	is := func(prefix string) bool { return upper(class) == prefix || strings.HasPrefix(upper(class), prefix+".") }
-	name := map[bool]string{is("IPM.APPOINTMENT") || is("IPM.SCHEDULE.MEETING"): "VEVENT", is("IPM.TASK"): "VTODO", is("IPM.ACTIVITY") || is("IPM.STICKYNOTE"): "VJOURNAL"}[true]
-	if name == "" {
+	var name string
+	switch {
+	case is("IPM.APPOINTMENT"), is("IPM.SCHEDULE.MEETING"):
+		name = "VEVENT"
+	case is("IPM.TASK"):
+		name = "VTODO"
+	case is("IPM.ACTIVITY"), is("IPM.STICKYNOTE"):
+		name = "VJOURNAL"
+	default:
 		return false
 	}
 	b, err := io.ReadAll(s.decoded(f.r))
