@@ -180,14 +180,21 @@ func (sub *subject) isNamed(who *access.Who, dn ldap.DN) bool {
 // isMatching tells whether a pattern matches the DN of who asks.
 func (sub *subject) isMatching(who *access.Who) (bool, func(*asked) bool) {
 	normal := access.NormalDN(sub.dn, sub.snap.dict.schema)
-	matches := func(groups []string) bool {
-		re, err := access.Compile(access.Expand(who.Text, true, groups))
-		return err == nil && re.MatchString(normal)
-	}
 	if access.Expand(who.Text, true, nil) == who.Text {
-		return matches(nil), nil
+		re, err := access.Compile(who.Text)
+		return err == nil && re.MatchString(normal), nil
 	}
-	return false, func(e *asked) bool { return matches(e.groups) }
+	var last string // what groups, which are mostly those of the entry before, made of the text
+	var re *regexp.Regexp
+	return false, func(e *asked) bool {
+		if text := access.Expand(who.Text, true, e.groups); re == nil || text != last {
+			last = text
+			if re, _ = access.Compile(text); re == nil {
+				return false
+			}
+		}
+		return re.MatchString(normal)
+	}
 }
 
 // naming is the condition that an attribute names who asks.
