@@ -71,7 +71,7 @@ func (db *DB) open(flags sqlite3.OpenFlag) (*conn, error) {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.Join(db.dir, db.name)}
 	name := db.engine.opt.VFS
 	if db.logged {
-		name = db.engine.logged
+		name = db.engine.logged.name
 	}
 	if name != "" {
 		u.RawQuery = url.Values{"vfs": {name}}.Encode()

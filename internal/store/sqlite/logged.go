@@ -19,6 +19,7 @@ import (
 // the journal when SQLite syncs, and then into the file.
 type loggedVFS struct {
 	vfs.VFS
+	name    string // by which SQLite finds it
 	root    string // of the journal
 	journal *redo.Journal
 
@@ -38,15 +39,20 @@ func (v *loggedVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.Fi
 		return file, out, err
 	}
 	path := name.String()
-	rel, err := filepath.Rel(v.root, path)
-	if err != nil {
-		return nil, out, errors.Join(err, file.Close())
-	}
-	logged, err := v.journal.File(rel, strings.TrimSuffix(rel, walSuffix))
+	logged, err := v.file(path)
 	if err != nil {
 		return nil, out, errors.Join(err, file.Close())
 	}
 	return &walFile{File: file, vfs: v, path: path, logged: logged}, out, nil
+}
+
+// file returns a write-ahead log as the journal has it: owned by its database.
+func (v *loggedVFS) file(path string) (*redo.File, error) {
+	rel, err := filepath.Rel(v.root, path)
+	if err != nil {
+		return nil, err
+	}
+	return v.journal.File(rel, strings.TrimSuffix(rel, walSuffix))
 }
 
 // Delete implements vfs.VFS.

@@ -85,7 +85,7 @@ type Engine struct {
 	lock *os.File
 
 	journal *redo.Journal
-	logged  string // the VFS of accounts, whose logs the journal makes durable
+	logged  *loggedVFS // of accounts
 
 	readers, writers chan struct{} // one token for each at work
 
@@ -181,8 +181,8 @@ func (e *Engine) openJournal() error {
 		return wrap(err, "opening the mail store in %s", e.dir)
 	}
 	e.journal = journal
-	e.logged = fmt.Sprintf("expost-%p", e) // SQLite finds a VFS by its name
-	vfs.Register(e.logged, &loggedVFS{VFS: vfs.Find(e.opt.VFS), root: e.dir, journal: journal, files: make(map[string]*redo.File)})
+	e.logged = &loggedVFS{VFS: vfs.Find(e.opt.VFS), name: fmt.Sprintf("expost-%p", e), root: e.dir, journal: journal, files: make(map[string]*redo.File)}
+	vfs.Register(e.logged.name, e.logged)
 	return nil
 }
 
@@ -287,7 +287,7 @@ func (e *Engine) Remove(ctx context.Context, id mail.AccountID) error {
 		return wrap(err, "removing account %q", string(id))
 	}
 	defer os.RemoveAll(temp)
-	logged, err := e.journal.File(e.rel(dir, dbName+walSuffix), e.rel(dir, dbName))
+	logged, err := e.logged.file(filepath.Join(dir, dbName+walSuffix))
 	if err == nil {
 		err = os.Rename(dir, filepath.Join(temp, "account"))
 	}
@@ -301,11 +301,6 @@ func (e *Engine) Remove(ctx context.Context, id mail.AccountID) error {
 		err = logged.Gone()
 	}
 	return wrap(err, "removing account %q", string(id))
-}
-
-// rel returns the name of a file in an account's folder as the journal has it.
-func (e *Engine) rel(dir, name string) string {
-	return strings.TrimPrefix(filepath.Join(dir, name), e.dir+string(filepath.Separator))
 }
 
 // Accounts implements store.Engine.
@@ -374,7 +369,7 @@ func (e *Engine) Close() error {
 	}
 	e.mu.Unlock()
 	errs = append(errs, e.journal.Close())
-	vfs.Unregister(e.logged)
+	vfs.Unregister(e.logged.name)
 	// Unlocked by name: a child that is just being started still has the file open.
 	return errors.Join(append(errs, unix.Flock(int(e.lock.Fd()), unix.LOCK_UN), e.lock.Close())...)
 }
