@@ -255,9 +255,7 @@ func (c *conn) accessTo(ctx context.Context, s *sharer) *store.Access {
 
 // place returns a mailbox of the sharer's.
 func (s *sharer) place(access *store.Access, box *mail.Mailbox) place {
-	p := place{account: access, prefix: s.prefix, name: box.Name, box: *box, rights: access.Rights(box.ID)}
-	p.box.Name, p.box.SpecialUse, p.box.Subscribed = s.prefix+box.Name, mail.UseNone, false
-	return p
+	return (&place{account: access, prefix: s.prefix}).beside(box)
 }
 
 // statusItems returns what STATUS tells of a mailbox whose messages changed.
@@ -359,8 +357,7 @@ func (c *conn) madeName(ctx context.Context, p *place) {
 		if err != nil {
 			continue // gone already: there is nothing to tell
 		}
-		at := place{account: p.account, prefix: p.prefix, name: name, box: box, rights: p.account.Rights(box.ID)}
-		at.box.Name = p.prefix + name
+		at := p.beside(&box)
 		if c.notify.known[at.id()] == nil && (p.own() || at.rights.Has(mail.RightLookup)) {
 			k := knownOf(&at)
 			k.messages, k.next = 0, 1 // what came into it is told

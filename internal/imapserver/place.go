@@ -348,6 +348,15 @@ func (c *conn) ownPlace(box *mail.Mailbox) *place {
 	return &place{account: c.account, name: box.Name, box: *box, rights: mail.AllRights}
 }
 
+// beside returns another mailbox of the same account.
+func (p *place) beside(box *mail.Mailbox) place {
+	out := place{account: p.account, prefix: p.prefix, name: box.Name, box: *box, rights: p.account.Rights(box.ID)}
+	if out.box.Name = p.prefix + box.Name; !p.own() {
+		out.box.SpecialUse, out.box.Subscribed = mail.UseNone, false
+	}
+	return out
+}
+
 // rights returns the client's rights in the selected mailbox now.
 func (c *conn) rights() mail.Rights { return c.sel.account.Rights(c.sel.id) }
 

@@ -220,12 +220,7 @@ func (c *conn) tellRenamedAbove(ctx context.Context, p *place, k *known) error {
 	if err != nil {
 		return nil // gone by now
 	}
-	parent := *p
-	parent.name, parent.box, parent.rights = above, box, p.account.Rights(box.ID)
-	parent.box.Name = p.prefix + above
-	if !p.own() {
-		parent.box.SpecialUse, parent.box.Subscribed = mail.UseNone, false
-	}
+	parent := p.beside(&box)
 	was := c.notify.known[parent.id()]
 	if was == nil || was.name == parent.box.Name || strings.TrimPrefix(k.name, was.name) != strings.TrimPrefix(p.box.Name, parent.box.Name) {
 		return nil
