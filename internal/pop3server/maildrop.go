@@ -97,26 +97,37 @@ func (c *conn) list(arg string) (*reply, error) {
 // listOne is LIST of one message.
 func (c *conn) listOne(arg string) (*reply, error) {
 	n, m, rep := c.message(arg)
-	if rep != nil || c.utf8 {
-		if rep == nil {
-			rep = new(ok("%d %d", n, m.Size))
-		}
+	if rep != nil {
 		return rep, nil
 	}
-	body, err := c.drop.account.Body(c.ctx, m.Email)
-	if err != nil {
-		c.log.Error("reading a message", "account", c.drop.account.ID(), "uid", m.UID, "err", err)
-		return new(failure(err)), nil
+	if c.utf8 {
+		return new(ok("%d %d", n, m.Size)), nil
 	}
-	defer body.Close()
-	what, rep, err := c.content(c.ctx, &m, body)
-	switch {
-	case err != nil:
-		return new(failure(err)), nil
-	case rep != nil:
+	what, rep := c.open(&m)
+	if rep != nil {
 		return rep, nil
 	}
+	defer what.Close()
 	return new(ok("%d %d", n, what.size)), nil
+}
+
+// open returns what the client gets of a message, to be closed, or the answer
+// that it gets nothing.
+func (c *conn) open(m *mail.Message) (*content, *reply) {
+	body, err := c.drop.account.Body(c.ctx, m.Email)
+	if err == nil {
+		var what *content
+		var rep *reply
+		if what, rep, err = c.content(c.ctx, m, body); err == nil && rep == nil {
+			return what, nil
+		}
+		body.Close()
+		if rep != nil {
+			return nil, rep
+		}
+	}
+	c.log.Error("reading a message", "account", c.drop.account.ID(), "uid", m.UID, "err", err)
+	return nil, new(failure(err))
 }
 
 // uidl is UIDL (RFC 1939 §7): as the server said that the mailbox came from, or
@@ -172,20 +183,11 @@ func (c *conn) send(arg string, lines int) (*reply, error) {
 	if rep != nil {
 		return rep, nil
 	}
-	body, err := c.drop.account.Body(c.ctx, m.Email)
-	if err != nil {
-		c.log.Error("reading a message", "account", c.drop.account.ID(), "uid", m.UID, "err", err)
-		return new(failure(err)), nil
-	}
-	defer body.Close()
-	what, rep, err := c.content(c.ctx, &m, body)
-	if err != nil {
-		c.log.Error("reading a message", "account", c.drop.account.ID(), "uid", m.UID, "err", err)
-		return new(failure(err)), nil
-	}
+	what, rep := c.open(&m)
 	if rep != nil {
 		return rep, nil
 	}
+	defer what.Close()
 	c.say(ok("%d bytes", what.size))
 	if err := sendLines(c, what, lines); err != nil {
 		return nil, fmt.Errorf("sending message UID %d of %s: %w", m.UID, c.drop.account.ID(), err)

@@ -29,8 +29,9 @@ const maxSurrogateHeaders = 4 << 20
 // content is what is sent of a message: pieces of its bytes, and texts instead of
 // others.
 type content struct {
-	size   int64
-	pieces []io.Reader
+	io.Closer // the message
+	size      int64
+	pieces    []io.Reader
 }
 
 // Read reads the pieces one after another.
@@ -53,10 +54,9 @@ func errNeedsUTF8() reply {
 	return refused("UTF8", "the message can be read in UTF8 mode alone")
 }
 
-// content returns what a client gets of a message, or a refusal. body must stay
-// open.
+// content returns what a client gets of a message, which closes body, or a refusal.
 func (c *conn) content(ctx context.Context, m *mail.Message, body *store.Body) (*content, *reply, error) {
-	asItIs := &content{size: m.Size, pieces: []io.Reader{body.Section(0, body.Size())}}
+	asItIs := &content{Closer: body, size: m.Size, pieces: []io.Reader{body.Section(0, body.Size())}}
 	if c.utf8 {
 		return asItIs, nil, nil
 	}
@@ -68,7 +68,7 @@ func (c *conn) content(ctx context.Context, m *mail.Message, body *store.Body) (
 	if err != nil || parsed == nil {
 		return asItIs, nil, err
 	}
-	out, from, read := &content{}, int64(0), int64(0)
+	out, from, read := &content{Closer: body}, int64(0), int64(0)
 	for i := range parsed.Parts {
 		p := &parsed.Parts[i]
 		size := p.Body - p.Header
