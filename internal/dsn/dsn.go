@@ -105,7 +105,7 @@ func (r *Report) Is8Bit() bool {
 
 // encoding returns the Content-Transfer-Encoding of a text.
 func (r *Report) encoding(text string) string {
-	if isASCII(text) {
+	if mail.IsASCII(text) {
 		return "7bit"
 	}
 	return "8bit"
@@ -114,7 +114,7 @@ func (r *Report) encoding(text string) string {
 // international tells whether an address is not ASCII.
 func (r *Report) international() bool {
 	for _, to := range r.Recipients {
-		if !isASCII(string(to.Address)) || !isASCII(to.Original) {
+		if !mail.IsASCII(string(to.Address)) || !mail.IsASCII(to.Original) {
 			return true
 		}
 	}
@@ -250,7 +250,7 @@ func (r *Report) status(w *writer) {
 
 // addressType names the form of an address.
 func addressType(a mail.Address) string {
-	if isASCII(string(a)) {
+	if mail.IsASCII(string(a)) {
 		return "rfc822"
 	}
 	return "utf-8"
@@ -304,13 +304,4 @@ func clean(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "?"))
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }

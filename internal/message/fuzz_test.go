@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"testing"
 	"unicode/utf8"
+
+	"expost/internal/mail"
 )
 
 func FuzzParser(f *testing.F) {
@@ -77,7 +79,7 @@ func FuzzDecodeHeader(f *testing.F) {
 			BaseSubject(s)
 			parseParams(s)
 			if utf8.ValidString(s) {
-				if got := DecodeHeader(unfold([]byte(EncodeHeader(s)))); got != s && !isASCII(s) {
+				if got := DecodeHeader(unfold([]byte(EncodeHeader(s)))); got != s && !mail.IsASCII(s) {
 					t.Errorf("DecodeHeader(EncodeHeader(%q)) = %q", s, got)
 				}
 			}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"expost/internal/mail"
 )
 
 func TestDecodeHeader(t *testing.T) {
@@ -45,7 +47,7 @@ func TestEncodeHeader(t *testing.T) {
 	for _, s := range []string{"plain", "Müller & Söhne", "受信/顧客", strings.Repeat("Привет мир ", 40), "=?x", "a\r\nBcc: x"} {
 		e := EncodeHeader(s)
 		for line := range strings.SplitSeq(e, "\r\n ") {
-			if !isASCII(line) || len(line) > 76 || strings.ContainsAny(line, "\r\n") {
+			if !mail.IsASCII(line) || len(line) > 76 || strings.ContainsAny(line, "\r\n") {
 				t.Errorf("EncodeHeader(%q) has the line %q", s, line)
 			}
 		}

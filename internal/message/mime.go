@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"expost/internal/mail"
 )
 
 // parseMediaType returns type and subtype of a Content-Type in lower case.
@@ -304,7 +306,7 @@ func unhex(c byte) byte {
 // ASCII returns the parameter without 8-bit bytes: as it is where it has none,
 // else in the extended form of RFC 2231 §4, "filename*" and "utf-8”M%C3%BCller".
 func (p Param) ASCII() (name, value string) {
-	if isASCII(p.Value) {
+	if mail.IsASCII(p.Value) {
 		return p.Name, p.Value
 	}
 	var b strings.Builder
@@ -319,13 +321,4 @@ func (p Param) ASCII() (name, value string) {
 		}
 	}
 	return p.Name + "*", b.String()
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

@@ -5,6 +5,8 @@ import (
 	"mime"
 	"strings"
 	"unicode/utf8"
+
+	"expost/internal/mail"
 )
 
 // DecodeHeader returns a header value as UTF-8: encoded words decoded (RFC
@@ -129,7 +131,7 @@ func lenientUTF8(s string) string {
 // EncodeHeader returns s as a header value of ASCII: as it is where it needs
 // nothing else, or as encoded words of UTF-8 (RFC 2047), folded between them.
 func EncodeHeader(s string) string {
-	if isASCII(s) && !strings.Contains(s, "=?") && !strings.ContainsAny(s, "\r\n\x00") {
+	if mail.IsASCII(s) && !strings.Contains(s, "=?") && !strings.ContainsAny(s, "\r\n\x00") {
 		return s
 	}
 	q := mime.QEncoding.Encode("utf-8", s)

@@ -284,7 +284,7 @@ func TestSurrogateSize(t *testing.T) {
 			t.Errorf("%s: LIST says %s, RETR sends %d bytes", mode, size, len(text))
 		}
 		header, _, _ := strings.Cut(text, "\r\n\r\n")
-		if isASCII(header) == (mode == "UTF8") {
+		if mail.IsASCII(header) == (mode == "UTF8") {
 			t.Errorf("%s: the header is %q", mode, header)
 		}
 	}
@@ -375,7 +375,7 @@ func FuzzSurrogate(f *testing.F) {
 		m := p.Finish()
 		for i := range m.Parts {
 			out := surrogateHeader(in[m.Parts[i].Header:m.Parts[i].Body], &m.Parts[i])
-			if !isASCII(out) || len(out) > 100*len(in)+1000 {
+			if !mail.IsASCII(out) || len(out) > 100*len(in)+1000 {
 				t.Fatalf("%q", out)
 			}
 		}

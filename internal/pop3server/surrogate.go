@@ -1,10 +1,8 @@
 package pop3server
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"mime"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -79,7 +77,7 @@ func (c *conn) content(ctx context.Context, m *mail.Message, body *store.Body) (
 		if n, err := body.ReadAt(header, p.Header); n < len(header) {
 			return nil, nil, err
 		}
-		if isASCII(header) {
+		if mail.IsASCII(header) {
 			continue
 		}
 		text := surrogateHeader(header, p)
@@ -108,8 +106,11 @@ func isASCII[T []byte | string](s T) bool {
 func surrogateHeader(header []byte, p *message.Part) string {
 	var out strings.Builder
 	for len(header) > 0 {
-		n := fieldEnd(header)
-		if field := header[:n]; isASCII(field) {
+		n := message.FieldEnd(header)
+		if n < 0 {
+			n = len(header)
+		}
+		if field := header[:n]; mail.IsASCII(field) {
 			out.Write(field)
 		} else {
 			out.WriteString(surrogateField(string(field), p))
@@ -117,20 +118,6 @@ func surrogateHeader(header []byte, p *message.Part) string {
 		header = header[n:]
 	}
 	return out.String()
-}
-
-// fieldEnd returns where the first field of a header ends, with the lines that go
-// on with it.
-func fieldEnd(header []byte) int {
-	for n := 0; ; {
-		i := bytes.IndexByte(header[n:], '\n')
-		if i < 0 {
-			return len(header)
-		}
-		if n += i + 1; n == len(header) || header[n] != ' ' && header[n] != '\t' {
-			return n
-		}
-	}
 }
 
 // surrogateField returns a field that says in ASCII what field says.
@@ -145,9 +132,9 @@ func surrogateField(field string, p *message.Part) string {
 	case "from", "to", "cc", "bcc", "reply-to", "sender", "resent-from", "resent-to", "resent-cc", "resent-bcc", "resent-reply-to", "resent-sender":
 		value = surrogateAddresses(message.ParseAddressList(value))
 	case "content-type":
-		value = withParams(p.Type+"/"+p.Subtype, p.Params)
+		value = p.Type + "/" + p.Subtype + message.ASCIIParams(p.Params)
 	case "content-disposition":
-		value = withParams(p.Disposition, p.DispParams)
+		value = p.Disposition + message.ASCIIParams(p.DispParams)
 	default:
 		value = message.EncodeHeader(message.DecodeHeader(value))
 	}
@@ -162,24 +149,6 @@ func onlyASCII(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// withParams returns a value with parameters, those that need it in the form of
-// RFC 2231.
-func withParams(value string, params []message.Param) string {
-	for _, p := range params {
-		name, text := p.ASCII()
-		if !strings.HasSuffix(name, "*") {
-			text = quoted(text)
-		}
-		value += ";\r\n " + name + "=" + text
-	}
-	return value
-}
-
-// quoted returns a quoted string.
-func quoted(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", " ", "\n", " ").Replace(s) + `"`
 }
 
 // surrogateAddresses returns an address list of ASCII.
@@ -197,7 +166,7 @@ func surrogateAddresses(list []message.Address) string {
 			out.WriteString(",\r\n ")
 		}
 		if first = a.Host == ""; first { // a group begins
-			out.WriteString(phrase(a.Mailbox) + ": ")
+			out.WriteString(message.ASCIIPhrase(a.Mailbox) + ": ")
 			continue
 		}
 		out.WriteString(surrogateAddress(a))
@@ -208,32 +177,21 @@ func surrogateAddresses(list []message.Address) string {
 // surrogateAddress returns one address of ASCII.
 func surrogateAddress(a *message.Address) string {
 	host, err := idna.Lookup.ToASCII(a.Host)
-	if isASCII(a.Host) {
+	if mail.IsASCII(a.Host) {
 		host, err = a.Host, nil
 	}
-	if name := a.Name; err != nil || !isASCII(a.Mailbox) {
+	if name := a.Name; err != nil || !mail.IsASCII(a.Mailbox) {
 		if name == "" {
 			name = a.Mailbox + "@" + a.Host
 		}
-		return phrase(name) + " <" + invalidAddress + ">"
+		return message.ASCIIPhrase(name) + " <" + invalidAddress + ">"
 	}
 	local := a.Mailbox
 	if strings.ContainsAny(local, " \t\"(),:;<>@[\\]") {
-		local = quoted(local)
+		local = message.QuotedString(local)
 	}
 	if a.Name == "" {
 		return "<" + local + "@" + host + ">"
 	}
-	return phrase(a.Name) + " <" + local + "@" + host + ">"
-}
-
-// phrase returns a display name of ASCII.
-func phrase(name string) string {
-	if isASCII(name) && strings.Contains(name, "=?") {
-		return name // encoded already
-	}
-	if isASCII(name) {
-		return quoted(name)
-	}
-	return strings.ReplaceAll(mime.BEncoding.Encode("utf-8", message.DecodeHeader(name)), "?= =?", "?=\r\n =?")
+	return message.ASCIIPhrase(a.Name) + " <" + local + "@" + host + ">"
 }

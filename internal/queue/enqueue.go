@@ -101,19 +101,10 @@ func (s *scanner) Write(p []byte) (int, error) {
 			s.line++
 		}
 	}
-	if s.flags&flagEightBit == 0 && !isASCII(rest) {
+	if s.flags&flagEightBit == 0 && !mail.IsASCII(rest) {
 		s.flags |= flagEightBit
 	}
 	return s.w.Write(p)
-}
-
-func isASCII(p []byte) bool {
-	for _, c := range p {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
 
 // spool takes a compressed body: in memory, or in a file where it is large.

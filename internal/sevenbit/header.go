@@ -2,7 +2,6 @@ package sevenbit
 
 import (
 	"bytes"
-	"mime"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -26,7 +25,7 @@ func (m *Message) rewrite(part int, raw []byte) ([]byte, error) {
 		}
 		have[key] = true
 		switch {
-		case isASCII(f) && !(key == "content-type" && pl.charset != ""):
+		case mail.IsASCII(f) && !(key == "content-type" && pl.charset != ""):
 			out.Write(f)
 		case !ok:
 			return nil, invalid("its header has a line that is no field and not ASCII")
@@ -54,16 +53,9 @@ func (m *Message) rewrite(part int, raw []byte) ([]byte, error) {
 // split returns the fields of a header, folded ones as one, and what ends it.
 func split(raw []byte) (fields [][]byte, rest []byte) {
 	for len(raw) > 0 && !bytes.HasPrefix(raw, []byte("\r\n")) && raw[0] != '\n' {
-		n := 0
-		for {
-			i := bytes.IndexByte(raw[n:], '\n')
-			if i < 0 {
-				return append(fields, append(raw[:len(raw):len(raw)], "\r\n"...)), nil
-			}
-			n += i + 1
-			if n == len(raw) || raw[n] != ' ' && raw[n] != '\t' {
-				break
-			}
+		n := message.FieldEnd(raw)
+		if n < 0 {
+			return append(fields, append(raw[:len(raw):len(raw)], "\r\n"...)), nil
 		}
 		fields, raw = append(fields, raw[:n]), raw[n:]
 	}
@@ -73,8 +65,8 @@ func split(raw []byte) (fields [][]byte, rest []byte) {
 // field returns a field in ASCII, with its line end.
 func field(key, raw string, p *message.Part, pl *plan) (string, error) {
 	name, value, _ := strings.Cut(raw, ":")
-	name, value = strings.TrimRight(name, " \t"), unfold(value)
-	if !isASCII([]byte(name)) {
+	name, value = strings.TrimRight(name, " \t"), message.Unfold(value)
+	if !mail.IsASCII(name) {
 		return "", invalid("its header has a field whose name is not ASCII")
 	}
 	switch key {
@@ -87,9 +79,9 @@ func field(key, raw string, p *message.Part, pl *plan) (string, error) {
 		if pl.charset != "" {
 			params = append([]message.Param{{Name: "charset", Value: pl.charset}}, params...)
 		}
-		return name + ": " + printable(p.Type) + "/" + printable(p.Subtype) + parameters(params), nil
+		return name + ": " + message.ASCIIToken(p.Type) + "/" + message.ASCIIToken(p.Subtype) + message.ASCIIParams(params) + "\r\n", nil
 	case "content-disposition":
-		return name + ": " + printable(p.Disposition) + parameters(p.DispParams), nil
+		return name + ": " + message.ASCIIToken(p.Disposition) + message.ASCIIParams(p.DispParams) + "\r\n", nil
 	case "received", "return-path", "message-id", "in-reply-to", "references", "date", "resent-date", "resent-message-id", "mime-version", "content-id",
 		"content-transfer-encoding", "content-language", "content-location", "authentication-results", "received-spf", "list-id", "list-post", "list-help",
 		"list-archive", "list-owner", "list-subscribe", "list-unsubscribe", "list-unsubscribe-post", "auto-submitted", "delivered-to", "original-recipient",
@@ -99,45 +91,8 @@ func field(key, raw string, p *message.Part, pl *plan) (string, error) {
 	return name + ": " + encode(value) + "\r\n", nil
 }
 
-// unfold returns a field's value on one line.
-func unfold(s string) string {
-	s = strings.NewReplacer("\r\n", "", "\n", "", "\r", "").Replace(s)
-	return strings.Trim(s, " \t")
-}
-
 // encode returns text as encoded words, where it needs any.
 func encode(s string) string { return message.EncodeHeader(message.DecodeHeader(s)) }
-
-// printable keeps what stands in a token.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?=`, r) {
-			return '-'
-		}
-		return r
-	}, s)
-}
-
-// parameters returns the parameters of a Content-Type or Content-Disposition,
-// a line each.
-func parameters(list []message.Param) string {
-	var b strings.Builder
-	for _, p := range list {
-		name, value := p.ASCII()
-		b.WriteString(";\r\n " + printable(name) + "=")
-		if strings.HasSuffix(name, "*") {
-			b.WriteString(value)
-		} else {
-			b.WriteString(quote(value))
-		}
-	}
-	return b.String() + "\r\n"
-}
-
-// quote returns a quoted-string.
-func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", " ", "\n", " ").Replace(s) + `"`
-}
 
 // addresses returns an address list in ASCII, an address a line. An address
 // whose local part is not ASCII is an error: nobody could answer it.
@@ -147,18 +102,18 @@ func addresses(name, value string) (string, error) {
 	for _, a := range message.ParseAddressList(value) {
 		switch {
 		case a.Host == "" && a.Mailbox != "": // a group begins
-			b.WriteString(comma + phrase(a.Mailbox) + ":")
+			b.WriteString(comma + message.ASCIIPhrase(a.Mailbox) + ":")
 			comma = "\r\n "
 			continue
 		case a.Host == "": // and ends
 			b.WriteString(";")
 			comma = ",\r\n "
 			continue
-		case !isASCII([]byte(a.Mailbox)):
+		case !mail.IsASCII(a.Mailbox):
 			return "", invalid("an address in its %s field is not ASCII", name)
 		}
 		host := a.Host
-		if !isASCII([]byte(host)) {
+		if !mail.IsASCII(host) {
 			var err error
 			if host, err = idna.Lookup.ToASCII(host); err != nil {
 				return "", invalid("a domain in its %s field is not ASCII", name)
@@ -166,22 +121,10 @@ func addresses(name, value string) (string, error) {
 		}
 		spec := mail.QuotedAddress(mail.Address(a.Mailbox + "@" + host))
 		if a.Name != "" {
-			spec = phrase(a.Name) + " <" + spec + ">"
+			spec = message.ASCIIPhrase(a.Name) + " <" + spec + ">"
 		}
 		b.WriteString(comma + spec)
 		comma = ",\r\n "
 	}
 	return b.String(), nil
-}
-
-// phrase returns a display name.
-func phrase(s string) string {
-	if !isASCII([]byte(s)) {
-		// Not the other encoding: its words may hold commas, which some readers stumble over.
-		return strings.ReplaceAll(mime.BEncoding.Encode("utf-8", message.DecodeHeader(s)), "?= =?", "?=\r\n =?")
-	}
-	if strings.Contains(s, "=?") { // encoded already
-		return unfold(s)
-	}
-	return quote(s)
 }

@@ -110,7 +110,7 @@ type counter struct{ m *Message }
 
 // Write implements io.Writer.
 func (c *counter) Write(p []byte) (int, error) {
-	c.m.EightBit = c.m.EightBit || !isASCII(p)
+	c.m.EightBit = c.m.EightBit || !mail.IsASCII(p)
 	return len(p), nil
 }
 
@@ -204,7 +204,7 @@ func (*scan) end(*segment) error { return nil }
 
 // text notes whether what comes is UTF-8.
 func (t *traits) text(p []byte) {
-	if t.notUTF8 || len(t.leftover) == 0 && isASCII(p) {
+	if t.notUTF8 || len(t.leftover) == 0 && mail.IsASCII(p) {
 		return
 	}
 	p = append(t.leftover, p...)
@@ -256,7 +256,7 @@ func (m *Message) planPart(i int) error {
 		return invalid("it has 8-bit text under a digital signature, which a conversion would break")
 	case composite && m.isLeaf(i):
 		return invalid("a part of type %s/%s has 8-bit text and cannot be taken apart (nested too deep, or malformed)", p.Type, p.Subtype)
-	case p.IsMultipart() && !isASCII([]byte(p.Param("boundary"))):
+	case p.IsMultipart() && !mail.IsASCII(p.Param("boundary")):
 		return invalid("the boundary of a multipart is not ASCII")
 	case p.Type == "message" && (p.Subtype == "partial" || p.Subtype == "external-body"):
 		return invalid("a part of type message/%s has 8-bit text and may not be encoded", p.Subtype)
@@ -358,7 +358,7 @@ func (c *conversion) piece(s *segment, p []byte) error {
 			c.body = newEncoder(c.out, pl.encoding, c.m.parts[s.part].Encoding)
 		}
 		return c.body.write(p)
-	case c.m.scope == All && s.kind == between && !isASCII(p):
+	case c.m.scope == All && s.kind == between && !mail.IsASCII(p):
 		p = slices.Clone(p) // nobody reads what stands there
 		for i := range p {
 			if p[i] >= 0x80 {
@@ -387,13 +387,4 @@ func (c *conversion) end(s *segment) error {
 		return err
 	}
 	return nil
-}
-
-func isASCII(p []byte) bool {
-	for _, c := range p {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

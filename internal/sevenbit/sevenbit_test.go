@@ -36,7 +36,7 @@ func convert(s text, scope Scope) (string, error) {
 	if n, err := m.WriteTo(&b); err != nil || n != m.Size || n != int64(b.Len()) {
 		return "", mail.Errorf(mail.KindInternal, "%d bytes were written, %d announced: %v", n, m.Size, err)
 	}
-	if m.EightBit == isASCII([]byte(b.String())) {
+	if m.EightBit == mail.IsASCII(b.String()) {
 		return "", mail.Errorf(mail.KindInternal, "EightBit is %v", m.EightBit)
 	}
 	return b.String(), nil
@@ -297,7 +297,7 @@ func FuzzConvert(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if scope == All && !isASCII([]byte(got)) {
+			if scope == All && !mail.IsASCII(got) {
 				t.Fatalf("8-bit bytes are left in %q", got)
 			}
 			before, after := leaves(t, text(s)), leaves(t, text(got))
@@ -310,5 +310,5 @@ func FuzzConvert(f *testing.F) {
 
 // same compares bodies as far as a conversion keeps them.
 func same(a, b string) bool {
-	return strings.TrimRight(a, "\r\n") == strings.TrimRight(b, "\r\n") || !isASCII([]byte(a)) && strings.Contains(a, "=")
+	return strings.TrimRight(a, "\r\n") == strings.TrimRight(b, "\r\n") || !mail.IsASCII(a) && strings.Contains(a, "=")
 }

@@ -180,19 +180,10 @@ func parseORCPT(s string) (string, error) {
 
 // parseAddress checks a path that is not empty. Without SMTPUTF8 it must be ASCII.
 func parseAddress(s string, utf8 bool) (mail.Address, error) {
-	if !utf8 && !isASCII(s) {
+	if !utf8 && !mail.IsASCII(s) {
 		return "", errNeedsUTF8
 	}
 	return mail.ParseAddress(s)
 }
 
 var errNeedsUTF8 = errors.New("the address needs SMTPUTF8")
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
