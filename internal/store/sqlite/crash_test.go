@@ -57,14 +57,7 @@ func TestMadeAnew(t *testing.T) {
 		if err := s.Create(t.Context(), ajay); err != nil {
 			t.Fatal(err)
 		}
-		a, err := s.Open(t.Context(), ajay)
-		if err != nil {
-			t.Fatal(err)
-		}
-		box, err := a.Mailbox(t.Context(), "INBOX")
-		if err != nil {
-			t.Fatal(err)
-		}
+		a, box := inbox(t, s, ajay)
 		for n := range 5 * round {
 			deliver(t, s, a, box.ID, fmt.Sprint("Subject: ", n, "\r\n\r\n"))
 		}
@@ -99,15 +92,8 @@ func TestPowerCutBulk(t *testing.T) {
 	if err := s.Create(t.Context(), ajay); err != nil {
 		t.Fatal(err)
 	}
-	a, err := s.Open(t.Context(), ajay)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, box := inbox(t, s, ajay)
 	defer a.Release()
-	box, err := a.Mailbox(t.Context(), "INBOX")
-	if err != nil {
-		t.Fatal(err)
-	}
 	const bulk = 70 // some write more, and some less, than makes SQLite begin its log anew
 	var batch []store.BulkMessage
 	for n := range bulk {
@@ -182,6 +168,20 @@ func TestPowerCutBulk(t *testing.T) {
 	t.Logf("%d power cuts", len(cuts))
 }
 
+// inbox opens an account, to be released, and returns its INBOX.
+func inbox(t *testing.T, s *store.Store, id mail.AccountID) (*store.Account, mail.Mailbox) {
+	t.Helper()
+	a, err := s.Open(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	box, err := a.Mailbox(t.Context(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, box
+}
+
 // deliver appends a message.
 func deliver(t *testing.T, s *store.Store, a *store.Account, box mail.MailboxID, text string) {
 	t.Helper()
@@ -216,15 +216,8 @@ func TestReadersAreNotLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a, err := s.Open(t.Context(), ajay)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, box := inbox(t, s, ajay)
 	defer a.Release()
-	box, err := a.Mailbox(t.Context(), "INBOX")
-	if err != nil {
-		t.Fatal(err)
-	}
 	deliver(t, s, a, box.ID, "Subject: one\r\n\r\n")
 	dir, log := t.TempDir(), new(bytes.Buffer)
 	v.image(dir)
@@ -254,15 +247,8 @@ func TestSyncs(t *testing.T) {
 		if err := s.Create(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
-		a, err := s.Open(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
+		a, m := inbox(t, s, id)
 		defer a.Release()
-		m, err := a.Mailbox(t.Context(), "INBOX")
-		if err != nil {
-			t.Fatal(err)
-		}
 		all, box = append(all, a), m.ID
 	}
 	for n := range 20 {

@@ -168,21 +168,14 @@ func executing(sql string) func(*testing.T, string) {
 func TestTextsSelected(t *testing.T) {
 	t.Parallel()
 	dir, path := indexed(t)
-	inbox := func(delay time.Duration, fn func(*store.Account, mail.MailboxID)) {
+	with := func(delay time.Duration, fn func(*store.Account, mail.MailboxID)) {
 		s := store.New(open(t, dir), store.Options{IndexDelay: delay, Log: slog.New(slog.DiscardHandler)})
 		defer s.Close()
-		a, err := s.Open(t.Context(), ajay)
-		if err != nil {
-			t.Fatal(err)
-		}
+		a, box := inbox(t, s, ajay)
 		defer a.Release()
-		box, err := a.Mailbox(t.Context(), "INBOX")
-		if err != nil {
-			t.Fatal(err)
-		}
 		fn(a, box.ID)
 	}
-	inbox(-1, func(a *store.Account, id mail.MailboxID) {
+	with(-1, func(a *store.Account, id mail.MailboxID) {
 		if _, err := a.Copy(t.Context(), id, mail.UIDSet{{First: 1, Last: 300}}, id); err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +186,7 @@ func TestTextsSelected(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	inbox(1, func(a *store.Account, _ mail.MailboxID) {
+	with(1, func(a *store.Account, _ mail.MailboxID) {
 		v, err := a.Examine(t.Context(), "INBOX")
 		if err != nil {
 			t.Fatal(err)
