@@ -34,8 +34,9 @@ func (m *migration) cutoverCommand() *cobra.Command {
 
 Clients connect again and find the same UIDVALIDITY, UIDs and flags, and those of
 POP3 the same unique ids, where the old server's [[host]] names its POP3 service
-and lets the login of the plan in there. Steps 2 to 4 take a second or two where the last pass was not long ago. Whatever goes wrong
-leaves the account on the old server, as it was; the same command tries again.
+and lets the login of the plan in there. Steps 2 to 4 take a second or two where
+the last pass was not long ago. Whatever goes wrong leaves the account on the old
+server, as it was; the same command tries again.
 An account whose password this server has not learned is not moved: its user
 could not log in.
 

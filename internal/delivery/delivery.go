@@ -24,8 +24,9 @@
 // Members of a list get the message in a form of its own: with the list's header
 // fields, and its return path where it has one. It is made once for each list.
 // A member that can never have it, or whose mailbox is full, is reported on and does not
-// keep it from the others; for a mailbox that does not work now it waits in the queue. What a moderator must decide on is on disk (package
-// moderation) when the sender is answered.
+// keep it from the others; for a mailbox that does not work now it waits in the queue.
+// What a moderator must decide on is on disk (package moderation) when the sender is
+// answered.
 //
 // # When some recipients fail after DATA
 //

@@ -53,8 +53,8 @@ func replyNoConversion(c *Conn, err error) Reply {
 	return Reply{Code: 554, Status: "5.6.3", Text: "the receiving server takes no 8-bit text (no 8BITMIME), and the message cannot be converted: " + err.Error()}
 }
 
-// Send sends a message, converted where the server takes 7-bit text only, and returns what became of each recipient, in their
-// order. Where the session breaks the error says how; the recipients whose
+// Send sends a message, converted where the server takes 7-bit text only, and
+// returns what became of each recipient, in their order. Where the session breaks the error says how; the recipients whose
 // Reply has a Code were answered before that. It is an ErrUnheard where nothing
 // was answered but a 421.
 func (c *Conn) Send(m *Message) ([]Reply, error) {
