@@ -157,18 +157,18 @@ func (c *conn) tellVanished(ctx context.Context, cmd *imapwire.FetchCommand) err
 // partialSpans returns the part of the messages that PARTIAL asks for; what of it
 // did not change CHANGEDSINCE leaves out then (RFC 9394 §3.4).
 func partialSpans(snap *store.Snapshot, spans []span, cmd *imapwire.FetchCommand) []span {
-	var seqs []int
-	for seq := range messages(snap, spans) {
-		seqs = append(seqs, seq)
+	total := 0
+	for _, s := range spans {
+		total += s.size(snap)
 	}
+	from, to := cmd.Partial.Bounds(total)
 	var part []span
-	from, to := cmd.Partial.Bounds(len(seqs))
-	for _, seq := range seqs[from:to] {
-		if n := len(part); n > 0 && part[n-1].to+1 == seq {
-			part[n-1].to = seq
-		} else {
-			part = append(part, span{seq, seq})
+	for _, s := range spans {
+		n := s.size(snap)
+		if first, end := max(from, 0), min(to, n); first < end {
+			part = append(part, span{max(s.from, 1) + first, max(s.from, 1) + end - 1})
 		}
+		from, to = from-n, to-n
 	}
 	return part
 }

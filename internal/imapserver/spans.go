@@ -65,6 +65,9 @@ func messages(snap *store.Snapshot, spans []span) iter.Seq2[int, *mail.Message] 
 	}
 }
 
+// size returns how many messages of snap are in the span.
+func (s span) size(snap *store.Snapshot) int { return max(0, min(s.to, snap.Len())-max(s.from, 1)+1) }
+
 // uidsOf returns the UIDs of the messages of spans.
 func uidsOf(snap *store.Snapshot, spans []span) mail.UIDSet {
 	var set mail.UIDSet
