@@ -93,15 +93,6 @@ func (c *conn) content(ctx context.Context, m *mail.Message, body *store.Body) (
 	return out, nil, nil
 }
 
-func isASCII[T []byte | string](s T) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
-
 // surrogateHeader returns a header of ASCII that says what header says.
 func surrogateHeader(header []byte, p *message.Part) string {
 	var out strings.Builder
