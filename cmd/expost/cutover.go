@@ -98,15 +98,18 @@ func (n *node) hasPassword(ctx context.Context, addr mail.Address) error {
 }
 
 func (m *migration) rollbackCommand() *cobra.Command {
-	carry := false
+	carry, removals := false, ""
 	cmd := &cobra.Command{
 		Use:   "rollback",
 		Short: "Give accounts back to the old server",
 		Long: `Flip the mailHost of accounts back to the old server, which still has all that
-it had at the cutover. With --carry, what has arrived here since, and flags that
-were changed here, are carried to it first (the login of the plan's source must
-be one that may write); without, new mail stays here and is counted. What users
-have deleted here is still at the old server.
+it had at the cutover. With --carry, the mailbox there is first made what users
+have made of the one here since (the login of the plan's source must be one that
+may write): new mail is appended, flags are set, messages are moved, folders are
+made, renamed and removed, and what was deleted here is deleted there, but never
+half of a folder at once (--removals). Mail that came to the old server itself
+stays. An account of which something cannot be carried stays here, and the line
+says what. Without --carry, new mail stays here and is counted.
 
 The accounts can be run and cut over again later: nothing is doubled.`,
 		Example: `  expost migrate rollback -f migration.toml --user ajay@example.org --carry`,
@@ -126,8 +129,12 @@ The accounts can be run and cut over again later: nothing is doubled.`,
 					return err
 				}
 			}
+			opt := migrate.Options{Workers: m.workers}
+			if opt.Removals, err = parseRemovals(removals); err != nil {
+				return err
+			}
 			var moves []migrate.Move
-			err = m.withEngine(cmd.Context(), migrate.Options{Workers: m.workers}, func(e *migrate.Engine, users []migrate.User) (err error) {
+			err = m.withEngine(cmd.Context(), opt, func(e *migrate.Engine, users []migrate.User) (err error) {
 				moves, err = e.Rollback(cmd.Context(), users, n.site(), back)
 				return err
 			})
@@ -137,7 +144,8 @@ The accounts can be run and cut over again later: nothing is doubled.`,
 			return m.printMoves(moves, "were not rolled back: run the same command again")
 		},
 	}
-	cmd.Flags().BoolVar(&carry, "carry", false, "carry what has arrived here since the cutover to the old server")
+	cmd.Flags().BoolVar(&carry, "carry", false, "make the old server's mailbox what the one here is now")
+	cmd.Flags().StringVar(&removals, "removals", "guarded", "what was deleted here: guarded (deleted there too, but never half of a folder at once), all, none")
 	cmd.Flags().IntVar(&m.workers, "workers", 0, "accounts at once")
 	return cmd
 }

@@ -120,13 +120,12 @@ is 1 where an account could not be finished; run again and it goes on.`,
 		Annotations: needsNodeMark(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opt := migrate.Options{Workers: m.workers}
-			how := map[string]migrate.Removals{"guarded": migrate.RemoveGuarded, "all": migrate.RemoveAll, "none": migrate.RemoveNone}
-			var ok bool
-			if opt.Removals, ok = how[removals]; !ok {
-				return usageError{fmt.Errorf("--removals is guarded, all or none, not %q", removals)}
+			var err error
+			if opt.Removals, err = parseRemovals(removals); err != nil {
+				return err
 			}
 			var results []migrate.Result
-			err := m.withEngine(cmd.Context(), opt, func(e *migrate.Engine, users []migrate.User) (err error) {
+			err = m.withEngine(cmd.Context(), opt, func(e *migrate.Engine, users []migrate.User) (err error) {
 				results, err = e.Run(cmd.Context(), users)
 				return err
 			})
@@ -139,6 +138,19 @@ is 1 where an account could not be finished; run again and it goes on.`,
 	cmd.Flags().IntVar(&m.workers, "workers", 0, "accounts at once (default: the plan's run.workers, else 8)")
 	cmd.Flags().StringVar(&removals, "removals", removals, "copies of messages that vanished at the source: `guarded`, all (remove), none (keep)")
 	return cmd
+}
+
+// parseRemovals reads the flag --removals.
+func parseRemovals(word string) (migrate.Removals, error) {
+	switch word {
+	case "guarded":
+		return migrate.RemoveGuarded, nil
+	case "all":
+		return migrate.RemoveAll, nil
+	case "none":
+		return migrate.RemoveNone, nil
+	}
+	return 0, usageError{fmt.Errorf("--removals is guarded, all or none, not %q", word)}
 }
 
 func (m *migration) verifyCommand() *cobra.Command {

@@ -132,6 +132,9 @@ func (p *pass) survey(ctx context.Context) ([]*folderRow, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the target's folders: %w", err)
 	}
+	if targets, err = p.followRenames(ctx, folders, targets); err != nil {
+		return nil, err
+	}
 	rows, err := p.ledger.sync(ctx, p.row.id, folders, namesAt(p.dst))
 	if err != nil {
 		return nil, err

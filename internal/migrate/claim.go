@@ -101,7 +101,7 @@ func (w *writer) loadClaims(ctx context.Context, f *folderWalk) error {
 	if err != nil {
 		return err
 	}
-	if f.carried, err = w.ledger.carriedRows(ctx, w.row.id, Folder{Name: f.target, State: State{UIDValidity: f.adopted}}); err != nil {
+	if f.carried, err = w.ledger.carriedRows(ctx, w.row.id, f.target, f.adopted); err != nil {
 		return err
 	}
 	var unread mail.UIDSet

@@ -68,6 +68,7 @@ type Move struct {
 	Updated  int           `json:"flags_changed"`
 	Removed  int           `json:"removed"`
 	Carried  int           `json:"carried_back,omitempty"` // by a rollback
+	Moved    int           `json:"moved_back,omitempty"`   // between folders of the old server
 	Left     int           `json:"left_here,omitempty"`    // what a rollback did not carry
 	Problems []string      `json:"problems,omitempty"`     // why it was not done
 	Note     string        `json:"note,omitempty"`
@@ -228,6 +229,11 @@ func (e *Engine) land(ctx context.Context, row accountRow, what string, m *Move)
 			string(row.stage), row.host, row.moved, row.gap, row.id); err != nil {
 			return err
 		}
+		if row.stage == StageMoved { // its rows claim what a rollback before had carried
+			if err := e.ledger.exec(`DELETE FROM carried WHERE account = ?`, row.id); err != nil {
+				return err
+			}
+		}
 		return e.ledger.link(row.id, what, about)
 	})
 }
@@ -290,10 +296,11 @@ func (m Move) String() string {
 	case m.Note != "":
 		return fmt.Sprintf("%s: %s", m.Target, m.Note)
 	}
-	text := fmt.Sprintf("%s: %s -> %s, frozen for %.2f s; %d new, %d changed, %d removed in it",
-		m.Target, hostText(m.Before), hostText(m.After), m.Gap.Seconds(), m.Copied, m.Updated, m.Removed)
-	if m.Carried+m.Left > 0 {
-		text += fmt.Sprintf("; %d carried back, %d only here", m.Carried, m.Left)
+	text := fmt.Sprintf("%s: %s -> %s, frozen for %.2f s; ", m.Target, hostText(m.Before), hostText(m.After), m.Gap.Seconds())
+	if m.After == "" {
+		text += fmt.Sprintf("%d new, %d changed, %d removed in it", m.Copied, m.Updated, m.Removed)
+	} else {
+		text += fmt.Sprintf("carried back: %d new, %d changed, %d moved, %d removed; %d only here", m.Carried, m.Updated, m.Moved, m.Removed, m.Left)
 	}
 	if m.IDs != "" {
 		text += "; " + m.IDs

@@ -3,7 +3,6 @@ package migrate_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -12,9 +11,7 @@ import (
 	"expost/internal/gate"
 	"expost/internal/mail"
 	"expost/internal/migrate"
-	"expost/internal/migrate/imapclient"
 	"expost/internal/migrate/migratetest"
-	targetimap "expost/internal/migrate/target/imap"
 )
 
 // site is a directory of one account, which can fail.
@@ -230,72 +227,6 @@ func TestPassesBehindTheCutover(t *testing.T) {
 	}
 	if r := b.run(t); r.Copied+r.There+r.Updated+r.Removed != 0 {
 		t.Errorf("and again: %+v", r)
-	}
-}
-
-func TestRollback(t *testing.T) {
-	t.Parallel()
-	d := migratetest.StartDovecot(t, nil)
-	old := targetimap.New(targetimap.Config{Address: d.Address, Login: "{local}", Password: d.Password, Client: imapclient.Options{Security: imapclient.Plain}})
-	b := newDovecotBench(t, d)
-	fill := func(subject string) {
-		a, err := old.Open(t.Context(), b.user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer a.Close()
-		body, err := old.Spool(t.Context(), strings.NewReader("Message-ID: <"+subject+"@example.org>\r\nSubject: "+subject+"\r\n\r\ntext\r\n"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer body.Close()
-		if err := a.Append(t.Context(), "INBOX", []migrate.Message{{Item: migrate.Item{UID: 1}, Body: body}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i := range 5 {
-		fill(fmt.Sprint("old", i))
-	}
-	s := newSite()
-	if m := b.move(t, s); !m.Done || len(b.items(t, "INBOX")) != 5 {
-		t.Fatalf("the move is %+v", m)
-	}
-	b.deliver(t, "Message-ID: <new1@example.org>\r\nSubject: new1\r\n\r\n")
-	b.deliver(t, "Message-ID: <new2@example.org>\r\nSubject: new2\r\n\r\n")
-	if err := b.target.Update(t.Context(), "INBOX", []migrate.Item{{UID: 1, Flags: mail.Flagged}}); err != nil {
-		t.Fatal(err)
-	}
-	var gone mail.UIDSet
-	gone.Add(2)
-	if err := b.target.Remove(t.Context(), "INBOX", gone); err != nil {
-		t.Fatal(err)
-	}
-	moves, err := b.engine.Rollback(t.Context(), []migrate.User{b.user}, s.site(), old)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m := moves[0]; !m.Done || m.Carried != 2 || m.Left != 0 || s.host != oldHost || b.stage(t) != migrate.StageCopying {
-		t.Errorf("mailHost %q, stage %q, %+v", s.host, b.stage(t), m)
-	}
-	a, err := old.Open(t.Context(), b.user)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	var flags []string
-	if err := a.Items(t.Context(), "INBOX", func(it migrate.Item) error { flags = append(flags, it.Flags.String()); return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if len(flags) != 7 || flags[0] != `\Flagged` {
-		t.Errorf("the old server has %q", flags)
-	}
-	// The move is made again: nothing is doubled, and what the user had removed
-	// here is at the old server still, and so comes again.
-	if m := b.move(t, s); !m.Done {
-		t.Errorf("the second move is %+v", m)
-	}
-	if n := len(b.items(t, "INBOX")); n != 7 {
-		t.Errorf("the target has %d messages, want 7", n)
 	}
 }
 

@@ -22,7 +22,7 @@ type folderWalk struct {
 	next    mail.UID              // the next UID at the target
 	claims  map[Hash][]*claim     // messages at the target that no row claims
 	alike   map[Identity][]*claim // some of the same, by their headers
-	carried map[mail.UID]bool     // messages at the target that a rollback carried to the source
+	carried map[mail.UID]carried  // messages at the target that a rollback carried to the source
 }
 
 // hash is a short stand-in for a key.

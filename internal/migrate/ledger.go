@@ -17,7 +17,7 @@ import (
 )
 
 // ledgerVersion is the version of the ledger's tables, in user_version.
-const ledgerVersion = 2
+const ledgerVersion = 3
 
 // ledgerSchema is documented in the package comment. Times are seconds since
 // 1970; -1 counts are unknown; keys are the source's.
@@ -80,8 +80,8 @@ CREATE TABLE unclaimed (
 ) WITHOUT ROWID;
 `
 
-// ledgerUpgrade brings tables of version 1 to version 2.
-const ledgerUpgrade = `
+// ledgerUpgrade2 brings tables of version 1 to version 2.
+const ledgerUpgrade2 = `
 ALTER TABLE account ADD COLUMN stage TEXT NOT NULL DEFAULT '';      -- '' copying, cutting, moved, returning
 ALTER TABLE account ADD COLUMN host TEXT NOT NULL DEFAULT '';       -- mailHost before the cutover
 ALTER TABLE account ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;    -- when the mailHost was flipped, the last time
@@ -104,6 +104,14 @@ CREATE TABLE chain (
 	text     TEXT NOT NULL,                -- JSON
 	hash     BLOB NOT NULL                 -- SHA-256 of the hash before and of this row
 );
+`
+
+// ledgerUpgrade3 brings tables of version 2 to version 3.
+const ledgerUpgrade3 = `
+ALTER TABLE carried ADD COLUMN there INTEGER NOT NULL DEFAULT 0; -- UID at the source; 0: not known
+ALTER TABLE carried ADD COLUMN hash BLOB;
+ALTER TABLE carried ADD COLUMN flags TEXT NOT NULL DEFAULT '';   -- as written there
+ALTER TABLE folder ADD COLUMN renewing INTEGER NOT NULL DEFAULT 0; -- UIDVALIDITY that the target's folder has until it gets adopted; 0: it has
 `
 
 // Ledger is the memory of a migration: an SQLite database that one run at a
@@ -180,17 +188,15 @@ func (l *Ledger) open(flags sqlite3.OpenFlag) error {
 	if err := l.query(`PRAGMA user_version`, func(s *sqlite3.Stmt) error { version = s.ColumnInt(0); return nil }); err != nil {
 		return err
 	}
-	switch version {
-	case 0, 1:
-		script := ledgerUpgrade
-		if version == 0 {
-			script = ledgerSchema + ledgerUpgrade
-		}
+	scripts := []string{ledgerSchema, ledgerUpgrade2, ledgerUpgrade3} // from version 0, 1, 2
+	switch {
+	case version == ledgerVersion:
+		return nil
+	case version < ledgerVersion:
 		return l.update(context.Background(), func() error {
+			script := strings.Join(scripts[version:], "")
 			return l.wrap(db.Exec(script+fmt.Sprintf("PRAGMA user_version = %d", ledgerVersion)), "making the ledger's tables")
 		})
-	case ledgerVersion:
-		return nil
 	}
 	return mail.Errorf(mail.KindInvalid, "the ledger %s was written by another version of this program (format %d, this one reads %d)", l.path, version, ledgerVersion)
 }

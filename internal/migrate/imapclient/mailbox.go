@@ -150,6 +150,33 @@ func addSet(set *mail.UIDSet, s string) error {
 	return nil
 }
 
+// maxUIDs bounds what UIDs returns.
+const maxUIDs = 100_000
+
+// UIDs returns the UIDs of a uid-set (RFC 4315 §3) in the order in which they are
+// written.
+func UIDs(set string) ([]mail.UID, error) {
+	var out []mail.UID
+	for part := range strings.SplitSeq(set, ",") {
+		first, last, isRange := strings.Cut(part, ":")
+		if !isRange {
+			last = first
+		}
+		a, err := strconv.ParseUint(first, 10, 32)
+		if err != nil {
+			return nil, ErrGarbage
+		}
+		b, err := strconv.ParseUint(last, 10, 32)
+		if err != nil || b < a || b-a >= maxUIDs || len(out)+int(b-a) >= maxUIDs {
+			return nil, ErrGarbage
+		}
+		for uid := a; uid <= b; uid++ {
+			out = append(out, mail.UID(uid))
+		}
+	}
+	return out, nil
+}
+
 // Namespaces are the prefixes of RFC 2342.
 type Namespaces struct {
 	Personal, Other []Namespace // Other: other users' and shared

@@ -98,6 +98,7 @@ var (
 	_ migrate.TargetAccount = (*account)(nil)
 	_ migrate.Finder        = (*account)(nil)
 	_ migrate.Namer         = (*account)(nil)
+	_ migrate.Organizer     = (*account)(nil)
 	_ migrate.Roleless      = (*account)(nil)
 )
 
@@ -166,7 +167,7 @@ func (a *account) do(ctx context.Context, fn func(c *imapclient.Client) error) e
 			return err
 		}
 		a.drop()
-		if try > 0 || ctx.Err() != nil {
+		if try > 0 || ctx.Err() != nil || errors.Is(err, errUnsure) {
 			return err
 		}
 	}
@@ -392,8 +393,7 @@ func (a *account) Update(ctx context.Context, folder string, items []migrate.Ite
 	})
 }
 
-// Remove implements migrate.TargetAccount. Without UIDPLUS the marks \Deleted
-// of other messages are taken away for the moment of the EXPUNGE.
+// Remove implements migrate.TargetAccount.
 func (a *account) Remove(ctx context.Context, folder string, uids mail.UIDSet) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -402,29 +402,35 @@ func (a *account) Remove(ctx context.Context, folder string, uids mail.UIDSet) e
 		if err := a.open(c, wire); err != nil {
 			return err
 		}
-		plus, err := c.Has("UIDPLUS")
-		if err != nil {
-			return err
-		}
-		var others mail.UIDSet
-		if !plus {
-			if others, err = deletedBeside(c, uids); err != nil {
-				return err
-			}
-		}
-		mark := func(set mail.UIDSet, how string) error {
-			return sets(set, func(set mail.UIDSet) error {
-				return c.Command("UID STORE", nil, imapclient.Raw(set.String()), imapclient.Raw(how+`FLAGS.SILENT (\Deleted)`))
-			})
-		}
-		if err := errors.Join(mark(others, "-"), mark(uids, "+")); err != nil {
-			return err
-		}
-		if plus {
-			return sets(uids, func(set mail.UIDSet) error { return c.Command("UID EXPUNGE", nil, imapclient.Raw(set.String())) })
-		}
-		return errors.Join(c.Command("EXPUNGE", nil), mark(others, "+"))
+		return expunge(c, uids)
 	})
+}
+
+// expunge removes messages of the mailbox that is open. Without UIDPLUS the
+// marks \Deleted of other messages are taken away for the moment of the EXPUNGE.
+func expunge(c *imapclient.Client, uids mail.UIDSet) error {
+	plus, err := c.Has("UIDPLUS")
+	if err != nil {
+		return err
+	}
+	var others mail.UIDSet
+	if !plus {
+		if others, err = deletedBeside(c, uids); err != nil {
+			return err
+		}
+	}
+	mark := func(set mail.UIDSet, how string) error {
+		return sets(set, func(set mail.UIDSet) error {
+			return c.Command("UID STORE", nil, imapclient.Raw(set.String()), imapclient.Raw(how+`FLAGS.SILENT (\Deleted)`))
+		})
+	}
+	if err := errors.Join(mark(others, "-"), mark(uids, "+")); err != nil {
+		return err
+	}
+	if plus {
+		return sets(uids, func(set mail.UIDSet) error { return c.Command("UID EXPUNGE", nil, imapclient.Raw(set.String())) })
+	}
+	return errors.Join(c.Command("EXPUNGE", nil), mark(others, "+"))
 }
 
 // deletedBeside returns the messages marked \Deleted that are not in uids.

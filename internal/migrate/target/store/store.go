@@ -88,7 +88,10 @@ func (t *Target) Look(ctx context.Context, u migrate.User) (migrate.TargetAccoun
 // account is one open account.
 type account struct{ *store.Account }
 
-var _ migrate.TargetAccount = (*account)(nil)
+var (
+	_ migrate.TargetAccount = (*account)(nil)
+	_ migrate.Organizer     = (*account)(nil)
+)
 
 // Close gives the account back.
 func (a *account) Close() error {
@@ -195,6 +198,48 @@ func (a *account) Remove(ctx context.Context, name string, uids mail.UIDSet) err
 	}
 	_, err = a.Expunge(ctx, box.ID, uids)
 	return err
+}
+
+// Move implements migrate.Organizer.
+func (a *account) Move(ctx context.Context, from string, uids mail.UIDSet, to string) (map[mail.UID]mail.UID, error) {
+	source, err := a.Mailbox(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	target, err := a.Mailbox(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	done, err := a.Account.Move(ctx, source.ID, uids, target.ID)
+	got := make(map[mail.UID]mail.UID, len(done.Source))
+	for i, uid := range done.Source {
+		got[uid] = done.Target[i]
+	}
+	return got, err
+}
+
+// Rename implements migrate.Organizer.
+func (a *account) Rename(ctx context.Context, from, to string) error {
+	return a.RenameMailbox(ctx, from, to)
+}
+
+// Discard implements migrate.Organizer.
+func (a *account) Discard(ctx context.Context, name string) error {
+	box, err := a.Mailbox(ctx, name)
+	switch {
+	case mail.KindOf(err) == mail.KindNotExist:
+		return nil
+	case err != nil:
+		return err
+	case box.Messages > 0:
+		return mail.Errorf(mail.KindConflict, "%q has messages", name)
+	}
+	if err := a.DeleteMailbox(ctx, name); mail.KindOf(err) == mail.KindInvalid {
+		return mail.WrapError(mail.KindConflict, err, "%q is kept", name)
+	} else if err != nil {
+		return err
+	}
+	return a.Subscribe(ctx, name, false)
 }
 
 // Items implements migrate.TargetAccount.

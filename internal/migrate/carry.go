@@ -1,0 +1,268 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"expost/internal/mail"
+)
+
+// carry makes one account of the old server what its user has made of the one
+// here since the cutover. What was copied is known by its row: its UID at the
+// old server, the hash of its bytes, its flags. So, in this order,
+//
+//   - a folder that was renamed here is renamed there, new ones are made, and
+//     subscriptions follow;
+//   - flags that were changed here are set there;
+//   - a message here that no row claims is moved there, if its bytes are those of a
+//     copied message that is no longer where it was copied to; else it is appended;
+//   - a copied message that is gone from here is removed there, but never half of a
+//     folder or more at once unless Removals says so;
+//   - a folder that was removed here, and is empty there, is removed there.
+//
+// What came to the old server itself since the cutover is no row's, and stays.
+// Every step may be repeated. A crash (kill -9, power loss) leaves:
+//
+//	before a message is sent    The ledger says that it may be there. The next
+//	                            command looks for its header before it sends it.
+//	a message was appended      As before: it is found.
+//	copied, but not removed     (a server without MOVE) It is found in the new
+//	                            folder, and removed from the old one as gone from here.
+//	anything else               It is done again, and changes nothing.
+type carry struct {
+	*Engine
+	row  accountRow
+	move *Move
+	dst  TargetAccount
+	back Target
+	old  TargetAccount // nil: only count
+
+	rows    map[string]*folderRow // of folders, by their name here
+	states  map[string]State      // of the folders here, as the round before found them
+	left    map[string]int        // messages that would be carried, by folder here
+	marked  map[place]marks       // flags set at the old server
+	removed map[place]bool        // messages moved away or removed there
+	refused []string              // what could not be carried
+}
+
+// marks are the flags and keywords of a message.
+type marks struct {
+	flags    mail.Flags
+	keywords mail.Keywords
+}
+
+// place is where a message is at the old server.
+type place struct {
+	folder string
+	uid    mail.UID
+}
+
+// Organizer is a TargetAccount that can do to folders and messages what users do.
+type Organizer interface {
+	// Move moves messages to another folder, those that are missing aside, and
+	// returns the UIDs that they got, as far as the server says.
+	Move(ctx context.Context, from string, uids mail.UIDSet, to string) (map[mail.UID]mail.UID, error)
+	// Rename renames a folder with those below it, which keep their UIDs. A taken
+	// name is mail.KindExist.
+	Rename(ctx context.Context, from, to string) error
+	// Discard removes a folder. One that has messages or folders below it is
+	// mail.KindConflict; a missing one is no error.
+	Discard(ctx context.Context, name string) error
+}
+
+// Finder is a TargetAccount that can look for a message by its header.
+type Finder interface {
+	// Find tells whether the folder has a message like the one in body.
+	Find(ctx context.Context, folder string, body Spooled) (bool, error)
+}
+
+// openCarry opens both sides. Without a back it only counts.
+func (e *Engine) openCarry(ctx context.Context, row accountRow, back Target, m *Move) (*carry, error) {
+	c := &carry{
+		Engine: e, row: row, move: m, back: back,
+		states: map[string]State{}, left: map[string]int{}, marked: map[place]marks{}, removed: map[place]bool{},
+	}
+	var err error
+	if c.dst, err = e.target.Open(ctx, row.user); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", row.user.Target, err)
+	}
+	if back == nil {
+		return c, nil
+	}
+	if c.old, err = back.Open(ctx, row.user); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s at the old server: %w", row.user.Source, err), c.dst.Close())
+	}
+	return c, nil
+}
+
+func (c *carry) close() error {
+	if c.old == nil {
+		return c.dst.Close()
+	}
+	return errors.Join(c.old.Close(), c.dst.Close())
+}
+
+// found is what a round finds in one of the target's folders.
+type found struct {
+	Folder
+	row    *folderRow           // nil: the folder is not one that was copied
+	absent bool                 // the folder is not there any more
+	fresh  []Item               // messages that no row claims and that were not carried
+	flags  []Item               // flags that were changed; UIDs are those of the old server
+	gone   []row                // copied messages that are not there any more
+	before map[mail.UID]carried // messages that were carried, or may have been
+}
+
+// round carries what has changed since the round before.
+func (c *carry) round(ctx context.Context) error {
+	c.refused = nil
+	changes, err := c.survey(ctx)
+	if err != nil {
+		return err
+	}
+	if c.old == nil {
+		c.move.Left = 0
+		for _, n := range c.left {
+			c.move.Left += n
+		}
+		return nil
+	}
+	there, err := c.old.Folders(ctx)
+	if err != nil {
+		return fmt.Errorf("listing the old server's folders: %w", err)
+	}
+	t := &taking{carry: c, there: map[string]State{}, lost: map[Hash][]*lost{}}
+	t.organizer, _ = c.old.(Organizer)
+	for _, f := range there {
+		t.there[f.Name] = f.State
+	}
+	if err := t.take(ctx, changes); err != nil {
+		return err
+	}
+	if len(c.refused) > 0 {
+		return mail.Errorf(mail.KindConflict, "%s", strings.Join(c.refused, "; "))
+	}
+	return nil
+}
+
+// refuse notes what cannot be carried; the rest goes on.
+func (c *carry) refuse(format string, args ...any) {
+	c.refused = append(c.refused, fmt.Sprintf(format, args...))
+}
+
+// survey compares the target's folders with the ledger, those that are as the
+// round before found them aside.
+func (c *carry) survey(ctx context.Context) ([]*found, error) {
+	folders, err := c.dst.Folders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := c.ledger.folders(ctx, c.row.id)
+	if err != nil {
+		return nil, err
+	}
+	c.rows = make(map[string]*folderRow, len(rows))
+	for i := range rows {
+		if rows[i].present && rows[i].error != leftOut {
+			c.rows[rows[i].target] = &rows[i]
+		}
+	}
+	var out []*found
+	names := map[string]bool{}
+	for _, f := range folders {
+		names[f.Name] = true
+		if was, ok := c.states[f.Name]; ok && was == f.State && f.State.ModSeq != 0 {
+			continue
+		}
+		g := &found{Folder: f, row: c.rows[f.Name]}
+		if !f.NoItems {
+			if err := c.compare(ctx, g); err != nil {
+				return nil, fmt.Errorf("folder %q: %w", f.Name, err)
+			}
+		}
+		c.states[f.Name], c.left[f.Name] = f.State, len(g.fresh)
+		out = append(out, g)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.rows)) {
+		if r := c.rows[name]; !names[name] && !r.NoItems && c.states[name] != absent {
+			g := &found{Folder: Folder{Name: name}, row: r, absent: true}
+			if err := c.compare(ctx, g); err != nil {
+				return nil, fmt.Errorf("folder %q: %w", name, err)
+			}
+			c.states[name] = absent
+			delete(c.left, name)
+			out = append(out, g)
+		}
+	}
+	return out, nil
+}
+
+// absent is the state of a folder that is not there.
+var absent = State{Messages: -1}
+
+// compare finds what is new, changed and gone in a folder.
+func (c *carry) compare(ctx context.Context, g *found) (err error) {
+	claimed := map[mail.UID]row{}
+	foreign := mail.UID(1) // messages below were here before the migration
+	if g.row != nil {
+		foreign = max(foreign, g.row.base)
+		for r, err := range c.ledger.allRows(ctx, g.row.id) {
+			if err != nil {
+				return err
+			}
+			if r.state.placed() {
+				claimed[r.UID] = r
+			}
+		}
+	}
+	g.fresh, g.flags, g.gone = nil, nil, nil
+	if g.before, err = c.ledger.carriedRows(ctx, c.row.id, g.Name, g.validity()); err != nil {
+		return err
+	}
+	for uid, r := range g.before {
+		if _, ok := claimed[uid]; !ok && r.there != 0 {
+			claimed[uid] = r.row(uid)
+		}
+	}
+	if !g.absent {
+		err = c.dst.Items(ctx, g.Name, func(it Item) error {
+			r, ok := claimed[it.UID]
+			switch {
+			case ok:
+				if r.Flags != it.Flags || r.Keywords != it.Keywords {
+					g.flags = append(g.flags, Item{UID: keyUID(r), Flags: it.Flags, Keywords: it.Keywords})
+				}
+				delete(claimed, it.UID)
+			case it.UID >= foreign && !g.before[it.UID].done:
+				g.fresh = append(g.fresh, it)
+			}
+			return nil
+		})
+	}
+	for _, uid := range slices.Sorted(maps.Keys(claimed)) {
+		g.gone = append(g.gone, claimed[uid])
+	}
+	return err
+}
+
+// validity returns the UIDVALIDITY of the folder here.
+func (g *found) validity() mail.UIDValidity {
+	if g.absent {
+		return g.row.adopted
+	}
+	return g.State.UIDValidity
+}
+
+// keyUID returns the UID of a copied message at the old server, or 0.
+func keyUID(r row) mail.UID {
+	uid, err := strconv.ParseUint(r.Key, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return mail.UID(uid)
+}
