@@ -173,18 +173,19 @@ func (p *pass) needsWork(ctx context.Context, f *folderRow, targets map[string]F
 	if p.row.stage == StageMoved {
 		return p.needsStragglers(ctx, f, exists && t.State.UIDValidity == f.adopted)
 	}
-	if f.adopted != 0 && (!exists || t.State.UIDValidity != f.adopted || t.State.UIDNext <= f.top) {
+	same := t.State.UIDValidity == f.adopted || f.renewing != 0 && t.State.UIDValidity == f.renewing
+	if f.adopted != 0 && (!exists || !same || t.State.UIDNext <= f.top) {
 		p.opt.Log.Warn("the target's folder is not the one that was filled: copying it again", "target", p.user.Target, "folder", f.target)
 		return true, p.ledger.forget(ctx, p.row.id, f)
 	}
-	if !f.settled || !exists {
+	if !f.settled || !exists || f.renewing != 0 {
 		return true, nil
 	}
 	if f.NoItems {
 		return false, nil
 	}
 	s := f.State
-	if same := s.ModSeq != 0 && s.ModSeq == f.since.ModSeq && s.UIDNext == f.since.UIDNext && s.Messages == f.since.Messages; !same {
+	if s.ModSeq == 0 || s.ModSeq != f.since.ModSeq || s.UIDNext != f.since.UIDNext || s.Messages != f.since.Messages {
 		return true, nil
 	}
 	c, err := p.ledger.counts(ctx, f.id)
@@ -196,7 +197,7 @@ func (p *pass) needsWork(ctx context.Context, f *folderRow, targets map[string]F
 // its user's doing.
 func (p *pass) needsStragglers(ctx context.Context, f *folderRow, same bool) (bool, error) {
 	if !same {
-		f.adopted, f.merged, f.base, f.top = 0, "", 0, 0
+		f.adopted, f.renewing, f.merged, f.base, f.top = 0, 0, "", 0, 0
 	}
 	s := f.State
 	if f.NoItems || f.settled && s.ModSeq != 0 && s.UIDNext == f.since.UIDNext {

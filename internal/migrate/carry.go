@@ -47,6 +47,7 @@ type carry struct {
 	left    map[string]int        // messages that would be carried, by folder here
 	marked  map[place]marks       // flags set at the old server
 	removed map[place]bool        // messages moved away or removed there
+	renamed map[string]bool       // folders of the old server
 	refused []string              // what could not be carried
 }
 
@@ -67,8 +68,8 @@ type Organizer interface {
 	// Move moves messages to another folder, those that are missing aside, and
 	// returns the UIDs that they got, as far as the server says.
 	Move(ctx context.Context, from string, uids mail.UIDSet, to string) (map[mail.UID]mail.UID, error)
-	// Rename renames a folder with those below it, which keep their UIDs. A taken
-	// name is mail.KindExist.
+	// Rename renames a folder with those below it. They keep their UIDs, unless
+	// their UIDVALIDITY says otherwise. A taken name is mail.KindExist.
 	Rename(ctx context.Context, from, to string) error
 	// Discard removes a folder. One that has messages or folders below it is
 	// mail.KindConflict; a missing one is no error.
@@ -85,7 +86,7 @@ type Finder interface {
 func (e *Engine) openCarry(ctx context.Context, row accountRow, back Target, m *Move) (*carry, error) {
 	c := &carry{
 		Engine: e, row: row, move: m, back: back,
-		states: map[string]State{}, left: map[string]int{}, marked: map[place]marks{}, removed: map[place]bool{},
+		states: map[string]State{}, left: map[string]int{}, marked: map[place]marks{}, removed: map[place]bool{}, renamed: map[string]bool{},
 	}
 	var err error
 	if c.dst, err = e.target.Open(ctx, row.user); err != nil {
@@ -132,14 +133,10 @@ func (c *carry) round(ctx context.Context) error {
 		}
 		return nil
 	}
-	there, err := c.old.Folders(ctx)
-	if err != nil {
-		return fmt.Errorf("listing the old server's folders: %w", err)
-	}
-	t := &taking{carry: c, there: map[string]State{}, lost: map[Hash][]*lost{}}
+	t := &taking{carry: c, lost: map[Hash][]*lost{}}
 	t.organizer, _ = c.old.(Organizer)
-	for _, f := range there {
-		t.there[f.Name] = f.State
+	if err := t.list(ctx); err != nil {
+		return err
 	}
 	if err := t.take(ctx, changes); err != nil {
 		return err
@@ -234,6 +231,9 @@ func (c *carry) compare(ctx context.Context, g *found) (err error) {
 			r, ok := claimed[it.UID]
 			switch {
 			case ok:
+				if g.row != nil && g.row.adopted == g.row.State.UIDValidity {
+					c.number(g.row.Name, keyUID(r), it.UID)
+				}
 				if r.Flags != it.Flags || r.Keywords != it.Keywords {
 					g.flags = append(g.flags, Item{UID: keyUID(r), Flags: it.Flags, Keywords: it.Keywords})
 				}
@@ -256,6 +256,14 @@ func (g *found) validity() mail.UIDValidity {
 		return g.row.adopted
 	}
 	return g.State.UIDValidity
+}
+
+// number notes a folder in which a message has another UID at the old server than
+// here, under the same UIDVALIDITY: clients may take it for another message.
+func (c *carry) number(folder string, there, here mail.UID) {
+	if there != 0 && there != here && !slices.Contains(c.move.Renumbered, folder) {
+		c.move.Renumbered = append(c.move.Renumbered, folder)
+	}
 }
 
 // keyUID returns the UID of a copied message at the old server, or 0.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -26,6 +25,19 @@ type taking struct {
 type lost struct {
 	place
 	found bool // elsewhere here
+}
+
+// list asks the old server for its folders.
+func (t *taking) list(ctx context.Context) error {
+	folders, err := t.old.Folders(ctx)
+	if err != nil {
+		return fmt.Errorf("listing the old server's folders: %w", err)
+	}
+	t.there = make(map[string]State, len(folders))
+	for _, f := range folders {
+		t.there[f.Name] = f.State
+	}
+	return nil
 }
 
 // take carries the changes of all folders.
@@ -121,14 +133,10 @@ func (t *taking) rename(ctx context.Context, r *folderRow, g *found) error {
 		if err := t.organizer.Rename(ctx, r.Name, g.Name); err != nil {
 			return fmt.Errorf("renaming %q at the old server to %q: %w", r.Name, g.Name, err)
 		}
-		for name, state := range t.there {
-			if rest, below := strings.CutPrefix(name, r.Name+mail.Delimiter); below {
-				delete(t.there, name)
-				t.there[g.Name+mail.Delimiter+rest] = state
-			}
+		t.renamed[g.Name] = true
+		if err := t.list(ctx); err != nil {
+			return err
 		}
-		t.there[g.Name] = t.there[r.Name]
-		delete(t.there, r.Name)
 	} else if t.there[g.Name].UIDValidity != r.State.UIDValidity {
 		return nil // the old server has another folder of that name
 	}
@@ -147,7 +155,9 @@ func (t *taking) lose(g *found) {
 	state, ok := t.there[name]
 	if !ok || g.row != nil && state.UIDValidity != g.row.State.UIDValidity {
 		g.flags, g.gone = nil, nil
-		if ok {
+		if ok && t.renamed[name] { // as Courier does
+			t.opt.Log.Warn("the old server gave a renamed folder another UIDVALIDITY: flags and removals were not carried", "target", t.row.user.Target, "folder", name)
+		} else if ok {
 			t.refuse("folder %q: the old server has given it another UIDVALIDITY, so flags and removals cannot be carried", name)
 		}
 		return
@@ -365,6 +375,9 @@ func (b *taken) appendAll(ctx context.Context) error {
 		}
 		b.to.State.UIDNext = max(b.to.State.UIDNext, m.UID+1)
 		c.there = m.UID
+		if b.from.row != nil && b.to.State.UIDValidity == b.from.State.UIDValidity {
+			b.number(b.to.Name, c.there, c.here)
+		}
 		b.done = append(b.done, c)
 		b.move.Carried++
 	}

@@ -47,7 +47,7 @@ func (w *writer) begin(ctx context.Context, f *folderWalk) error {
 			f.merged = "the mailbox had mail before"
 		}
 	} else if f.keeps() && f.adopted != f.State.UIDValidity {
-		f.merged = "the source changed UIDVALIDITY"
+		w.unkeep(f, "the source changed UIDVALIDITY")
 	}
 	f.next = t.State.UIDNext
 	if f.NoItems {
@@ -65,6 +65,42 @@ func (w *writer) begin(ctx context.Context, f *folderWalk) error {
 		return nil
 	}
 	return w.loadClaims(ctx, f)
+}
+
+// unkeep notes why a folder keeps the source's UIDs no longer. Where its users
+// have not seen it yet, it loses the source's UIDVALIDITY too.
+func (w *writer) unkeep(f *folderWalk, why string) {
+	f.merged = why
+	if _, ok := w.dst.(Renewer); ok && w.row.stage != StageMoved {
+		f.renewing, f.adopted = f.adopted, max(f.adopted+1, mail.UIDValidity(w.opt.Now().Unix()))
+	}
+}
+
+// renew gives the target's folder the UIDVALIDITY that the ledger says.
+func (w *writer) renew(ctx context.Context, f *folderWalk) error {
+	r, ok := w.dst.(Renewer)
+	if f.renewing == 0 || !ok {
+		return nil
+	}
+	if err := w.ledger.renew(ctx, w.row.id, f.folderRow); err != nil {
+		return err
+	}
+	if err := r.Renew(ctx, f.target, f.adopted); err != nil {
+		return fmt.Errorf("giving the target's folder %q another UIDVALIDITY: %w", f.target, err)
+	}
+	f.renewing = 0
+	return nil
+}
+
+// renew writes down that the target's folder gets another UIDVALIDITY.
+func (l *Ledger) renew(ctx context.Context, account int64, f *folderRow) error {
+	return l.update(ctx, func() error {
+		if err := l.exec(`UPDATE OR REPLACE carried SET validity = ? WHERE account = ? AND folder = ? AND validity = ?`,
+			int64(f.adopted), account, f.target, int64(f.renewing)); err != nil {
+			return err
+		}
+		return l.writeFolder(account, f)
+	})
 }
 
 // prepare makes the target's folder, or, where the account has moved, finds it:
@@ -186,7 +222,7 @@ func (w *writer) claim(j *job) bool {
 		r.state = There
 	}
 	if f.keeps() && c.uid != r.UID {
-		f.merged = fmt.Sprintf("UID %d of the source was at the target already, as %d", r.UID, c.uid)
+		w.unkeep(f, fmt.Sprintf("UID %d of the source was at the target already, as %d", r.UID, c.uid))
 	}
 	r.UID, r.Size = c.uid, j.body.size
 	w.claimed = append(w.claimed, r)

@@ -57,23 +57,26 @@ type Site struct {
 
 // Move is what a cutover or rollback did with one account.
 type Move struct {
-	User     User          `json:"-"`
-	Source   string        `json:"source"`
-	Target   string        `json:"target"`
-	Done     bool          `json:"done"`
-	Before   string        `json:"mailHost_before"`
-	After    string        `json:"mailHost_after"`
-	Gap      time.Duration `json:"frozen_ns"` // how long nobody could work with the mailbox
-	Copied   int           `json:"copied"`    // while it was frozen
-	Updated  int           `json:"flags_changed"`
-	Removed  int           `json:"removed"`
-	Carried  int           `json:"carried_back,omitempty"` // by a rollback
-	Moved    int           `json:"moved_back,omitempty"`   // between folders of the old server
-	Left     int           `json:"left_here,omitempty"`    // what a rollback did not carry
-	Problems []string      `json:"problems,omitempty"`     // why it was not done
-	Note     string        `json:"note,omitempty"`
-	IDs      string        `json:"pop3_ids,omitempty"` // what became of those of POP3
-	Error    string        `json:"error,omitempty"`
+	User    User          `json:"-"`
+	Source  string        `json:"source"`
+	Target  string        `json:"target"`
+	Done    bool          `json:"done"`
+	Before  string        `json:"mailHost_before"`
+	After   string        `json:"mailHost_after"`
+	Gap     time.Duration `json:"frozen_ns"` // how long nobody could work with the mailbox
+	Copied  int           `json:"copied"`    // while it was frozen
+	Updated int           `json:"flags_changed"`
+	Removed int           `json:"removed"`
+	Carried int           `json:"carried_back,omitempty"` // by a rollback
+	Moved   int           `json:"moved_back,omitempty"`   // between folders of the old server
+	Left    int           `json:"left_here,omitempty"`    // what a rollback did not carry
+	// Renumbered are folders in which messages that came here have other UIDs at the
+	// old server: clients have to fetch them again, and do not know.
+	Renumbered []string `json:"renumbered,omitempty"`
+	Problems   []string `json:"problems,omitempty"` // why it was not done
+	Note       string   `json:"note,omitempty"`
+	IDs        string   `json:"pop3_ids,omitempty"` // what became of those of POP3
+	Error      string   `json:"error,omitempty"`
 }
 
 // freezeTime bounds how long a cutover waits for an account's sessions to end.
@@ -301,6 +304,9 @@ func (m Move) String() string {
 		text += fmt.Sprintf("%d new, %d changed, %d removed in it", m.Copied, m.Updated, m.Removed)
 	} else {
 		text += fmt.Sprintf("carried back: %d new, %d changed, %d moved, %d removed; %d only here", m.Carried, m.Updated, m.Moved, m.Removed, m.Left)
+		if len(m.Renumbered) > 0 {
+			text += "; clients have to fetch anew: " + strings.Join(m.Renumbered, ", ")
+		}
 	}
 	if m.IDs != "" {
 		text += "; " + m.IDs

@@ -75,6 +75,7 @@ type folderRow struct {
 	base     mail.UID         // the target's UIDNEXT before anything was copied
 	top      mail.UID         // the highest UID written at the target
 	occupied bool             // the target's folder had mail when the pass began
+	renewing mail.UIDValidity // what the target's mailbox has until it gets adopted; 0: it has
 	merged   string           // why UIDs are not kept; "" where they are
 	error    string
 }
@@ -234,7 +235,7 @@ func (l *Ledger) folders(ctx context.Context, account int64) ([]folderRow, error
 	var out []folderRow
 	err := l.view(ctx, func() error {
 		return l.query(`SELECT id, key, name, target, role, subscribed, noitems, present, validity, messages, bytes,
-			adopted, merged, settled, uidnext, modseq, held, error, base, top FROM folder WHERE account = ? ORDER BY id`, func(s *sqlite3.Stmt) error {
+			adopted, merged, settled, uidnext, modseq, held, error, base, top, renewing FROM folder WHERE account = ? ORDER BY id`, func(s *sqlite3.Stmt) error {
 			out = append(out, folderRow{
 				id: s.ColumnInt64(0),
 				Folder: Folder{
@@ -251,6 +252,7 @@ func (l *Ledger) folders(ctx context.Context, account int64) ([]folderRow, error
 					ModSeq: uint64(s.ColumnInt64(15)), Messages: s.ColumnInt(16), Bytes: -1,
 				},
 				error: s.ColumnText(17), base: mail.UID(s.ColumnInt64(18)), top: mail.UID(s.ColumnInt64(19)),
+				renewing: mail.UIDValidity(s.ColumnInt64(20)),
 			})
 			return nil
 		}, account)
@@ -272,9 +274,9 @@ func (l *Ledger) writeFolder(account int64, f *folderRow) error {
 		f.id = l.db.LastInsertRowID()
 	}
 	return l.exec(`UPDATE folder SET name = ?, target = ?, role = ?, subscribed = ?, noitems = ?, present = ?, validity = ?, messages = ?,
-		bytes = ?, adopted = ?, merged = ?, settled = ?, uidnext = ?, modseq = ?, held = ?, error = ?, base = ?, top = ? WHERE id = ?`,
+		bytes = ?, adopted = ?, merged = ?, settled = ?, uidnext = ?, modseq = ?, held = ?, error = ?, base = ?, top = ?, renewing = ? WHERE id = ?`,
 		f.Name, f.target, string(f.Use), f.Subscribed, f.NoItems, f.present, int64(f.State.UIDValidity), f.State.Messages,
-		f.State.Bytes, int64(f.adopted), f.merged, f.settled, int64(f.since.UIDNext), int64(f.since.ModSeq), f.since.Messages, f.error, int64(f.base), int64(f.top), f.id)
+		f.State.Bytes, int64(f.adopted), f.merged, f.settled, int64(f.since.UIDNext), int64(f.since.ModSeq), f.since.Messages, f.error, int64(f.base), int64(f.top), int64(f.renewing), f.id)
 }
 
 const rowColumns = `key, state, uid, size, hash, flags, date, zone, verified, reason`
@@ -464,7 +466,7 @@ func (l *Ledger) putUnclaimed(ctx context.Context, folder int64, found map[mail.
 // forget takes back that anything of a folder is at the target, because the
 // mailbox there is not the one that was filled.
 func (l *Ledger) forget(ctx context.Context, account int64, f *folderRow) error {
-	f.adopted, f.merged, f.base, f.top, f.settled = 0, "", 0, 0, false
+	f.adopted, f.renewing, f.merged, f.base, f.top, f.settled = 0, 0, "", 0, 0, false
 	return l.note(ctx, func() error {
 		for _, sql := range []string{
 			`UPDATE item SET state = 1, uid = 0, verified = 0 WHERE folder = ? AND state IN (2, 3)`,

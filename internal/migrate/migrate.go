@@ -41,7 +41,11 @@
 // added behind with new UIDs, and the ledger maps source to target. The same
 // happens from the moment a UID of the source is taken, or passed, at the target
 // (mail was delivered there meanwhile, or an item that was set aside arrives
-// late). The report names such folders, because clients will fetch them again.
+// late). The folder then gets a UIDVALIDITY of its own, unless its users have seen
+// it already: under the source's, a UID that clients know would name another
+// message. The ledger says so first (renewing); a pass that finds the target's
+// folder as it was before that renews it. The report names such folders, because
+// clients will fetch them again.
 //
 // Nothing at the target is changed that the ledger does not claim, or removed that
 // it did not copy.
@@ -232,6 +236,12 @@ type Namer interface {
 	// Name returns the name nearest to a name with levels separated by
 	// mail.Delimiter that the target can hold, and that it will show.
 	Name(name string) string
+}
+
+// Renewer is a TargetAccount that can give a folder another UIDVALIDITY.
+type Renewer interface {
+	// Renew gives a folder this UIDVALIDITY. Its messages keep their UIDs.
+	Renew(ctx context.Context, folder string, v mail.UIDValidity) error
 }
 
 // Roleless is a TargetAccount whose folders may have no roles, because a name

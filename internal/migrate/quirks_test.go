@@ -44,12 +44,14 @@ func box(name string, validity mail.UIDValidity, msgs []migratetest.Message) *mi
 
 // bench is a migration from a scripted server into a store.
 type bench struct {
-	server *migratetest.IMAP
-	target migrate.TargetAccount
-	ledger *migrate.Ledger
-	engine *migrate.Engine
-	spool  migrate.Target
-	user   migrate.User
+	server  *migratetest.IMAP
+	target  migrate.TargetAccount
+	ledger  *migrate.Ledger
+	engine  *migrate.Engine
+	spool   migrate.Target
+	source  migrate.Source
+	options migrate.Options
+	user    migrate.User
 }
 
 func newBench(t *testing.T, q migratetest.Quirks, boxes ...*migratetest.Box) *bench {
@@ -79,12 +81,18 @@ func (b *bench) open(t *testing.T, address, login, password string) {
 	}
 	t.Cleanup(func() { b.target.Close() })
 	b.ledger = openLedger(t, filepath.Join(dir, "l.ledger"))
-	source := imap.New(imap.Config{
+	b.source = imap.New(imap.Config{
 		Address: address, Login: login, Password: password, Client: imapclient.Options{Security: imapclient.Plain},
 		Delays: []time.Duration{0, time.Millisecond},
 	})
-	opt := migrate.Options{Delays: []time.Duration{time.Millisecond}, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
-	b.engine, b.spool = migrate.NewEngine(source, target, b.ledger, opt), target
+	b.options = migrate.Options{Delays: []time.Duration{time.Millisecond}, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+	b.spool = target
+	b.engine = b.engineInto(target)
+}
+
+// engineInto returns an engine into another target with the bench's ledger.
+func (b *bench) engineInto(target migrate.Target) *migrate.Engine {
+	return migrate.NewEngine(b.source, target, b.ledger, b.options)
 }
 
 // testWriter logs through a test.

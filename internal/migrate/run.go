@@ -32,12 +32,12 @@ const guardMin = 10
 type Options struct {
 	Workers  int // accounts at once: 8
 	Removals Removals
-	Progress Progress        // nobody is told
-	Log      *slog.Logger    // nothing is logged
-	Delays   []time.Duration // before an account is tried again after a lost source: 2 s, 10 s, 60 s
-	Pace     Pace            // its Workers are those above
-	Exclude  []string        // names of folders that are left out, with "*" and "?", without regard to case
-	Now      func() time.Time
+	Progress Progress         // nobody is told
+	Log      *slog.Logger     // nothing is logged
+	Delays   []time.Duration  // before an account is tried again after a lost source: 2 s, 10 s, 60 s
+	Pace     Pace             // its Workers are those above
+	Exclude  []string         // names of folders that are left out, with "*" and "?", without regard to case
+	Now      func() time.Time // time.Now
 }
 
 // withDefaults returns o with its zero fields set.
@@ -50,6 +50,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Delays == nil {
 		o.Delays = []time.Duration{2 * time.Second, 10 * time.Second, time.Minute}

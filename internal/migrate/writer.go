@@ -214,7 +214,7 @@ func (w *writer) number(f *folderWalk) []row {
 	for i, j := range w.batch {
 		it := j.item
 		if f.keeps() && it.UID < next {
-			f.merged = fmt.Sprintf("UID %d of the source was taken or passed at the target when its turn came", it.UID)
+			w.unkeep(f, fmt.Sprintf("UID %d of the source was taken or passed at the target when its turn came", it.UID))
 		}
 		if !f.keeps() {
 			it.UID = next
@@ -251,6 +251,9 @@ func (w *writer) end(ctx context.Context, f *folderWalk, s Scanned) error {
 		if _, err := w.dst.Prepare(ctx, target); err != nil {
 			return fmt.Errorf("raising UIDNEXT of the target's folder %q: %w", f.target, err)
 		}
+	}
+	if err := w.renew(ctx, f); err != nil {
+		return err
 	}
 	f.settled, f.since = complete, s.State
 	if rest := max(0, f.State.Messages) - int(f.steps.Load()); rest > 0 {

@@ -364,6 +364,26 @@ func (a *Account) AdoptMailbox(ctx context.Context, name string, v mail.UIDValid
 	return box, err
 }
 
+// RenewUIDValidity gives a mailbox another UIDVALIDITY, so that clients forget
+// what they know of it. Its messages keep their UIDs; sessions that have it open
+// see it as gone.
+func (a *Account) RenewUIDValidity(ctx context.Context, id mail.MailboxID, v mail.UIDValidity) error {
+	if v == 0 {
+		return mail.Errorf(mail.KindInvalid, "a UIDVALIDITY cannot be 0")
+	}
+	return a.change(ctx, func(b *batch) error {
+		e, err := b.edit(id)
+		if err != nil || e.row.UIDValidity == v {
+			return err
+		}
+		b.touch(e)
+		e.row.UIDValidity, e.reset = v, true
+		e.row.HighestModSeq = b.nextModSeq()
+		b.sawUIDValidity(v)
+		return nil
+	})
+}
+
 // adopt is AdoptMailbox in a batch.
 func (b *batch) adopt(name string, v mail.UIDValidity, next mail.UID) (*mailboxEdit, error) {
 	id := b.byName(name)

@@ -28,7 +28,7 @@ func Target(t *testing.T, holds Holds, open func(t *testing.T) (migrate.Target, 
 	for name, fn := range map[string]func(*targetTest, *testing.T){
 		"Prepare": (*targetTest).testPrepare, "Append": (*targetTest).testAppend, "Conflict": (*targetTest).testConflict,
 		"Update": (*targetTest).testUpdate, "Remove": (*targetTest).testRemove, "Reopen": (*targetTest).testReopen,
-		"Merge": (*targetTest).testMerge,
+		"Merge": (*targetTest).testMerge, "Organize": (*targetTest).testOrganize, "Renew": (*targetTest).testRenew,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -258,5 +258,90 @@ func (tt *targetTest) testMerge(t *testing.T) {
 	}
 	if tt.UIDs && f.State.UIDValidity != 7 {
 		t.Errorf("a mailbox with mail got UIDVALIDITY %d", f.State.UIDValidity)
+	}
+}
+
+func (tt *targetTest) testOrganize(t *testing.T) {
+	o, ok := tt.account.(migrate.Organizer)
+	if !ok {
+		t.Skip("the target only takes mail")
+	}
+	tt.prepare(t, "A", 7, 0)
+	tt.prepare(t, "B/Müller", 8, 0)
+	if err := tt.account.Append(t.Context(), "A", []migrate.Message{tt.message(t, 1, mail.Deleted), tt.message(t, 2, mail.Seen), tt.message(t, 3, mail.Flagged, "x")}); err != nil {
+		t.Fatal(err)
+	}
+	was := tt.items(t, "A")
+	var uids mail.UIDSet
+	uids.Add(was[1].UID)
+	uids.Add(was[2].UID)
+	uids.Add(4000) // which is not there
+	got, err := o.Move(t.Context(), "A", uids, "B/Müller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := tt.items(t, "B/Müller")
+	if left := tt.items(t, "A"); len(left) != 1 || left[0].UID != was[0].UID || left[0].Flags != was[0].Flags {
+		t.Errorf("left where they were: %+v", left)
+	}
+	if len(now) != 2 || now[0].Flags != mail.Seen || now[1].Flags != mail.Flagged || now[1].Keywords != mail.NewKeywords("x") || now[0].Date != was[1].Date {
+		t.Errorf("moved: %+v", now)
+	} else if len(got) > 0 && (got[was[1].UID] != now[0].UID || got[was[2].UID] != now[1].UID) {
+		t.Errorf("they have the UIDs %v, not %v", now, got)
+	}
+	if _, err := o.Move(t.Context(), "A", uids, "B/Müller"); err != nil || len(tt.items(t, "B/Müller")) != 2 {
+		t.Errorf("a second time: %d messages, %v", len(tt.items(t, "B/Müller")), err)
+	}
+	validity := tt.find(t, "B/Müller").State.UIDValidity
+	if err := o.Rename(t.Context(), "B", "C/D"); err != nil {
+		t.Fatal(err)
+	}
+	if f := tt.find(t, "C/D/Müller"); tt.UIDs && f.State.UIDValidity != validity || f.State.Messages >= 0 && f.State.Messages != 2 {
+		t.Errorf("renamed with the folder above: %+v", f.State)
+	}
+	if err := o.Rename(t.Context(), "A", "C/D"); mail.KindOf(err) != mail.KindExist {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	for _, name := range []string{"A", "C/D"} { // with messages, with a folder below
+		if err := o.Discard(t.Context(), name); mail.KindOf(err) != mail.KindConflict {
+			t.Errorf("removing %q: %v, want a conflict", name, err)
+		}
+	}
+	uids = nil
+	uids.Add(was[0].UID)
+	if err := tt.account.Remove(t.Context(), "A", uids); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time it is missing
+		if err := o.Discard(t.Context(), "A"); err != nil {
+			t.Error(err)
+		}
+	}
+	folders, err := tt.account.Folders(t.Context())
+	if err != nil || slices.ContainsFunc(folders, func(f migrate.Folder) bool { return f.Name == "A" }) {
+		t.Errorf("it is there still: %v", err)
+	}
+}
+
+func (tt *targetTest) testRenew(t *testing.T) {
+	r, ok := tt.account.(migrate.Renewer)
+	if !ok {
+		t.Skip("the target keeps its UIDVALIDITY")
+	}
+	tt.prepare(t, "A", 7, 90)
+	if err := tt.account.Append(t.Context(), "A", []migrate.Message{tt.message(t, 90, 0), tt.message(t, 95, mail.Seen)}); err != nil {
+		t.Fatal(err)
+	}
+	before := tt.items(t, "A")
+	for range 2 {
+		if err := r.Renew(t.Context(), "A", 4711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f := tt.find(t, "A"); f.State.UIDValidity != 4711 || f.State.UIDNext != 96 {
+		t.Errorf("UIDVALIDITY %d, UIDNEXT %d; want 4711, 96", f.State.UIDValidity, f.State.UIDNext)
+	}
+	if got := tt.items(t, "A"); !slices.EqualFunc(got, before, func(x, y migrate.Item) bool { return x.UID == y.UID && x.Flags == y.Flags && x.Date == y.Date }) {
+		t.Errorf("the messages are %+v, were %+v", got, before)
 	}
 }

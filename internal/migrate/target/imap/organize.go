@@ -91,13 +91,15 @@ func (a *account) Rename(ctx context.Context, from, to string) error {
 		}
 	}
 	source, target := a.wireName(from), a.wireName(to)
-	a.selected = "" // its name may be another now
+	if _, taken := a.wire[to]; taken {
+		return mail.Errorf(mail.KindExist, "a mailbox %q is there", to)
+	}
 	err := a.do(ctx, func(c *imapclient.Client) error {
+		if err := a.leave(c); err != nil {
+			return err
+		}
 		return c.Command("RENAME", nil, imapclient.Text(source), imapclient.Text(target))
 	})
-	if s := status(err); s != nil && s.Code == "ALREADYEXISTS" {
-		return mail.WrapError(mail.KindExist, err, "a mailbox of that name is there")
-	}
 	if err != nil {
 		return err
 	}
@@ -112,6 +114,13 @@ func (a *account) Rename(ctx context.Context, from, to string) error {
 	}
 	_, err = a.folders(ctx) // those below have other names too
 	return err
+}
+
+// leave leaves the mailbox that is open: some servers do not let it be renamed
+// or removed.
+func (a *account) leave(c *imapclient.Client) error {
+	a.selected = ""
+	return c.Command("EXAMINE", nil, imapclient.Text(mail.Inbox))
 }
 
 // Discard implements migrate.Organizer.
@@ -138,11 +147,8 @@ func (a *account) Discard(ctx context.Context, name string) error {
 		return mail.Errorf(mail.KindConflict, "%q has messages", name)
 	}
 	return a.do(ctx, func(c *imapclient.Client) error {
-		if a.selected == wire { // some servers keep a mailbox that is open
-			a.selected = ""
-			if err := c.Command("EXAMINE", nil, imapclient.Text(mail.Inbox)); err != nil {
-				return err
-			}
+		if err := a.leave(c); err != nil {
+			return err
 		}
 		if err := c.Command("UNSUBSCRIBE", nil, imapclient.Text(wire)); err != nil && status(err) == nil {
 			return err

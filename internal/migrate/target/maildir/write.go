@@ -76,6 +76,17 @@ func (a *account) Prepare(_ context.Context, f migrate.Folder) (migrate.Folder, 
 	return out, nil
 }
 
+// Renew implements migrate.Renewer.
+func (a *account) Renew(_ context.Context, name string, v mail.UIDValidity) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, err := a.state(name)
+	if err != nil {
+		return err
+	}
+	return a.writeUIDs(name, v, s.UIDNext)
+}
+
 // writeUIDs makes dovecot-uidlist anew, of the messages that are there.
 func (a *account) writeUIDs(name string, validity mail.UIDValidity, next mail.UID) error {
 	dir := a.dir(name)

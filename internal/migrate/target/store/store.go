@@ -91,6 +91,7 @@ type account struct{ *store.Account }
 var (
 	_ migrate.TargetAccount = (*account)(nil)
 	_ migrate.Organizer     = (*account)(nil)
+	_ migrate.Renewer       = (*account)(nil)
 )
 
 // Close gives the account back.
@@ -198,6 +199,15 @@ func (a *account) Remove(ctx context.Context, name string, uids mail.UIDSet) err
 	}
 	_, err = a.Expunge(ctx, box.ID, uids)
 	return err
+}
+
+// Renew implements migrate.Renewer.
+func (a *account) Renew(ctx context.Context, name string, v mail.UIDValidity) error {
+	box, err := a.Mailbox(ctx, name)
+	if err != nil {
+		return err
+	}
+	return a.RenewUIDValidity(ctx, box.ID, v)
 }
 
 // Move implements migrate.Organizer.
