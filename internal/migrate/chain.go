@@ -41,7 +41,7 @@ func (l *Ledger) link(account int64, what string, about any) error {
 	if err != nil {
 		return fmt.Errorf("writing down an event: %w", err)
 	}
-	e := Event{ID: 1, Time: time.Now(), Account: account, What: what, Text: text}
+	e := Event{ID: 1, Time: l.now(), Account: account, What: what, Text: text}
 	before := make([]byte, sha256.Size)
 	err = l.query(`SELECT id, hash FROM chain ORDER BY id DESC LIMIT 1`, func(s *sqlite3.Stmt) error {
 		e.ID = s.ColumnInt64(0) + 1

@@ -133,7 +133,7 @@ func (e *Engine) cutover(ctx context.Context, row accountRow, site Site, m *Move
 		return nil
 	case row.stage == StageCutting && host == "":
 		m.Before, m.Done, m.Note = row.host, true, "a cutover that was interrupted had flipped it already"
-		row.stage, row.moved = StageMoved, time.Now().Unix()
+		row.stage, row.moved = StageMoved, e.opt.Now().Unix()
 		return e.land(ctx, row, "cutover", m)
 	case host == "":
 		return mail.Errorf(mail.KindInvalid, "%s has no other mailHost: it lives here already, and users see what passes copy; "+
@@ -211,7 +211,7 @@ func (e *Engine) frozen(ctx context.Context, id mail.AccountID, site Site, row *
 		return fmt.Errorf("flipping the mailHost: %w", err)
 	}
 	m.After, m.Done, m.Gap = "", true, time.Since(began)
-	row.stage, row.moved, row.gap = StageMoved, time.Now().Unix(), m.Gap.Milliseconds()
+	row.stage, row.moved, row.gap = StageMoved, e.opt.Now().Unix(), m.Gap.Milliseconds()
 	// The flip is done: where this is not written down any more, the next command
 	// finds it.
 	return e.ledger.setStage(context.WithoutCancel(ctx), *row)

@@ -1,17 +1,13 @@
 package migrate_test
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"expost/internal/mail"
 	"expost/internal/migrate"
@@ -163,35 +159,6 @@ func TestThrottledListing(t *testing.T) {
 	}}, boxes...)
 	if r := b.run(t); r.Err != nil || r.Copied != 20 {
 		t.Errorf("the pass: %+v", r)
-	}
-}
-
-// TestThrottlingIsRemembered stops a run while it waits; the next one waits on.
-func TestThrottlingIsRemembered(t *testing.T) {
-	t.Parallel()
-	var throttle atomic.Bool
-	throttle.Store(true)
-	ctx, cancel := context.WithCancel(t.Context())
-	b := newBench(t, migratetest.Quirks{Command: func(_ int, line string) string {
-		if strings.Contains(line, "BODY.PEEK") && throttle.Load() {
-			time.AfterFunc(20*time.Millisecond, cancel)
-			return "BAD Request is throttled. Suggested Backoff Time: 2500 milliseconds"
-		}
-		return ""
-	}}, box("INBOX", 1, messages(5, 1, 1)))
-	if _, err := b.engine.Run(ctx, []migrate.User{b.user}); err == nil {
-		t.Fatal("the run was not stopped")
-	}
-	throttle.Store(false)
-	var log bytes.Buffer
-	source := imap.New(imap.Config{Address: b.server.Address, Password: "secret", Client: imapclient.Options{Security: imapclient.Plain}})
-	e := migrate.NewEngine(source, b.spool, b.ledger, migrate.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-	r, err := e.Run(t.Context(), []migrate.User{b.user})
-	if err != nil || r[0].Err != nil || r[0].Copied != 5 {
-		t.Errorf("the second run: %+v, %v", r, err)
-	}
-	if !strings.Contains(log.String(), "asked to be left alone") {
-		t.Errorf("it did not wait: %s", log.String())
 	}
 }
 

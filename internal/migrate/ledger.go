@@ -118,7 +118,8 @@ ALTER TABLE folder ADD COLUMN renewing INTEGER NOT NULL DEFAULT 0; -- UIDVALIDIT
 // time writes and that anyone may read meanwhile. It is safe for concurrent use.
 type Ledger struct {
 	path string
-	lock *os.File // nil where the ledger was opened for reading
+	lock *os.File         // nil where the ledger was opened for reading
+	now  func() time.Time // that of the engine
 
 	waitingMu sync.Mutex
 	waiting   []*ledgerWrite // for whoever gets mu next
@@ -139,7 +140,7 @@ func OpenLedger(path string) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{path: path, lock: lock, stmts: map[string]*sqlite3.Stmt{}}
+	l := &Ledger{path: path, lock: lock, now: time.Now, stmts: map[string]*sqlite3.Stmt{}}
 	if err := l.open(sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -152,7 +153,7 @@ func ReadLedger(path string) (*Ledger, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, mail.WrapError(mail.KindNotExist, err, "there is no ledger %s yet: nothing was planned or run", path)
 	}
-	l := &Ledger{path: path, stmts: map[string]*sqlite3.Stmt{}}
+	l := &Ledger{path: path, now: time.Now, stmts: map[string]*sqlite3.Stmt{}}
 	if err := l.open(sqlite3.OPEN_READWRITE); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

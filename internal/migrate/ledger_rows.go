@@ -120,14 +120,14 @@ func (l *Ledger) account(ctx context.Context, u User) (accountRow, error) {
 // begin writes down that a pass over an account begins.
 func (l *Ledger) begin(ctx context.Context, a accountRow) error {
 	return l.note(ctx, func() error {
-		return l.exec(`UPDATE account SET state = 'running', error = '', pass = ?, began = ? WHERE id = ?`, a.pass, time.Now().Unix(), a.id)
+		return l.exec(`UPDATE account SET state = 'running', error = '', pass = ?, began = ? WHERE id = ?`, a.pass, l.now().Unix(), a.id)
 	})
 }
 
 // finish writes down how a pass over an account ended, and adds it to the chain.
 func (l *Ledger) finish(ctx context.Context, a accountRow, about any) error {
 	return l.update(ctx, func() error {
-		if err := l.exec(`UPDATE account SET state = ?, error = ?, ended = ? WHERE id = ?`, a.state, a.error, time.Now().Unix(), a.id); err != nil {
+		if err := l.exec(`UPDATE account SET state = ?, error = ?, ended = ? WHERE id = ?`, a.state, a.error, l.now().Unix(), a.id); err != nil {
 			return err
 		}
 		return l.link(a.id, "pass", about)
@@ -394,7 +394,7 @@ func (l *Ledger) writeRows(folder int64, rows []row) error {
 		r := &rows[i]
 		verified := int64(0)
 		if r.verified {
-			verified = time.Now().Unix()
+			verified = l.now().Unix()
 		}
 		if err := l.exec(`INSERT OR REPLACE INTO item (folder, `+rowColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			folder, r.Key, int(r.state), int64(r.UID), r.Size, r.hash[:], flagText(r.Item), r.Date.Unix, int(r.Date.Offset), verified, r.reason); err != nil {

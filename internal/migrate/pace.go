@@ -91,9 +91,6 @@ type pacer struct {
 }
 
 func newPacer(p Pace, now func() time.Time) *pacer {
-	if now == nil {
-		now = time.Now
-	}
 	out := &pacer{pace: p, now: now, limit: float64(p.Workers)}
 	out.turn = sync.NewCond(&out.mu)
 	return out
@@ -217,7 +214,7 @@ func (p *pass) remember(ctx context.Context) {
 	}
 	t.OnWait(func(d time.Duration) {
 		p.pacer.slower()
-		if err := p.ledger.setNotBefore(context.WithoutCancel(ctx), p.row.id, time.Now().Add(d)); err != nil {
+		if err := p.ledger.setNotBefore(context.WithoutCancel(ctx), p.row.id, p.opt.Now().Add(d)); err != nil {
 			p.opt.Log.Warn("keeping how long to leave the source alone", "error", err)
 		}
 	})
@@ -229,7 +226,7 @@ const maxPatience = 15 * time.Minute
 
 // patience waits until the source may be asked again.
 func (e *Engine) patience(ctx context.Context, row accountRow) error {
-	d := min(time.Until(time.Unix(row.notBefore, 0)), maxPatience)
+	d := min(time.Unix(row.notBefore, 0).Sub(e.opt.Now()), maxPatience)
 	if row.notBefore == 0 || d <= 0 {
 		return nil
 	}

@@ -78,7 +78,7 @@ func TestWindowWaits(t *testing.T) {
 func TestBandwidth(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacer(Pace{Workers: 1, Bandwidth: 1000}, nil)
+		p := newPacer(Pace{Workers: 1, Bandwidth: 1000}, time.Now)
 		began := time.Now()
 		for range 100 {
 			if err := p.take(t.Context(), 100); err != nil {
@@ -99,7 +99,7 @@ func TestBandwidth(t *testing.T) {
 func TestConcurrencyAdapts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacer(Pace{Workers: 8}, nil)
+		p := newPacer(Pace{Workers: 8}, time.Now)
 		for range 8 {
 			if err := p.enter(t.Context()); err != nil {
 				t.Fatal(err)

@@ -51,12 +51,23 @@ type bench struct {
 	spool   migrate.Target
 	source  migrate.Source
 	options migrate.Options
+	dial    imapclient.Dialer
 	user    migrate.User
 }
 
 func newBench(t *testing.T, q migratetest.Quirks, boxes ...*migratetest.Box) *bench {
 	t.Helper()
 	b := &bench{server: migratetest.StartIMAP(t, q, boxes...), user: migrate.User{Source: "ajay@example.org", Target: "ajay@example.org"}}
+	b.open(t, b.server.Address, "{address}", "secret")
+	return b
+}
+
+// newClockBench is newBench inside a synctest bubble; the engine's clock is now.
+func newClockBench(t *testing.T, now func() time.Time, q migratetest.Quirks, boxes ...*migratetest.Box) *bench {
+	t.Helper()
+	b := &bench{server: migratetest.NewIMAP(t, q, boxes...), user: migrate.User{Source: "ajay@example.org", Target: "ajay@example.org"}}
+	b.dial = b.server.Dial
+	b.options = migrate.Options{Now: now}
 	b.open(t, b.server.Address, "{address}", "secret")
 	return b
 }
@@ -82,10 +93,13 @@ func (b *bench) open(t *testing.T, address, login, password string) {
 	t.Cleanup(func() { b.target.Close() })
 	b.ledger = openLedger(t, filepath.Join(dir, "l.ledger"))
 	b.source = imap.New(imap.Config{
-		Address: address, Login: login, Password: password, Client: imapclient.Options{Security: imapclient.Plain},
+		Address: address, Login: login, Password: password, Client: imapclient.Options{Security: imapclient.Plain, Dial: b.dial},
 		Delays: []time.Duration{0, time.Millisecond},
 	})
-	b.options = migrate.Options{Delays: []time.Duration{time.Millisecond}, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+	if b.options.Now == nil {
+		b.options.Delays = []time.Duration{time.Millisecond}
+	}
+	b.options.Log = slog.New(slog.NewTextHandler(testWriter{t}, nil))
 	b.spool = target
 	b.engine = b.engineInto(target)
 }

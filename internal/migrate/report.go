@@ -84,7 +84,7 @@ func (c Counts) sums() Sums {
 
 // Report reads the ledger.
 func (l *Ledger) Report(ctx context.Context) (Report, error) {
-	out := Report{Ledger: l.path, Made: time.Now().UTC().Truncate(time.Second)}
+	out := Report{Ledger: l.path, Made: l.now().UTC().Truncate(time.Second)}
 	accounts, err := l.accounts(ctx)
 	if err != nil {
 		return out, err

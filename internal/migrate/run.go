@@ -37,7 +37,7 @@ type Options struct {
 	Delays   []time.Duration  // before an account is tried again after a lost source: 2 s, 10 s, 60 s
 	Pace     Pace             // its Workers are those above
 	Exclude  []string         // names of folders that are left out, with "*" and "?", without regard to case
-	Now      func() time.Time // time.Now
+	Now      func() time.Time // the clock, which somebody may set at any time; time.Now
 }
 
 // withDefaults returns o with its zero fields set.
@@ -77,6 +77,7 @@ type Engine struct {
 func NewEngine(source Source, target Target, ledger *Ledger, opt Options) *Engine {
 	opt = opt.withDefaults()
 	opt.Pace.Workers = opt.Workers
+	ledger.now = opt.Now
 	return &Engine{
 		source: source, target: target, ledger: ledger, opt: opt, pacer: newPacer(opt.Pace, opt.Now), aside: aside{ledger.Path() + ".aside"},
 		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},

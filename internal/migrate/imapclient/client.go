@@ -37,7 +37,11 @@ type Options struct {
 	Timeout    time.Duration // of one silence of the server: 5 minutes
 	MaxLiteral int64         // larger messages are taken for nonsense: 4 GiB
 	MaxLine    int           // bytes of one response without bodies: 64 MiB
+	Dial       Dialer        // TCP
 }
+
+// Dialer makes a connection to a host and port.
+type Dialer func(ctx context.Context, address string) (net.Conn, error)
 
 // withDefaults returns o with its zero fields set.
 func (o Options) withDefaults() Options {
@@ -49,6 +53,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxLine <= 0 {
 		o.MaxLine = 64 << 20
+	}
+	if o.Dial == nil {
+		tcp := net.Dialer{Timeout: 30 * time.Second}
+		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return tcp.DialContext(ctx, "tcp", address)
+		}
 	}
 	return o
 }
@@ -113,7 +123,7 @@ func (c patientConn) Write(p []byte) (int, error) {
 // certificate that does not verify mail.KindPermission.
 func Dial(ctx context.Context, address string, opt Options) (*Client, error) {
 	opt = opt.withDefaults()
-	conn, err := (&net.Dialer{Timeout: 30 * time.Second}).DialContext(ctx, "tcp", address)
+	conn, err := opt.Dial(ctx, address)
 	if err != nil {
 		return nil, mail.WrapError(mail.KindUnavailable, err, "connecting to %s", address)
 	}

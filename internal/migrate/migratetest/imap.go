@@ -2,11 +2,14 @@ package migratetest
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"expost/internal/mail"
@@ -24,6 +27,9 @@ type IMAP struct {
 	quirks Quirks
 	logins int
 	log    []string
+
+	connections atomic.Int64
+	sessions    sync.WaitGroup
 }
 
 // Box is a mailbox of an IMAP server. Name is as on the wire.
@@ -70,27 +76,87 @@ func StartIMAP(t testing.TB, q Quirks, boxes ...*Box) *IMAP {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &IMAP{Address: l.Addr().String(), t: t, boxes: boxes, quirks: q}
-	var sessions sync.WaitGroup
-	sessions.Go(func() {
-		for n := 1; ; n++ {
+	s := NewIMAP(t, q, boxes...)
+	s.Address = l.Addr().String()
+	s.sessions.Go(func() {
+		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			sessions.Go(func() {
-				defer conn.Close()
-				if q.Connect == nil || q.Connect(n) {
-					s.serve(conn)
-				}
-			})
+			s.accept(conn)
 		}
 	})
-	t.Cleanup(func() {
-		l.Close()
-		sessions.Wait()
-	})
+	t.Cleanup(func() { l.Close() })
 	return s
+}
+
+// NewIMAP returns a server that is reached by Dial only: inside a synctest
+// bubble, where a test has a clock of its own.
+func NewIMAP(t testing.TB, q Quirks, boxes ...*Box) *IMAP {
+	s := &IMAP{Address: "fake:143", t: t, boxes: boxes, quirks: q}
+	t.Cleanup(s.sessions.Wait)
+	return s
+}
+
+// Dial makes a connection to the server within the process.
+func (s *IMAP) Dial(context.Context, string) (net.Conn, error) {
+	client, server := net.Pipe()
+	s.accept(newPatient(server))
+	return client, nil
+}
+
+// accept serves a connection.
+func (s *IMAP) accept(conn net.Conn) {
+	n := int(s.connections.Add(1))
+	s.sessions.Go(func() {
+		defer conn.Close()
+		if s.quirks.Connect == nil || s.quirks.Connect(n) {
+			s.serve(conn)
+		}
+	})
+}
+
+// patient is the server's end of a pipe. It takes all that a client sends, so that
+// a client may send its next command before it reads the answer to the last.
+type patient struct {
+	net.Conn
+	mu   sync.Mutex
+	more *sync.Cond
+	buf  bytes.Buffer
+	err  error
+}
+
+func newPatient(conn net.Conn) *patient {
+	p := &patient{Conn: conn}
+	p.more = sync.NewCond(&p.mu)
+	go func() {
+		for b := make([]byte, 4<<10); ; {
+			n, err := conn.Read(b)
+			p.mu.Lock()
+			p.buf.Write(b[:n])
+			p.err = err
+			p.more.Broadcast()
+			p.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return p
+}
+
+// Read implements io.Reader.
+func (p *patient) Read(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.buf.Len() == 0 && p.err == nil {
+		p.more.Wait()
+	}
+	if p.buf.Len() == 0 {
+		return 0, p.err
+	}
+	return p.buf.Read(b)
 }
 
 // Change calls fn with the mailboxes, while no command is carried out.
