@@ -21,8 +21,11 @@ type pass struct {
 	jobs   chan *job
 	memory *semaphore.Weighted // bytes of messages on their way
 	lost   map[string]error    // folders to leave out, by key
-	res    *Result             // the writer's
-	failed []error             // of single folders; the writer's
+
+	originals map[int64]string // folders of the target that hold what the ledger says, by id
+
+	res    *Result // the writer's
+	failed []error // of single folders; the writer's
 }
 
 // What one account may have on its way: jobs, and bytes in memory.
@@ -100,7 +103,7 @@ func (p *pass) fail(ctx context.Context, f *folderRow, err error) error {
 
 // walk goes through the folders that need work.
 func (p *pass) walk(ctx context.Context) error {
-	todo, err := p.survey(ctx)
+	todo, missing, err := p.survey(ctx)
 	if err != nil {
 		return err
 	}
@@ -118,43 +121,50 @@ func (p *pass) walk(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return p.walkDeleted(ctx, missing)
 }
 
 // survey compares the source's folders with the ledger and the target, brings
-// the ledger up to date and returns the folders that need work.
-func (p *pass) survey(ctx context.Context) ([]*folderRow, error) {
+// the ledger up to date and returns the folders that need work, and those that
+// the source lists no more, those below others first.
+func (p *pass) survey(ctx context.Context) (todo, missing []*folderRow, err error) {
 	folders, err := p.src.Folders(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("listing the source's folders: %w", err)
+		return nil, nil, fmt.Errorf("listing the source's folders: %w", err)
 	}
 	targets, err := p.dst.Folders(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("listing the target's folders: %w", err)
+		return nil, nil, fmt.Errorf("listing the target's folders: %w", err)
 	}
 	if targets, err = p.followRenames(ctx, folders, targets); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	rows, err := p.ledger.sync(ctx, p.row.id, folders, namesAt(p.dst))
+	rows, missing, err := p.ledger.sync(ctx, p.row.id, folders, namesAt(p.dst))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	slices.SortStableFunc(missing, deeper)
 	byName := make(map[string]Folder, len(targets))
 	for _, t := range targets {
 		byName[t.Name] = t
 	}
-	var todo []*folderRow
+	p.originals = map[int64]string{}
+	for _, f := range slices.Concat(rows, missing) {
+		if t, exists := byName[f.target]; exists && f.adopted != 0 && t.State.UIDValidity == f.adopted {
+			p.originals[f.id] = f.target
+		}
+	}
 	items := 0
 	for _, f := range rows {
 		if p.excluded(f.Name) {
 			if err := p.ledger.leaveOut(ctx, p.row.id, f); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			continue
 		}
 		work, err := p.needsWork(ctx, f, byName)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if work {
 			todo = append(todo, f)
@@ -162,7 +172,7 @@ func (p *pass) survey(ctx context.Context) ([]*folderRow, error) {
 		}
 	}
 	p.opt.Progress.Start(p.user, items)
-	return todo, nil
+	return todo, missing, nil
 }
 
 // needsWork tells whether anything can be different from what the last pass
@@ -170,12 +180,14 @@ func (p *pass) survey(ctx context.Context) ([]*folderRow, error) {
 func (p *pass) needsWork(ctx context.Context, f *folderRow, targets map[string]Folder) (bool, error) {
 	t, exists := targets[f.target]
 	f.occupied = t.State.Messages > 0
+	f.made = f.made || f.adopted == 0 && !exists
 	if p.row.stage == StageMoved {
 		return p.needsStragglers(ctx, f, exists && t.State.UIDValidity == f.adopted)
 	}
 	same := t.State.UIDValidity == f.adopted || f.renewing != 0 && t.State.UIDValidity == f.renewing
 	if f.adopted != 0 && (!exists || !same || t.State.UIDNext <= f.top) {
 		p.opt.Log.Warn("the target's folder is not the one that was filled: copying it again", "target", p.user.Target, "folder", f.target)
+		f.made = !exists
 		return true, p.ledger.forget(ctx, p.row.id, f)
 	}
 	if !f.settled || !exists || f.renewing != 0 {

@@ -71,9 +71,7 @@ type Organizer interface {
 	// Rename renames a folder with those below it. They keep their UIDs, unless
 	// their UIDVALIDITY says otherwise. A taken name is mail.KindExist.
 	Rename(ctx context.Context, from, to string) error
-	// Discard removes a folder. One that has messages or folders below it is
-	// mail.KindConflict; a missing one is no error.
-	Discard(ctx context.Context, name string) error
+	Discarder
 }
 
 // Finder is a TargetAccount that can look for a message by its header.

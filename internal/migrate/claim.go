@@ -15,6 +15,8 @@ import (
 type claim struct {
 	uid  mail.UID
 	key  string // of the stale row, or ""
+	date mail.Date
+	size int64
 	used bool
 }
 
@@ -127,7 +129,7 @@ func (w *writer) loadClaims(ctx context.Context, f *folderWalk) error {
 			return err
 		}
 		if r.state == Stale {
-			f.offer(fingerprint{hash: r.hash}, &claim{uid: r.UID, key: r.Key})
+			f.offer(fingerprint{hash: r.hash}, &claim{uid: r.UID, key: r.Key, date: r.Date, size: r.Size})
 		}
 		if r.state == Stale || r.state.placed() {
 			claimed[r.UID] = true
@@ -141,11 +143,13 @@ func (w *writer) loadClaims(ctx context.Context, f *folderWalk) error {
 		return err
 	}
 	var unread mail.UIDSet
+	held := map[mail.UID]Item{}
 	err = w.dst.Items(ctx, f.target, func(it Item) error {
 		if p, ok := known[it.UID]; ok && !claimed[it.UID] {
-			f.offer(p, &claim{uid: it.UID})
+			f.offer(p, &claim{uid: it.UID, date: it.Date, size: it.Size})
 		} else if !claimed[it.UID] {
 			unread.Add(it.UID)
+			held[it.UID] = it
 		}
 		return nil
 	})
@@ -156,7 +160,7 @@ func (w *writer) loadClaims(ctx context.Context, f *folderWalk) error {
 	err = w.dst.Read(ctx, f.target, unread, func(uid mail.UID, r io.Reader) error {
 		p, err := fingerprintOf(r)
 		found[uid] = p
-		f.offer(p, &claim{uid: uid})
+		f.offer(p, &claim{uid: uid, date: held[uid].Date, size: held[uid].Size})
 		return err
 	})
 	if err != nil {
@@ -208,7 +212,7 @@ func hashOf(r io.Reader) (h Hash, size int64, err error) {
 func (w *writer) claim(j *job) bool {
 	f := j.folder
 	c := unused(f.claims[j.hash], j.item.UID)
-	r := row{Item: j.item, state: Copied, hash: j.hash}
+	r := row{Item: j.item, state: Copied, hash: j.hash, likeness: j.likeness, reason: j.reason}
 	if c == nil && j.id != (Identity{}) {
 		if c = unused(f.alike[j.id], j.item.UID); c != nil {
 			r.state, r.reason = There, "the target has a message with this header"
@@ -224,12 +228,27 @@ func (w *writer) claim(j *job) bool {
 	if f.keeps() && c.uid != r.UID {
 		w.unkeep(f, fmt.Sprintf("UID %d of the source was at the target already, as %d", r.UID, c.uid))
 	}
-	r.UID, r.Size = c.uid, j.body.size
+	r.UID = c.uid
+	r.setSize(j.bytes())
 	w.claimed = append(w.claimed, r)
 	if c.key != "" {
 		w.stale = append(w.stale, c.key)
 	}
 	return true
+}
+
+// orphan returns the copy of an item that vanished at the source before a pass
+// that was interrupted had written down that it had copied it: the message with
+// its UID and its date, or where UIDs are not kept its size and its date.
+func (f *folderWalk) orphan(r *row) *claim {
+	for _, list := range f.claims {
+		for _, c := range list {
+			if !c.used && c.key == "" && c.uid >= f.base && c.date.Unix == r.Date.Unix && (c.uid == r.UID || !f.keeps() && c.size == r.Size) {
+				return c
+			}
+		}
+	}
+	return nil
 }
 
 // unused returns the claim on a message that nobody has taken, that with the

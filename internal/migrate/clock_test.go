@@ -135,7 +135,7 @@ func TestSourceAwayForAnHour(t *testing.T) {
 		<-time.After(time.Until(began.Add(time.Hour)))
 		bodies = 1000
 		away.Store(false)
-		if r := b.run(t); r.Err != nil || first.Copied+r.Copied != 905 || r.There != 0 {
+		if r := b.run(t); r.Err != nil || first.Copied+r.Copied+r.Moved != 905 || r.There != 0 {
 			t.Errorf("before %+v, an hour later %+v", first, r)
 		}
 		b.check(t, "INBOX", messages(900, 1, 1))

@@ -224,8 +224,8 @@ func TestCanceled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		timer := time.AfterFunc(time.Duration(rand.Int64N(int64(150*time.Millisecond))), cancel)
 		_, err := migrate.NewEngine(imapSource(d), target, l, migrate.Options{}).Run(ctx, users)
-		if timer.Stop() == (err != nil) {
-			t.Errorf("a run that was stopped (%t) says %v", ctx.Err() != nil, err)
+		if timer.Stop() && err != nil { // one that was stopped may have been at its end
+			t.Errorf("a run that was not stopped says %v", err)
 		}
 		cancel()
 	}

@@ -197,7 +197,7 @@ func (e *Engine) frozen(ctx context.Context, id mail.AccountID, site Site, row *
 	last := *row
 	last.stage = StageCopying
 	err = e.pass(ctx, last, &res, map[string]error{})
-	m.Copied, m.Updated, m.Removed = res.Copied+res.There, res.Updated, res.Removed
+	m.Copied, m.Updated, m.Removed = res.Copied+res.There+res.Moved, res.Updated, res.Removed
 	if err != nil {
 		return fmt.Errorf("the last pass: %w", err)
 	}

@@ -79,6 +79,10 @@ func (p *pass) compare(ctx context.Context, w *folderWalk, items []Item) error {
 	if err := p.ledger.see(ctx, w.id, unknown); err != nil {
 		return err
 	}
+	twins, err := p.recognise(ctx, w, copying, rows)
+	if err != nil {
+		return err
+	}
 	if settled := len(items) - len(copying); settled > 0 {
 		p.step(w, settled, 0)
 	}
@@ -87,59 +91,108 @@ func (p *pass) compare(ctx context.Context, w *folderWalk, items []Item) error {
 			return err
 		}
 	}
-	return p.fetch(ctx, w, copying)
+	return p.fetch(ctx, w, copying, twins)
 }
 
-// retryAside tries the items that were set aside before, where the scan did
-// not yield them because they have not changed.
+// retryAside tries the items that were set aside before, or that verify missed
+// at the target, where the scan did not yield them because they have not changed.
 func (p *pass) retryAside(ctx context.Context, w *folderWalk, has func(string) bool) error {
-	rows, err := p.ledger.inState(ctx, w.id, Aside)
+	aside, err := p.ledger.inState(ctx, w.id, Aside)
+	if err != nil {
+		return err
+	}
+	seen, err := p.ledger.inState(ctx, w.id, Seen)
 	if err != nil {
 		return err
 	}
 	var items []Item
-	for _, r := range rows {
+	for _, r := range slices.Concat(aside, seen) {
 		if has(r.Key) && !slices.Contains(w.keys, w.hash(r.Key)) {
 			items = append(items, r.Item)
 		}
 	}
-	return p.fetch(ctx, w, items)
+	return p.fetch(ctx, w, items, nil)
 }
 
-// fetch reads items and sends them to the writer by way of the spoolers.
-func (p *pass) fetch(ctx context.Context, w *folderWalk, items []Item) error {
-	if len(items) == 0 {
+// fetch reads items and sends them to the writer by way of the spoolers. Those
+// that have a twin at the target are not read; they go to the writer in their
+// places all the same.
+func (p *pass) fetch(ctx context.Context, w *folderWalk, items []Item, twins map[string]*twin) error {
+	next := 0
+	copyTwins := func() error { // that stand before the item that is to be sent now
+		for ; next < len(items) && twins[items[next].Key] != nil; next++ {
+			it := items[next]
+			t := twins[it.Key]
+			delete(twins, it.Key)
+			if err := p.copyTwin(ctx, t.job(w, it, p.originals[t.row.folder])); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
-	return p.src.Fetch(ctx, w.Folder, items, func(it Item, r io.Reader, err error) error {
-		j := &job{folder: w, item: it, ready: make(chan struct{}), err: err}
-		if r != nil {
-			body, rerr := p.readBody(p.pacer.reader(ctx, r))
-			if rerr != nil {
-				return rerr
-			}
-			j.body = body
-			if j.item.Date == (mail.Date{}) { // the server gave none that can be read
-				j.item.Date, _ = HeaderDate(body.start())
-			}
+	defer func() {
+		for _, t := range twins { // those that an error has left
+			t.stored.Close()
 		}
-		if err := p.memory.Acquire(ctx, j.weight()); err != nil {
-			j.free()
+	}()
+	unread := slices.DeleteFunc(slices.Clone(items), func(it Item) bool { return twins[it.Key] != nil })
+	if len(unread) == 0 {
+		return copyTwins()
+	}
+	err := p.src.Fetch(ctx, w.Folder, unread, func(it Item, r io.Reader, err error) error {
+		if err := copyTwins(); err != nil {
 			return err
 		}
-		if j.err != nil {
-			close(j.ready)
-			return p.send(ctx, j)
+		if err := p.read(ctx, w, it, r, err); err != nil {
+			return err
 		}
-		select {
-		case p.spools <- j:
-			return p.send(ctx, j)
-		case <-ctx.Done():
-			close(j.ready)
-			p.drop(j)
-			return ctx.Err()
-		}
+		next++
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return copyTwins()
+}
+
+// copyTwin sends a job that needs no bytes of the source.
+func (p *pass) copyTwin(ctx context.Context, j *job) error {
+	if err := p.memory.Acquire(ctx, j.weight()); err != nil {
+		j.free()
+		return err
+	}
+	return p.send(ctx, j)
+}
+
+// read reads an item and sends it to the writer by way of the spoolers.
+func (p *pass) read(ctx context.Context, w *folderWalk, it Item, r io.Reader, err error) error {
+	j := &job{folder: w, item: it, ready: make(chan struct{}), err: err}
+	if r != nil {
+		body, rerr := p.readBody(p.pacer.reader(ctx, r))
+		if rerr != nil {
+			return rerr
+		}
+		j.body = body
+		if j.item.Date == (mail.Date{}) { // the server gave none that can be read
+			j.item.Date, _ = HeaderDate(body.start())
+		}
+	}
+	if err := p.memory.Acquire(ctx, j.weight()); err != nil {
+		j.free()
+		return err
+	}
+	if j.err != nil {
+		close(j.ready)
+		return p.send(ctx, j)
+	}
+	select {
+	case p.spools <- j:
+		return p.send(ctx, j)
+	case <-ctx.Done():
+		close(j.ready)
+		p.drop(j)
+		return ctx.Err()
+	}
 }
 
 // step tells progress of settled items.

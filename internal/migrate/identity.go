@@ -21,6 +21,46 @@ func IdentityOf(start []byte) Identity {
 
 // identityOf returns the Message-ID too.
 func identityOf(start []byte) (id Identity, messageID string) {
+	found := likenessFields(start)
+	text := strings.Join(strings.Fields(found["message-id"]), "")
+	if text == "" {
+		for _, key := range []string{"date", "from", "to", "subject"} {
+			text += strings.Join(strings.Fields(found[key]), " ") + "\x00"
+		}
+		if len(strings.Trim(text, "\x00")) == 0 {
+			return Identity{}, ""
+		}
+	}
+	sum := sha256.Sum256([]byte(text))
+	return Identity(sum[:16]), strings.TrimSpace(found["message-id"])
+}
+
+// likenessOf returns what a message is recognised by in another folder of the
+// same source: all that Identity may look at at once, because nobody looks at
+// its bytes again. The zero Identity is like none.
+func likenessOf(header []byte) Identity {
+	found := likenessFields(header)
+	if len(found) == 0 {
+		return Identity{}
+	}
+	var text strings.Builder
+	for _, key := range []string{"message-id", "date", "from", "to", "subject"} {
+		text.WriteString(strings.Join(strings.Fields(found[key]), " ") + "\x00")
+	}
+	sum := sha256.Sum256([]byte(text.String()))
+	return Identity(sum[:16])
+}
+
+// likenessOfEmail returns the same for a message that the source itself says is
+// the one with this EMAILID.
+func likenessOfEmail(id string) Identity {
+	sum := sha256.Sum256([]byte("EMAILID " + id))
+	return Identity(sum[:16])
+}
+
+// likenessFields returns the values of Message-ID, Date, From, To and Subject, by
+// their names in lower case; of fields that are there twice the first.
+func likenessFields(start []byte) map[string]string {
 	found := map[string]string{}
 	var name string
 	for len(start) > 0 {
@@ -53,15 +93,5 @@ func identityOf(start []byte) (id Identity, messageID string) {
 			}
 		}
 	}
-	text := strings.Join(strings.Fields(found["message-id"]), "")
-	if text == "" {
-		for _, key := range []string{"date", "from", "to", "subject"} {
-			text += strings.Join(strings.Fields(found[key]), " ") + "\x00"
-		}
-		if len(strings.Trim(text, "\x00")) == 0 {
-			return Identity{}, ""
-		}
-	}
-	sum := sha256.Sum256([]byte(text))
-	return Identity(sum[:16]), strings.TrimSpace(found["message-id"])
+	return found
 }

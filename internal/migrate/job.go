@@ -15,14 +15,17 @@ import (
 type job struct {
 	do func(ctx context.Context, w *writer) error
 
-	folder  *folderWalk
-	item    Item
-	body    *body
-	spooled Spooled
-	hash    Hash
-	id      Identity
-	err     error // why the source has no bytes, or the target does not take them
-	ready   chan struct{}
+	folder   *folderWalk
+	item     Item
+	body     *body
+	spooled  Spooled
+	hash     Hash
+	id       Identity
+	likeness Identity
+	size     int64  // of a job that needs no body
+	reason   string // why it needs none
+	err      error  // why the source has no bytes, or the target does not take them
+	ready    chan struct{}
 }
 
 // weight is what the job takes of pass.memory.
@@ -31,6 +34,14 @@ func (j *job) weight() int64 {
 		return 1
 	}
 	return min(j.body.size, bodyMemory) + 1<<10
+}
+
+// bytes is the size of the message.
+func (j *job) bytes() int64 {
+	if j.body == nil {
+		return j.size
+	}
+	return j.body.size
 }
 
 // spool makes the item ready to be appended.
@@ -42,6 +53,9 @@ func (j *job) spool(ctx context.Context, target Target) {
 	}
 	if j.err = err; err == nil {
 		j.hash = j.spooled.Hash()
+		if j.likeness = likenessOf(j.body.start()); j.item.Email != "" {
+			j.likeness = likenessOfEmail(j.item.Email)
+		}
 		if j.folder.occupied {
 			j.id = IdentityOf(j.body.start())
 		}

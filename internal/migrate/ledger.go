@@ -112,6 +112,10 @@ ALTER TABLE carried ADD COLUMN there INTEGER NOT NULL DEFAULT 0; -- UID at the s
 ALTER TABLE carried ADD COLUMN hash BLOB;
 ALTER TABLE carried ADD COLUMN flags TEXT NOT NULL DEFAULT '';   -- as written there
 ALTER TABLE folder ADD COLUMN renewing INTEGER NOT NULL DEFAULT 0; -- UIDVALIDITY that the target's folder has until it gets adopted; 0: it has
+ALTER TABLE item ADD COLUMN likeness BLOB;                          -- what a moved message is recognised by
+ALTER TABLE item ADD COLUMN said INTEGER NOT NULL DEFAULT 0;        -- the size that the source says, where it is another
+ALTER TABLE folder ADD COLUMN made INTEGER NOT NULL DEFAULT 0;      -- the target had none of its name
+CREATE INDEX item_date ON item (folder, date) WHERE state IN (2, 3);
 `
 
 // Ledger is the memory of a migration: an SQLite database that one run at a

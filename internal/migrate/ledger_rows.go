@@ -44,6 +44,24 @@ type row struct {
 	hash     Hash
 	verified bool
 	reason   string
+	likeness Identity // what it is recognised by once it is moved at the source
+	said     int64    // the size that the source says, where it is not Size; 0
+}
+
+// saidSize returns the size that the source says.
+func (r *row) saidSize() int64 {
+	if r.said != 0 {
+		return r.said
+	}
+	return r.Size
+}
+
+// setSize takes the size of the bytes; Size is still what the source says.
+func (r *row) setSize(n int64) {
+	if r.said = 0; r.Size > 0 && r.Size != n {
+		r.said = r.Size
+	}
+	r.Size = n
 }
 
 // accountRow is an account's row.
@@ -74,6 +92,7 @@ type folderRow struct {
 	adopted  mail.UIDValidity // of the target's mailbox; 0 before the first pass
 	base     mail.UID         // the target's UIDNEXT before anything was copied
 	top      mail.UID         // the highest UID written at the target
+	made     bool             // the target had none of its name
 	occupied bool             // the target's folder had mail when the pass began
 	renewing mail.UIDValidity // what the target's mailbox has until it gets adopted; 0: it has
 	merged   string           // why UIDs are not kept; "" where they are
@@ -170,19 +189,19 @@ func (l *Ledger) accounts(ctx context.Context) ([]accountRow, error) {
 }
 
 // sync brings the rows of an account's folders up to what the source lists and
-// returns those that it lists, in its order.
-func (l *Ledger) sync(ctx context.Context, account int64, listed []Folder, named func(string) string) ([]*folderRow, error) {
+// returns those that it lists, in its order, and those that it lists no more.
+func (l *Ledger) sync(ctx context.Context, account int64, listed []Folder, named func(string) string) (out, missing []*folderRow, err error) {
 	known, err := l.folders(ctx, account)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rows := make(map[string]*folderRow, len(known))
 	names := make(map[string]bool, len(known))
 	for i := range known {
 		rows[known[i].Key] = &known[i]
-		names[known[i].target] = true
+		names[known[i].target] = known[i].present || known[i].adopted != 0
 	}
-	var out, changed, restarted []*folderRow
+	var changed, restarted []*folderRow
 	seen := make(map[string]bool, len(listed))
 	for _, f := range listed {
 		r := rows[f.Key]
@@ -201,15 +220,20 @@ func (l *Ledger) sync(ctx context.Context, account int64, listed []Folder, named
 		out = append(out, r)
 	}
 	for i := range known {
-		if r := &known[i]; r.present && !seen[r.Key] {
+		r := &known[i]
+		if seen[r.Key] {
+			continue
+		}
+		missing = append(missing, r)
+		if r.present {
 			r.present = false
 			changed = append(changed, r)
 		}
 	}
 	if len(changed) == 0 {
-		return out, nil
+		return out, missing, nil
 	}
-	return out, l.note(ctx, func() error {
+	return out, missing, l.note(ctx, func() error {
 		for _, r := range restarted {
 			if err := l.restart(r); err != nil {
 				return err
@@ -235,7 +259,7 @@ func (l *Ledger) folders(ctx context.Context, account int64) ([]folderRow, error
 	var out []folderRow
 	err := l.view(ctx, func() error {
 		return l.query(`SELECT id, key, name, target, role, subscribed, noitems, present, validity, messages, bytes,
-			adopted, merged, settled, uidnext, modseq, held, error, base, top, renewing FROM folder WHERE account = ? ORDER BY id`, func(s *sqlite3.Stmt) error {
+			adopted, merged, settled, uidnext, modseq, held, error, base, top, renewing, made FROM folder WHERE account = ? ORDER BY id`, func(s *sqlite3.Stmt) error {
 			out = append(out, folderRow{
 				id: s.ColumnInt64(0),
 				Folder: Folder{
@@ -252,7 +276,7 @@ func (l *Ledger) folders(ctx context.Context, account int64) ([]folderRow, error
 					ModSeq: uint64(s.ColumnInt64(15)), Messages: s.ColumnInt(16), Bytes: -1,
 				},
 				error: s.ColumnText(17), base: mail.UID(s.ColumnInt64(18)), top: mail.UID(s.ColumnInt64(19)),
-				renewing: mail.UIDValidity(s.ColumnInt64(20)),
+				renewing: mail.UIDValidity(s.ColumnInt64(20)), made: s.ColumnBool(21),
 			})
 			return nil
 		}, account)
@@ -274,12 +298,13 @@ func (l *Ledger) writeFolder(account int64, f *folderRow) error {
 		f.id = l.db.LastInsertRowID()
 	}
 	return l.exec(`UPDATE folder SET name = ?, target = ?, role = ?, subscribed = ?, noitems = ?, present = ?, validity = ?, messages = ?,
-		bytes = ?, adopted = ?, merged = ?, settled = ?, uidnext = ?, modseq = ?, held = ?, error = ?, base = ?, top = ?, renewing = ? WHERE id = ?`,
+		bytes = ?, adopted = ?, merged = ?, settled = ?, uidnext = ?, modseq = ?, held = ?, error = ?, base = ?, top = ?, renewing = ?, made = ? WHERE id = ?`,
 		f.Name, f.target, string(f.Use), f.Subscribed, f.NoItems, f.present, int64(f.State.UIDValidity), f.State.Messages,
-		f.State.Bytes, int64(f.adopted), f.merged, f.settled, int64(f.since.UIDNext), int64(f.since.ModSeq), f.since.Messages, f.error, int64(f.base), int64(f.top), int64(f.renewing), f.id)
+		f.State.Bytes, int64(f.adopted), f.merged, f.settled, int64(f.since.UIDNext), int64(f.since.ModSeq), f.since.Messages, f.error, int64(f.base), int64(f.top),
+		int64(f.renewing), f.made, f.id)
 }
 
-const rowColumns = `key, state, uid, size, hash, flags, date, zone, verified, reason`
+const rowColumns = `key, state, uid, size, hash, flags, date, zone, verified, reason, likeness, said`
 
 // scanRow reads the columns of rowColumns.
 func scanRow(s *sqlite3.Stmt) row {
@@ -288,8 +313,9 @@ func scanRow(s *sqlite3.Stmt) row {
 			Key: s.ColumnText(0), UID: mail.UID(s.ColumnInt64(2)), Size: s.ColumnInt64(3),
 			Date: mail.Date{Unix: s.ColumnInt64(6), Offset: int16(s.ColumnInt(7))},
 		},
-		state: ItemState(s.ColumnInt(1)), verified: s.ColumnInt64(8) != 0, reason: s.ColumnText(9),
+		state: ItemState(s.ColumnInt(1)), verified: s.ColumnInt64(8) != 0, reason: s.ColumnText(9), said: s.ColumnInt64(11),
 	}
+	copy(r.likeness[:], s.ColumnRawBlob(10))
 	copy(r.hash[:], s.ColumnRawBlob(4))
 	r.Flags, r.Keywords = parseFlagText(s.ColumnText(5))
 	return r
@@ -396,12 +422,50 @@ func (l *Ledger) writeRows(folder int64, rows []row) error {
 		if r.verified {
 			verified = l.now().Unix()
 		}
-		if err := l.exec(`INSERT OR REPLACE INTO item (folder, `+rowColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			folder, r.Key, int(r.state), int64(r.UID), r.Size, r.hash[:], flagText(r.Item), r.Date.Unix, int(r.Date.Offset), verified, r.reason); err != nil {
+		if err := l.exec(`INSERT OR REPLACE INTO item (folder, `+rowColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			folder, r.Key, int(r.state), int64(r.UID), r.Size, r.hash[:], flagText(r.Item), r.Date.Unix, int(r.Date.Offset), verified, r.reason,
+			r.likeness.blob(), r.said); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// blob returns the identity as a ledger keeps it.
+func (id *Identity) blob() []byte {
+	if *id == (Identity{}) {
+		return nil
+	}
+	return id[:]
+}
+
+// placedRow is a row of an item that the target holds, in any folder.
+type placedRow struct {
+	row
+	folder int64
+}
+
+// sameDate returns the placed rows of an account, in whichever folder, that have
+// the internal date of an item, by the item's key.
+func (l *Ledger) sameDate(ctx context.Context, account int64, items []Item) (map[string][]placedRow, error) {
+	out := map[string][]placedRow{}
+	err := l.view(ctx, func() error {
+		for _, it := range items {
+			if it.Date == (mail.Date{}) {
+				continue
+			}
+			err := l.query(`SELECT `+rowColumns+`, item.folder FROM item WHERE folder IN (SELECT id FROM folder WHERE account = ?)
+				AND date = ? AND state IN (2, 3)`, func(s *sqlite3.Stmt) error {
+				out[it.Key] = append(out[it.Key], placedRow{scanRow(s), s.ColumnInt64(12)})
+				return nil
+			}, account, it.Date.Unix)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return out, err
 }
 
 // land writes the rows of items that the target has, and their folder, and

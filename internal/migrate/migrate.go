@@ -28,6 +28,27 @@
 //	          the same bytes under a new key takes the copy over; what is left at the
 //	          end of the pass vanished, as under gone.
 //
+// An item that the source moved or copied from another folder is seen in its new
+// folder, and gone in the old one at the end of the pass:
+//
+//	its new row seen     Nothing of it is in the target's new folder. Crash: the next
+//	                     pass copies it within the target, or fetches it.
+//	copied within        As copied: a crash before the row leaves a message that no
+//	                     row claims, with the bytes of the item. If the item has left
+//	                     the folder again before the next pass, that pass finds the
+//	                     message by its UID and date (by date and size where UIDs are
+//	                     not kept) and removes it: the row says seen, and vanished.
+//	its old row copied   The target has it in both folders. Nothing is removed before
+//	                     every folder has been read and the new rows are on disk.
+//	                     Crash: the folder's state in the ledger is that of the pass
+//	                     before, so the next pass finds again what vanished.
+//	removed              Its old row says copied, the message is gone. Crash: the next
+//	                     pass removes what is missing and writes gone.
+//
+// A folder that the source deleted, and says so when it is asked for by name, is
+// emptied likewise, and deleted at the target where a pass made it and nothing is
+// left in it. A crash between leaves an empty folder, which the next pass deletes.
+//
 // A row of copied or there is verified (a time in the row) once `verify` has read
 // both sides again and found them equal.
 //
@@ -138,6 +159,7 @@ type Item struct {
 	Flags    mail.Flags
 	Keywords mail.Keywords
 	Date     mail.Date
+	Email    string // what the source calls the message wherever it is moved (EMAILID of RFC 8474); "" where nothing
 	Rest     []byte // a JSON object of what the message cannot hold, for the ledger; nil of mail
 }
 
@@ -221,6 +243,14 @@ type TargetAccount interface {
 	// Remove removes messages, those that are missing aside.
 	Remove(ctx context.Context, folder string, uids mail.UIDSet) error
 
+	// Stored makes messages of a folder, with the hashes of their bytes, ready to
+	// be appended to any folder of the account: with the same bytes, which are
+	// not carried through here where the target can link or copy them. Those that
+	// are missing are not returned; those that vanish before they are appended
+	// make Append fail with mail.KindTemporary. They are appended with the
+	// internal dates that they have.
+	Stored(ctx context.Context, folder string, hashes map[mail.UID]Hash) (map[mail.UID]Spooled, error)
+
 	// Items calls fn with every message of a folder by ascending UID.
 	Items(ctx context.Context, folder string, fn func(Item) error) error
 
@@ -236,6 +266,13 @@ type Namer interface {
 	// Name returns the name nearest to a name with levels separated by
 	// mail.Delimiter that the target can hold, and that it will show.
 	Name(name string) string
+}
+
+// Discarder is a TargetAccount that can remove folders.
+type Discarder interface {
+	// Discard removes a folder and its subscription. One that has messages or
+	// folders below it is mail.KindConflict and stays; a missing one is no error.
+	Discard(ctx context.Context, folder string) error
 }
 
 // Renewer is a TargetAccount that can give a folder another UIDVALIDITY.
@@ -254,6 +291,13 @@ type Message struct {
 	Item
 	Body Spooled
 	Err  error // mail.KindTooBig, KindInvalid: why the target will never take it
+}
+
+// HeaderReader is a SourceAccount that reads headers without bodies.
+type HeaderReader interface {
+	// Headers calls fn with the Message-ID, Date, From, To and Subject lines of
+	// each item, in any order, those that are missing aside.
+	Headers(ctx context.Context, f Folder, items []Item, fn func(it Item, header []byte) error) error
 }
 
 // Limiter is a Target or a TargetAccount that knows how large a message it takes.

@@ -87,7 +87,7 @@ func (e *Engine) preview(ctx context.Context, u User, p *Preview) error {
 			}
 		}
 	}
-	rows, err := e.ledger.sync(ctx, account.id, folders, dst.named)
+	rows, _, err := e.ledger.sync(ctx, account.id, folders, dst.named)
 	if err != nil {
 		return err
 	}

@@ -454,6 +454,40 @@ func TestTargetHasMail(t *testing.T) {
 // deliver puts a message into the target's INBOX.
 func (b *bench) deliver(t *testing.T, body string) {
 	t.Helper()
+	b.deliverTo(t, "INBOX", body)
+}
+
+// bodies returns the messages of a folder of the target.
+func (b *bench) bodies(t *testing.T, folder string) map[mail.UID]string {
+	t.Helper()
+	out := map[mail.UID]string{}
+	all := mail.UIDSet{}
+	if err := b.target.Items(t.Context(), folder, func(it migrate.Item) error { all.Add(it.UID); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.target.Read(t.Context(), folder, all, func(uid mail.UID, r io.Reader) error {
+		body, err := io.ReadAll(r)
+		out[uid] = string(body)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// has tells whether the target has a folder.
+func (b *bench) has(t *testing.T, folder string) bool {
+	t.Helper()
+	folders, err := b.target.Folders(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(folders, func(f migrate.Folder) bool { return f.Name == folder })
+}
+
+// deliverTo puts a message into a folder of the target.
+func (b *bench) deliverTo(t *testing.T, folder, body string) {
+	t.Helper()
 	s, err := b.spool.Spool(t.Context(), strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -463,8 +497,9 @@ func (b *bench) deliver(t *testing.T, body string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	item := migrate.Item{UID: folders[0].State.UIDNext} // INBOX is first
-	if err := b.target.Append(t.Context(), "INBOX", []migrate.Message{{Item: item, Body: s}}); err != nil {
+	i := slices.IndexFunc(folders, func(f migrate.Folder) bool { return f.Name == folder })
+	item := migrate.Item{UID: folders[i].State.UIDNext}
+	if err := b.target.Append(t.Context(), folder, []migrate.Message{{Item: item, Body: s}}); err != nil {
 		t.Fatal(err)
 	}
 }

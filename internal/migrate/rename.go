@@ -94,7 +94,7 @@ func renamed(known []folderRow, listed []Folder) []rename {
 		}
 		for key := range owners[v] {
 			r := rows[key]
-			if r != nil && !there[key] && !r.NoItems && r.Name != mail.Inbox && f.State.UIDNext >= r.since.UIDNext {
+			if r != nil && !there[key] && r.adopted != 0 && !r.NoItems && r.Name != mail.Inbox && f.State.UIDNext >= r.since.UIDNext {
 				out = append(out, rename{r, f})
 			}
 		}

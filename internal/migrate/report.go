@@ -153,6 +153,9 @@ func (l *Ledger) folderReport(ctx context.Context, account int64, f folderRow, c
 	}
 	if fr.Note == "" && !f.present {
 		fr.Note = "not at the source any more; left at the target"
+		if f.adopted == 0 {
+			fr.Note = "not at the source any more; removed at the target"
+		}
 	}
 	if c.Aside == 0 {
 		return fr, nil

@@ -90,6 +90,7 @@ type Result struct {
 	Copied  int      // sent to the target
 	There   int      // found at the target
 	Updated int      // flags changed
+	Moved   int      // moved or copied at the source to another folder, and at the target
 	Removed int      // vanished at the source and removed at the target
 	Aside   int      // set aside
 	Bytes   int64    // of Copied
@@ -219,7 +220,7 @@ func (e *Engine) attempts(ctx context.Context, row accountRow, res *Result) erro
 		if err == nil || ctx.Err() != nil || !passing(err) {
 			return err
 		}
-		if res.Copied > before.Copied || res.There > before.There {
+		if res.Copied > before.Copied || res.There > before.There || res.Moved > before.Moved {
 			attempt = 0 // it got somewhere
 		}
 		if attempt >= len(e.opt.Delays) {

@@ -95,6 +95,7 @@ type AccountSummary struct {
 	Target  string   `json:"target"`
 	Copied  int      `json:"copied"`
 	There   int      `json:"already_there"`
+	Moved   int      `json:"moved"`
 	Updated int      `json:"flags_changed"`
 	Removed int      `json:"removed"`
 	Aside   int      `json:"set_aside"`
@@ -116,7 +117,7 @@ func Summary(results []Result) []AccountSummary {
 func (r *Result) summary() AccountSummary {
 	s := AccountSummary{
 		Source: r.User.Source, Target: string(r.User.Target), Copied: r.Copied, There: r.There,
-		Updated: r.Updated, Removed: r.Removed, Aside: r.Aside, Bytes: r.Bytes, Damage: r.Damage,
+		Moved: r.Moved, Updated: r.Updated, Removed: r.Removed, Aside: r.Aside, Bytes: r.Bytes, Damage: r.Damage,
 	}
 	if r.Err != nil {
 		s.Error = r.Err.Error()
@@ -130,7 +131,7 @@ func (r Result) String() string {
 	for _, part := range []struct {
 		n    int
 		what string
-	}{{r.There, "already there"}, {r.Updated, "with changed flags"}, {r.Removed, "removed"}, {r.Aside, "set aside"}} {
+	}{{r.There, "already there"}, {r.Moved, "moved from folder to folder"}, {r.Updated, "with changed flags"}, {r.Removed, "removed"}, {r.Aside, "set aside"}} {
 		if part.n > 0 {
 			text += fmt.Sprintf(", %d %s", part.n, part.what)
 		}
@@ -150,6 +151,7 @@ func WriteSummary(w io.Writer, results []Result) error {
 		writeDamage(p, r.Damage)
 		total.Copied += r.Copied
 		total.There += r.There
+		total.Moved += r.Moved
 		total.Updated += r.Updated
 		total.Removed += r.Removed
 		total.Aside += r.Aside

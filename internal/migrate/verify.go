@@ -207,6 +207,7 @@ func (v *verifier) batch(ctx context.Context, f Folder, r folderRow, t Folder, i
 			v.out.Aside++
 		case row.state.placed():
 			if _, there := held[row.UID]; !there {
+				row.UID = it.UID
 				c.lose(row, "missing at the target")
 				continue
 			}
@@ -303,7 +304,15 @@ func (c *comparison) compare(it Item, r row, source, target Hash, differs string
 	t := c.held[r.UID]
 	problems := len(c.out.Problems)
 	switch {
+	case differs != "" && r.linked():
+		wrong := r // the next pass removes it
+		wrong.Key, wrong.state, wrong.reason = doubtedKey+r.Key, Stale, doubted
+		c.done = append(c.done, wrong)
+		r.reason, r.UID = doubted, it.UID
+		c.lose(r, "%s: different: %s", doubted, differs)
+		return
 	case differs != "" && source == r.hash:
+		r.UID = it.UID
 		c.lose(r, "the bytes at the target are not those that were copied: %s", differs)
 		return
 	case differs != "":

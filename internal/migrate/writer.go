@@ -24,6 +24,8 @@ type writer struct {
 	bytes   int64
 	claimed []row    // of the current folder, found at the target
 	stale   []string // keys of the stale rows that claimed takes over
+
+	departures []*departure // what is to be settled at the end of the pass
 }
 
 // run carries out jobs until there are no more.
@@ -65,7 +67,9 @@ func (w *writer) carryOut(ctx context.Context, j *job) error {
 		w.drop(j)
 	default:
 		w.batch = append(w.batch, j)
-		w.bytes += j.body.size
+		if j.body != nil {
+			w.bytes += j.body.size
+		}
 	}
 	if len(w.batch) >= batchItems || w.bytes >= batchBytes || len(w.claimed) >= batchItems {
 		return w.flush(ctx)
@@ -144,9 +148,17 @@ func items(rows []row) []Item {
 func (w *writer) landed(f *folderWalk, rows []row) {
 	bytes := int64(0)
 	for _, r := range rows {
-		bytes += r.Size
+		if !r.linked() {
+			bytes += r.Size
+		}
 	}
-	w.res.Copied += len(w.batch)
+	for _, j := range w.batch {
+		if j.body == nil {
+			w.res.Moved++
+		} else {
+			w.res.Copied++
+		}
+	}
 	w.res.There += len(w.claimed)
 	w.res.Bytes += w.bytes
 	w.step(f, len(rows), bytes)
@@ -195,8 +207,12 @@ func (w *writer) appended(f *folderWalk, rows []row, msgs []Message) error {
 		}
 		r.UID, r.state, r.reason = w.batch[i].item.UID, Aside, "the target refuses the message: "+m.Err.Error()
 		w.res.Aside++
-		w.res.Copied--
-		w.res.Bytes -= r.Size
+		if w.batch[i].body == nil {
+			w.res.Moved--
+		} else {
+			w.res.Copied--
+			w.res.Bytes -= r.Size
+		}
 		w.opt.Log.Warn("an item was set aside", "source", w.user.Source, "folder", f.Name, "item", r.Key, "reason", r.reason)
 		if o, ok := m.Body.(interface{ Open() (io.Reader, error) }); ok {
 			if err := w.aside.put(w.row.id, f.id, r.Key, o.Open); err != nil {
@@ -219,9 +235,9 @@ func (w *writer) number(f *folderWalk) []row {
 		if !f.keeps() {
 			it.UID = next
 		}
-		it.Size = j.body.size
 		next = it.UID + 1
-		rows[i] = row{Item: it, state: Copied, hash: j.hash}
+		rows[i] = row{Item: it, state: Copied, hash: j.hash, likeness: j.likeness, reason: j.reason}
+		rows[i].setSize(j.bytes())
 	}
 	return rows
 }
@@ -235,13 +251,9 @@ func (w *writer) update(ctx context.Context, f *folderWalk, changed []Item) erro
 	return w.ledger.setFlags(ctx, f.id, changed)
 }
 
-// end settles a folder after its scan: what vanished, UIDNEXT, the state to
-// start from the next time.
+// end settles a folder after its scan: UIDNEXT, the state to start from the
+// next time. One of which something vanished is settled at the end of the pass.
 func (w *writer) end(ctx context.Context, f *folderWalk, s Scanned) error {
-	complete, err := w.vanished(ctx, f, s)
-	if err != nil {
-		return err
-	}
 	if s.State.UIDNext == 0 { // Courier says it in STATUS only
 		s.State.UIDNext = f.State.UIDNext
 	}
@@ -255,22 +267,8 @@ func (w *writer) end(ctx context.Context, f *folderWalk, s Scanned) error {
 	if err := w.renew(ctx, f); err != nil {
 		return err
 	}
-	f.settled, f.since = complete, s.State
 	if rest := max(0, f.State.Messages) - int(f.steps.Load()); rest > 0 {
 		w.step(f, rest, 0)
-	}
-	return w.ledger.putFolder(ctx, w.row.id, f.folderRow)
-}
-
-// vanished deals with the rows of items that the source has no more. It
-// returns false where it left some for a person to decide.
-func (w *writer) vanished(ctx context.Context, f *folderWalk, s Scanned) (complete bool, err error) {
-	c, err := w.ledger.counts(ctx, f.id)
-	if err != nil {
-		return false, err
-	}
-	if w.row.stage == StageMoved {
-		return true, nil
 	}
 	has, there := s.Has, s.State.Messages
 	if has == nil {
@@ -278,50 +276,14 @@ func (w *writer) vanished(ctx context.Context, f *folderWalk, s Scanned) (comple
 		there = len(f.keys)
 		has = func(key string) bool { _, ok := slices.BinarySearch(f.keys, f.hash(key)); return ok }
 	}
-	if c.Items() == there {
-		return true, nil
+	c, err := w.ledger.counts(ctx, f.id)
+	if err != nil {
+		return err
 	}
-	var rows []row
-	var uids mail.UIDSet
-	for r, err := range w.ledger.allRows(ctx, f.id) {
-		if err != nil {
-			return false, err
-		}
-		if r.state == Gone || has(r.Key) {
-			continue
-		}
-		if r.state == Copied || r.state == Stale {
-			uids.Add(r.UID)
-		}
-		rows = append(rows, r)
+	if c.Items() != there && w.row.stage != StageMoved {
+		w.departures = append(w.departures, &departure{folderWalk: f, scanned: s, has: has})
+		return nil
 	}
-	n := uids.Len()
-	if w.opt.Removals == RemoveGuarded && n >= guardMin && 2*n > c.Placed() {
-		f.error = fmt.Sprintf("%d of %d messages vanished at the source at once: they were left at the target; look at the source, then run again with --removals all (or none)", n, c.Placed())
-		return false, nil
-	}
-	return true, w.remove(ctx, f, rows, uids)
-}
-
-// remove removes copies of vanished items at the target and writes it down.
-func (w *writer) remove(ctx context.Context, f *folderWalk, rows []row, uids mail.UIDSet) error {
-	why := "removed at the source"
-	switch {
-	case w.opt.Removals == RemoveNone:
-		why = "removed at the source, kept at the target"
-	case len(uids) > 0:
-		if err := w.dst.Remove(ctx, f.target, uids); err != nil {
-			return fmt.Errorf("removing from the target's folder %q: %w", f.target, err)
-		}
-		w.res.Removed += uids.Len()
-	}
-	for i := range rows {
-		if rows[i].state == There {
-			rows[i].reason = "removed at the source, kept at the target, where it was before"
-		} else {
-			rows[i].reason = why
-		}
-		rows[i].state = Gone
-	}
-	return w.ledger.putRows(ctx, f.id, rows)
+	f.settled, f.since = true, s.State
+	return w.ledger.putFolder(ctx, w.row.id, f.folderRow)
 }

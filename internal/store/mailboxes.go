@@ -244,6 +244,26 @@ func (a *Account) DeleteMailbox(ctx context.Context, name string) error {
 	return remove()
 }
 
+// DeleteEmptyMailbox is DeleteMailbox for one that holds no messages; one that
+// does, or that has children, is mail.KindConflict.
+func (a *Account) DeleteEmptyMailbox(ctx context.Context, name string) error {
+	name = canonicalName(name)
+	return a.change(ctx, func(b *batch) error {
+		id := b.byName(name)
+		if id == 0 {
+			return errNoMailbox(name)
+		}
+		e, err := b.edit(id)
+		if err != nil {
+			return err
+		}
+		if name == mail.Inbox || e.row.Messages > 0 || len(e.row.ACL) > 0 || hasBelow(b.nameMap(), name) {
+			return mail.Errorf(mail.KindConflict, "mailbox %q is in use", name)
+		}
+		return b.deleteMailbox(name)
+	})
+}
+
 // sharedWith returns the identifiers of a mailbox's access control list.
 func (a *Account) sharedWith(name string) []string {
 	a.mu.RLock()

@@ -541,8 +541,10 @@ func (b *batch) moveMessages(source *mailboxEdit, found []mail.Message, target *
 
 // BulkMessage is a message with everything given, as a migration has it.
 type BulkMessage struct {
-	UID          mail.UID // 0: the next
-	Incoming     *Incoming
+	UID          mail.UID       // 0: the next
+	Incoming     *Incoming      // or
+	From         mail.MailboxID // where the account has the message already, and shares its content,
+	FromUID      mail.UID       // as this one
 	Flags        mail.Flags
 	Keywords     mail.Keywords
 	InternalDate mail.Date
@@ -551,7 +553,8 @@ type BulkMessage struct {
 
 // Bulk appends many messages in one durable change. UIDs must ascend and lie
 // at or above UIDNEXT, else mail.KindConflict and nothing is done. It takes
-// over no Incoming. Quota is not asked: what was there before may stay.
+// over no Incoming. Quota is not asked: what was there before may stay. A
+// message to share that is not there is mail.KindNotExist.
 func (a *Account) Bulk(ctx context.Context, id mail.MailboxID, msgs []BulkMessage) ([]Appended, error) {
 	for i := range msgs {
 		if err := checkKeywords(msgs[i].Keywords); err != nil {
@@ -599,28 +602,50 @@ func (b *batch) bulk(e *mailboxEdit, uids []mail.UID, msgs []BulkMessage) ([]App
 	messages := make([]mail.Message, len(msgs))
 	done := make([]Appended, len(msgs))
 	for i := range msgs {
-		in := msgs[i].Incoming
-		thread, unknown, err := b.findThread(in.threads)
-		if err != nil {
+		m := &messages[i]
+		if err := b.bulkContent(m, &msgs[i]); err != nil {
 			return nil, err
 		}
-		m := &messages[i]
-		*m = mail.Message{
-			UID: uids[i], ModSeq: modseq, Size: in.size, Flags: msgs[i].Flags, Keywords: msgs[i].Keywords,
-			InternalDate: msgs[i].InternalDate, SaveDate: b.now.Unix(),
-		}
+		m.UID, m.ModSeq, m.Flags, m.Keywords = uids[i], modseq, msgs[i].Flags, msgs[i].Keywords
+		m.InternalDate, m.SaveDate = msgs[i].InternalDate, b.now.Unix()
 		if m.InternalDate == (mail.Date{}) {
 			m.InternalDate = mail.DateOf(b.now)
 		}
 		if !msgs[i].SaveDate.IsZero() {
 			m.SaveDate = msgs[i].SaveDate.Unix()
 		}
-		m.Email, m.Thread = b.addEmail(in, thread, unknown)
 		e.addKeywords(m.Keywords)
 		done[i] = Appended{e.row.UIDValidity, m.UID, m.Email, modseq}
 	}
 	e.append(messages)
 	return done, nil
+}
+
+// bulkContent gives a message of a Bulk its content, new or shared.
+func (b *batch) bulkContent(m *mail.Message, from *BulkMessage) error {
+	if in := from.Incoming; in != nil {
+		thread, unknown, err := b.findThread(in.threads)
+		if err != nil {
+			return err
+		}
+		m.Size = in.size
+		m.Email, m.Thread = b.addEmail(in, thread, unknown)
+		return nil
+	}
+	e, err := b.edit(from.From)
+	if err != nil {
+		return err
+	}
+	if err := e.load(); err != nil {
+		return err
+	}
+	found := e.collect(mail.UIDSet{{First: from.FromUID, Last: from.FromUID}})
+	if len(found) == 0 {
+		return mail.Errorf(mail.KindNotExist, "message %d of mailbox %q is not there any more", from.FromUID, e.row.Name)
+	}
+	m.Size, m.Email, m.Thread = found[0].Size, found[0].Email, found[0].Thread
+	b.refs[m.Email]++
+	return nil
 }
 
 // SetQuota says what the account may hold from now on.

@@ -19,6 +19,8 @@ type Fetched struct {
 	Date     mail.Date
 	Size     int64 // RFC822.SIZE: what the server believes
 	ModSeq   uint64
+	Email    string // EMAILID (RFC 8474)
+	Header   string // of BODY[HEADER.FIELDS (…)]
 
 	HasFlags, HasDate, HasSize, HasBody bool
 }
@@ -110,6 +112,15 @@ func (l *Line) fetchItem(f *Fetched, name []byte) (err error) {
 		if v, err = l.Value(); err == nil && len(v.List) == 1 {
 			f.ModSeq, _ = strconv.ParseUint(v.List[0].Text, 10, 64) // 0, unknown, where it is no number
 		}
+	case is(name, "EMAILID"):
+		var v Value
+		if v, err = l.Value(); err == nil && len(v.List) == 1 {
+			f.Email = v.List[0].Text
+		}
+	case bytes.HasPrefix(bytes.ToUpper(name), []byte("BODY[HEADER.FIELDS ")):
+		var v Value
+		v, err = l.Value()
+		f.Header = v.Text
 	default:
 		_, err = l.Value()
 	}

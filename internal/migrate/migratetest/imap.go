@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ type IMAP struct {
 	boxes  []*Box
 	quirks Quirks
 	logins int
+	bytes  int // of bodies that were fetched
 	log    []string
 
 	connections atomic.Int64
@@ -37,6 +39,7 @@ type Box struct {
 	Name        string
 	Attributes  string // of LIST: `\Sent`
 	Subscribed  bool
+	Hidden      bool // not listed
 	UIDValidity mail.UIDValidity
 	UIDNext     mail.UID
 	ModSeq      uint64 // 0: none
@@ -49,6 +52,7 @@ type Message struct {
 	Flags string
 	Date  string
 	Body  string
+	Email string // EMAILID; shown where the capabilities have OBJECTID
 }
 
 // Quirks say what the server does wrong. Functions that are nil do nothing; they
@@ -171,6 +175,29 @@ func (s *IMAP) Logins() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.logins
+}
+
+// Add adds a mailbox.
+func (s *IMAP) Add(b *Box) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.boxes = append(s.boxes, b)
+}
+
+// Delete deletes a mailbox.
+func (s *IMAP) Delete(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.boxes = slices.DeleteFunc(s.boxes, func(b *Box) bool { return b.Name == name })
+}
+
+// Bytes returns how many bytes of bodies were fetched, and forgets them.
+func (s *IMAP) Bytes() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.bytes
+	s.bytes = 0
+	return n
 }
 
 // Commands returns the commands that were received, without tags, and forgets
@@ -299,7 +326,7 @@ func (c *imapSession) list(name string) {
 		delimiter = "/"
 	}
 	for _, b := range c.boxes {
-		if name == "LIST" || b.Subscribed {
+		if !b.Hidden && (name == "LIST" || b.Subscribed) {
 			fmt.Fprintf(c.w, "* %s (%s) %q %s\r\n", name, b.Attributes, delimiter, literal(b.Name))
 		}
 	}
@@ -359,6 +386,11 @@ func (c *imapSession) uid(tag, args string) error {
 		return nil
 	}
 	set, items, _ := strings.Cut(rest, " ")
+	if strings.Contains(items, "BODY.PEEK[HEADER.FIELDS ") {
+		c.headers(set, items[strings.Index(items, "["):strings.Index(items, "]")+1])
+		fmt.Fprintf(c.w, "%s OK done\r\n", tag)
+		return nil
+	}
 	whole := strings.Contains(items, "BODY.PEEK[]")
 	if strings.Contains(items, "BODY[") {
 		c.t.Errorf("the source was sent %q, which sets \\Seen", args)
@@ -385,6 +417,17 @@ func (c *imapSession) uid(tag, args string) error {
 	return nil
 }
 
+// headers answers with header fields; with all there are, which the source has
+// to bear.
+func (c *imapSession) headers(set, section string) {
+	for i, m := range c.box.Messages {
+		if inSet(set, m.UID) {
+			header, _, _ := strings.Cut(m.Body, "\r\n\r\n")
+			fmt.Fprintf(c.w, "* %d FETCH (UID %d BODY%s %s)\r\n", i+1, m.UID, section, literal(header+"\r\n\r\n"))
+		}
+	}
+}
+
 // fetch writes the response for one message.
 func (c *imapSession) fetch(seq int, m Message, whole bool) error {
 	if c.quirks.Chatter != "" {
@@ -404,6 +447,12 @@ func (c *imapSession) fetch(seq int, m Message, whole bool) error {
 		size = c.quirks.Size(m)
 	}
 	known := fmt.Sprintf("UID %d FLAGS (%s)", m.UID, m.Flags)
+	if strings.Contains(c.quirks.Capabilities, "OBJECTID") && m.Email != "" {
+		known += fmt.Sprintf(" EMAILID (%s)", m.Email)
+	}
+	if whole {
+		c.bytes += len(m.Body)
+	}
 	if !whole {
 		fmt.Fprintf(c.w, "* %d FETCH (%s INTERNALDATE %q RFC822.SIZE %d)\r\n", seq, known, m.Date, size)
 		return nil

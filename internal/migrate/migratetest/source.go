@@ -62,6 +62,7 @@ func Source(t *testing.T, keeps Keeps, open func(t *testing.T, m *sample.Mailbox
 	t.Run("Scan", s.testScan)
 	t.Run("Fetch", s.testFetch)
 	t.Run("FetchMissing", s.testMissing)
+	t.Run("FolderMissing", s.testFolderMissing)
 	t.Run("FetchError", s.testError)
 	t.Run("FetchWhileScanning", s.testBoth)
 }
@@ -238,6 +239,15 @@ func (s *sourceTest) some(t *testing.T) (migrate.Folder, []migrate.Item) {
 	}
 	t.Fatal("no folder has more than five messages")
 	return migrate.Folder{}, nil
+}
+
+func (s *sourceTest) testFolderMissing(t *testing.T) {
+	f, _ := s.some(t)
+	f.Key, f.Name = f.Key+"0123", f.Name+"0123"
+	_, err := s.account.Scan(t.Context(), f, migrate.State{}, func([]migrate.Item) error { return nil })
+	if mail.KindOf(err) != mail.KindNotExist {
+		t.Errorf("scanning a folder that is gone: %v", err)
+	}
 }
 
 func (s *sourceTest) testMissing(t *testing.T) {

@@ -29,6 +29,7 @@ func Target(t *testing.T, holds Holds, open func(t *testing.T) (migrate.Target, 
 		"Prepare": (*targetTest).testPrepare, "Append": (*targetTest).testAppend, "Conflict": (*targetTest).testConflict,
 		"Update": (*targetTest).testUpdate, "Remove": (*targetTest).testRemove, "Reopen": (*targetTest).testReopen,
 		"Merge": (*targetTest).testMerge, "Organize": (*targetTest).testOrganize, "Renew": (*targetTest).testRenew,
+		"Stored": (*targetTest).testStored, "Discard": (*targetTest).testDiscard,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -343,5 +344,108 @@ func (tt *targetTest) testRenew(t *testing.T) {
 	}
 	if got := tt.items(t, "A"); !slices.EqualFunc(got, before, func(x, y migrate.Item) bool { return x.UID == y.UID && x.Flags == y.Flags && x.Date == y.Date }) {
 		t.Errorf("the messages are %+v, were %+v", got, before)
+	}
+}
+
+func (tt *targetTest) testStored(t *testing.T) {
+	tt.prepare(t, "A", 7, 0)
+	tt.prepare(t, "B", 8, 0)
+	old := []migrate.Message{tt.message(t, 1, mail.Seen, "x"), tt.message(t, 2, 0), tt.message(t, 3, mail.Flagged), tt.message(t, 4, 0)}
+	if err := tt.account.Append(t.Context(), "A", old); err != nil {
+		t.Fatal(err)
+	}
+	hashes := map[mail.UID]migrate.Hash{4000: {}}
+	for i := range old[:3] {
+		hashes[old[i].UID] = sha256.Sum256([]byte(targetBody(mail.UID(i + 1))))
+	}
+	stored, err := tt.account.Stored(t.Context(), "A", hashes)
+	if err != nil || len(stored) != 3 || stored[4000] != nil {
+		t.Fatalf("%d messages are stored, want 3: %v", len(stored), err)
+	}
+	// Links stand among messages that come from elsewhere, in any order of their old UIDs.
+	msgs := []migrate.Message{{}, tt.message(t, 60, 0), {}, {}, tt.message(t, 90, mail.Answered)}
+	want := []mail.UID{3, 60, 1, 2, 90}
+	for n, from := range map[int]int{0: 2, 2: 0, 3: 1} {
+		body := stored[old[from].UID]
+		if body.Hash() != hashes[old[from].UID] {
+			t.Errorf("the hash of message %d is another", from)
+		}
+		msgs[n] = migrate.Message{Item: migrate.Item{UID: mail.UID(51 + 10*n), Flags: mail.Answered, Keywords: mail.NewKeywords("y"), Date: old[from].Date}, Body: body}
+	}
+	if err := tt.account.Append(t.Context(), "B", msgs); err != nil {
+		t.Fatal(err)
+	}
+	bodies := map[mail.UID]string{}
+	var uids mail.UIDSet
+	items := tt.items(t, "B")
+	for _, it := range items {
+		uids.Add(it.UID)
+	}
+	err = tt.account.Read(t.Context(), "B", uids, func(uid mail.UID, r io.Reader) error {
+		b, err := io.ReadAll(r)
+		bodies[uid] = string(b)
+		return err
+	})
+	if err != nil || len(items) != len(msgs) {
+		t.Fatalf("%d messages, want %d: %v", len(items), len(msgs), err)
+	}
+	for i, it := range items {
+		m := msgs[i]
+		if tt.UIDs && it.UID != m.Item.UID || it.UID != m.UID || it.Flags != m.Flags || it.Keywords != m.Keywords || it.Date.Unix != m.Date.Unix || bodies[it.UID] != targetBody(want[i]) {
+			t.Errorf("message %d is %+v %q, want %+v and the body of %d", i, it, bodies[it.UID], m.Item, want[i])
+		}
+	}
+	if got := tt.items(t, "A"); len(got) != 4 || got[0].Flags != mail.Seen || got[0].Keywords != mail.NewKeywords("x") {
+		t.Errorf("the folder that the messages come from has %+v", got)
+	}
+	uids = nil
+	for i := range old[:3] {
+		uids.Add(old[i].UID)
+	}
+	if err := tt.account.Remove(t.Context(), "A", uids); err != nil {
+		t.Fatal(err)
+	}
+	if got := tt.items(t, "B"); len(got) != len(msgs) {
+		t.Errorf("%d messages are left, want %d", len(got), len(msgs))
+	}
+	msgs[0].UID = 200
+	if err := tt.account.Append(t.Context(), "B", msgs[:1]); mail.KindOf(err) != mail.KindTemporary {
+		t.Errorf("a stored message that is gone: %v", err)
+	}
+}
+
+func (tt *targetTest) testDiscard(t *testing.T) {
+	d, ok := tt.account.(migrate.Discarder)
+	if !ok {
+		t.Skip("the target removes no folders")
+	}
+	tt.prepare(t, "A", 7, 0)
+	tt.prepare(t, "A/B", 8, 0)
+	if err := tt.account.Append(t.Context(), "A/B", []migrate.Message{tt.message(t, 1, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"A", "A/B"} {
+		if err := d.Discard(t.Context(), name); mail.KindOf(err) != mail.KindConflict {
+			t.Errorf("removing %s: %v", name, err)
+		}
+	}
+	var uids mail.UIDSet
+	for _, it := range tt.items(t, "A/B") {
+		uids.Add(it.UID)
+	}
+	if err := tt.account.Remove(t.Context(), "A/B", uids); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"A/B", "A", "A"} {
+		if err := d.Discard(t.Context(), name); err != nil {
+			t.Errorf("removing %s: %v", name, err)
+		}
+	}
+	folders, err := tt.account.Folders(t.Context())
+	if err != nil || slices.ContainsFunc(folders, func(f migrate.Folder) bool { return strings.HasPrefix(f.Name+"/", "A/") }) {
+		t.Errorf("left: %+v, %v", folders, err)
+	}
+	if f := tt.prepare(t, "A", 9, 0); tt.UIDs && f.State.UIDValidity != 9 {
+		t.Errorf("made again: %+v", f)
 	}
 }

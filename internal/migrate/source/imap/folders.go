@@ -97,7 +97,10 @@ func (a *account) listExtended(l *listing) error {
 	if special {
 		options += " SPECIAL-USE"
 	}
-	return a.c.Command("LIST", l.read, imapclient.Text(""), imapclient.Text("*"), imapclient.Raw(options+")"))
+	if err := a.c.Command("LIST", l.read, imapclient.Text(""), imapclient.Text("*"), imapclient.Raw(options+")")); err != nil {
+		return err
+	}
+	return a.listStatus(l, items) // a server may leave out what it cannot tell at once
 }
 
 // listPlain asks with LIST, LSUB and a STATUS for each mailbox.
@@ -114,12 +117,17 @@ func (a *account) listPlain(l *listing) error {
 	if err != nil {
 		return err
 	}
+	return a.listStatus(l, items)
+}
+
+// listStatus asks for the states that are not known yet.
+func (a *account) listStatus(l *listing, items string) error {
 	for _, box := range l.boxes {
 		if _, known := l.status[box.Name]; known || noItems(box) {
 			continue
 		}
 		err := a.c.Command("STATUS", l.read, imapclient.Text(box.Name), imapclient.Raw(items))
-		if err != nil {
+		if _, known := l.status[box.Name]; err != nil || !known {
 			if err := a.statusByExamine(l, box.Name, err); err != nil {
 				return err
 			}
@@ -128,11 +136,11 @@ func (a *account) listPlain(l *listing) error {
 	return nil
 }
 
-// statusByExamine opens a mailbox whose STATUS was refused. One that cannot be
-// opened either is looked at again when it is read.
+// statusByExamine opens a mailbox whose STATUS was refused, or told nothing. One
+// that cannot be opened either is looked at again when it is read.
 func (a *account) statusByExamine(l *listing, name string, cause error) error {
 	_, wait := throttled(cause)
-	if _, ok := refused(cause); !ok || wait {
+	if _, ok := refused(cause); cause != nil && !ok || wait {
 		return cause
 	}
 	s, err := a.examine(migrate.Folder{Key: name})
@@ -162,7 +170,7 @@ func (l *listing) read(r *imapclient.Response) (err error) {
 	case "STATUS":
 		var name string
 		var s imapclient.Status
-		if name, s, err = r.Status(); err == nil {
+		if name, s, err = r.Status(); err == nil && s.UIDValidity != 0 { // 0: Dovecot is making the mailbox's index
 			l.status[name] = s
 		}
 	case "NAMESPACE":

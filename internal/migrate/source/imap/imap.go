@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,6 +118,7 @@ type account struct {
 var (
 	_ migrate.SourceAccount = (*account)(nil)
 	_ migrate.Measurer      = (*account)(nil)
+	_ migrate.HeaderReader  = (*account)(nil)
 	_ migrate.Throttled     = (*account)(nil)
 )
 
@@ -335,10 +337,15 @@ func (a *account) examine(f migrate.Folder) (migrate.State, error) {
 	return e.state(), nil
 }
 
+// missing are the words of servers without response codes for a mailbox that is
+// not there: Exchange, Courier, UW, Cyrus.
+var missing = []string{"doesn't exist", "does not exist", "no such mailbox", "unable to open this mailbox", "nonexistent"}
+
 // refusedFolder is the error for a mailbox that cannot be opened.
 func refusedFolder(s *imapclient.StatusError) error {
+	text := strings.ToLower(s.Text)
 	switch {
-	case s.Code == "NONEXISTENT":
+	case s.Code == "NONEXISTENT" || slices.ContainsFunc(missing, func(words string) bool { return strings.Contains(text, words) }):
 		return mail.WrapError(mail.KindNotExist, s, "the mailbox is not there any more")
 	case strings.Contains(s.Text, "authenticated but not connected"):
 		return mail.WrapError(mail.KindPermission, s, "Exchange let the login in but not into the mailbox: the mailbox does not exist, or the login has no FullAccess to it")

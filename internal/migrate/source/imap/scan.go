@@ -165,22 +165,82 @@ func (s *scan) list(ctx context.Context, uids string) ([]migrate.Item, error) {
 			}
 		}
 		items = items[:0]
+		emails, err := s.c.Has("OBJECTID")
+		if err != nil {
+			return err
+		}
+		what := "(UID FLAGS INTERNALDATE RFC822.SIZE)"
+		if emails {
+			what = "(UID FLAGS INTERNALDATE RFC822.SIZE EMAILID)"
+		}
 		return s.c.Command("UID FETCH", func(r *imapclient.Response) error {
 			if r.Name() != "FETCH" {
 				return nil
 			}
 			m, err := r.Fetch(nil)
 			if err == nil && m.UID != 0 && (m.HasDate || m.HasSize) { // else it tells of a flag changed meanwhile
-				items = append(items, s.marked(item(m)))
+				it := s.marked(item(m))
+				if emails {
+					it.Email = m.Email
+				}
+				items = append(items, it)
 			}
 			return err
-		}, imapclient.Raw(uids), imapclient.Raw("(UID FLAGS INTERNALDATE RFC822.SIZE)"+s.changed))
+		}, imapclient.Raw(uids), imapclient.Raw(what+s.changed))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing messages: %w", err)
 	}
 	slices.SortFunc(items, func(x, y migrate.Item) int { return int(int64(x.UID) - int64(y.UID)) })
 	return slices.CompactFunc(items, func(x, y migrate.Item) bool { return x.UID == y.UID }), nil
+}
+
+// headersAtOnce is how many headers one command asks for; Exchange takes no
+// longer commands.
+const headersAtOnce = 500
+
+// Headers implements migrate.HeaderReader.
+func (a *account) Headers(ctx context.Context, f migrate.Folder, items []migrate.Item, fn func(it migrate.Item, header []byte) error) error {
+	for part := range slices.Chunk(items, headersAtOnce) {
+		byUID := make(map[mail.UID]migrate.Item, len(part))
+		var set mail.UIDSet
+		for _, it := range part {
+			byUID[it.UID] = it
+			set.Add(it.UID)
+		}
+		found := map[mail.UID]string{}
+		err := a.try(ctx, func() error {
+			if a.selected != f.Key {
+				if _, err := a.examine(f); err != nil {
+					return err
+				}
+			}
+			return a.c.Command("UID FETCH", func(r *imapclient.Response) error {
+				if r.Name() != "FETCH" {
+					return nil
+				}
+				m, err := r.Fetch(nil)
+				if m.Header != "" {
+					found[m.UID] = m.Header
+				}
+				return err
+			}, imapclient.Raw(set.String()), imapclient.Raw("(UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM TO SUBJECT)])"))
+		})
+		if _, ok := refused(err); ok { // then it is their bytes that have to be read
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("reading headers: %w", err)
+		}
+		for uid, header := range found {
+			if it, asked := byUID[uid]; asked {
+				if err := fn(it, []byte(header)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // item returns a fetched message as the engine wants it.

@@ -57,10 +57,19 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 			return err
 		}
 	}
-	if p.plus {
+	if !p.plus {
+		if err := a.findUIDs(ctx, folder, before.UIDNext, msgs, !p.resent); err != nil {
+			return err
+		}
+	}
+	if len(p.copied) == 0 {
 		return nil
 	}
-	return a.findUIDs(ctx, folder, before.UIDNext, msgs, !p.resent)
+	items := make([]migrate.Item, len(p.copied))
+	for n, i := range p.copied {
+		items[n] = msgs[i].Item
+	}
+	return a.update(ctx, folder, items)
 }
 
 // appending is an Append on its way.
@@ -71,6 +80,7 @@ type appending struct {
 	msgs    []migrate.Message
 	plus    bool // the server says which UIDs it gives
 	refused []int
+	copied  []int         // messages of other folders, which still have the flags that they had there
 	later   []int         // to be sent, at first all; then those that the server throttled
 	pause   time.Duration // how long it asked to wait
 	resent  bool          // the order of arrival is not that of msgs
@@ -83,7 +93,19 @@ func (p *appending) run() error {
 	limit, _ := strconv.ParseInt(p.c.Value("APPENDLIMIT"), 10, 64)
 	now := p.later
 	p.later, p.pause = nil, 0
-	for _, i := range now {
+	for n := 0; n < len(now); n++ {
+		i := now[n]
+		if s, ok := p.msgs[i].Body.(stored); ok {
+			end := n + 1
+			for end < len(now) && end-n < maxSet && s.precedes(p.msgs[now[end]].Body, p.msgs[now[end-1]].Body) {
+				end++
+			}
+			if err := p.copy(s, now[n:end]); err != nil {
+				return err
+			}
+			n = end - 1
+			continue
+		}
 		if body, ok := p.msgs[i].Body.(*migrate.Bytes); !ok {
 			return errOther
 		} else if limit > 0 && body.Size > limit {
@@ -253,8 +275,14 @@ func (a *account) findUIDs(ctx context.Context, folder string, next mail.UID, ms
 		return fmt.Errorf("looking for what was appended: %w", err)
 	}
 	for _, m := range waiting {
-		id := m.Body.(*migrate.Bytes).Identity
+		id, err := a.identity(ctx, m.Body)
+		if err != nil {
+			return err
+		}
 		found := byHeader[id]
+		if _, ok := m.Body.(stored); ok && len(found) == 0 {
+			return mail.Errorf(mail.KindTemporary, "a message that was copied is not in the mailbox")
+		}
 		if len(found) == 0 {
 			return mail.Errorf(mail.KindConflict, "a message that was appended is not in the mailbox")
 		}

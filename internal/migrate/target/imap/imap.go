@@ -361,6 +361,13 @@ func sets(uids mail.UIDSet, fn func(mail.UIDSet) error) error {
 
 // Update implements migrate.TargetAccount.
 func (a *account) Update(ctx context.Context, folder string, items []migrate.Item) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.update(ctx, folder, items)
+}
+
+// update sets flags.
+func (a *account) update(ctx context.Context, folder string, items []migrate.Item) error {
 	type marks struct {
 		flags    mail.Flags
 		keywords mail.Keywords
@@ -373,8 +380,6 @@ func (a *account) Update(ctx context.Context, folder string, items []migrate.Ite
 		}
 		groups[k].Add(it.UID)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	wire := a.wireName(folder)
 	return a.do(ctx, func(c *imapclient.Client) error {
 		if err := a.open(c, wire); err != nil {

@@ -166,6 +166,7 @@ var (
 	_ migrate.TargetAccount = (*account)(nil)
 	_ migrate.Namer         = (*account)(nil)
 	_ migrate.Roleless      = (*account)(nil)
+	_ migrate.Discarder     = (*account)(nil)
 )
 
 // Roleless implements migrate.Roleless.

@@ -284,13 +284,21 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 		return err
 	}
 	before := len(words)
+	links, err := a.links(msgs)
+	if err != nil {
+		return err
+	}
 	files, flags := make([]written, len(msgs)), make([]string, len(msgs))
 	group, _ := errgroup.WithContext(ctx)
 	group.SetLimit(syncers)
 	for i := range msgs {
 		flags[i] = a.flagLetters(&words, msgs[i].Flags, msgs[i].Keywords)
 		group.Go(func() (err error) {
-			files[i], err = a.writeMessage(dir, &msgs[i], len(msgs) < manyFiles)
+			if from := links[i]; from != "" {
+				files[i], err = a.linkMessage(dir, &msgs[i], from)
+			} else {
+				files[i], err = a.writeMessage(dir, &msgs[i], len(msgs) < manyFiles)
+			}
 			return err
 		})
 	}
@@ -349,11 +357,7 @@ func (a *account) writeMessage(dir string, m *migrate.Message, synced bool) (wri
 	if err != nil {
 		return written{}, err
 	}
-	date := m.Date.Time()
-	if m.Date == (mail.Date{}) {
-		date = time.Now()
-	}
-	name := fmt.Sprintf("%d.M%dP%dR%s.%s", max(date.Unix(), 0), m.UID, os.Getpid(), rand.Text()[:10], a.target.host)
+	name, date := a.fileName(m)
 	path := filepath.Join(dir, "tmp", name)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -379,6 +383,15 @@ func (a *account) writeMessage(dir string, m *migrate.Message, synced bool) (wri
 		return written{}, err
 	}
 	return written{path, fmt.Sprintf("%s,S=%d,W=%d", name, out.size, out.crlf)}, nil
+}
+
+// fileName returns a new name for a message's file, and its time.
+func (a *account) fileName(m *migrate.Message) (string, time.Time) {
+	date := m.Date.Time()
+	if m.Date == (mail.Date{}) {
+		date = time.Now()
+	}
+	return fmt.Sprintf("%d.M%dP%dR%s.%s", max(date.Unix(), 0), m.UID, os.Getpid(), rand.Text()[:10], a.target.host), date
 }
 
 // lfWriter turns CRLF into LF, and counts.

@@ -151,14 +151,51 @@ func (a *account) Append(ctx context.Context, name string, msgs []migrate.Messag
 	}
 	bulk := make([]store.BulkMessage, len(msgs))
 	for i, m := range msgs {
-		s, ok := m.Body.(spooled)
-		if !ok {
+		bulk[i] = store.BulkMessage{UID: m.UID, Flags: m.Flags, Keywords: m.Keywords, InternalDate: m.Date}
+		switch s := m.Body.(type) {
+		case spooled:
+			bulk[i].Incoming = s.Incoming
+		case stored:
+			bulk[i].From, bulk[i].FromUID = s.mailbox, s.uid
+		default:
 			return errors.New("the message was made ready for another target")
 		}
-		bulk[i] = store.BulkMessage{UID: m.UID, Incoming: s.Incoming, Flags: m.Flags, Keywords: m.Keywords, InternalDate: m.Date}
 	}
 	_, err = a.Bulk(ctx, box.ID, bulk)
+	if mail.KindOf(err) == mail.KindNotExist {
+		return mail.WrapError(mail.KindTemporary, err, "linking messages")
+	}
 	return err
+}
+
+// stored is a message that the account has.
+type stored struct {
+	mailbox mail.MailboxID
+	uid     mail.UID
+	hash    migrate.Hash
+}
+
+// Hash implements migrate.Spooled.
+func (s stored) Hash() migrate.Hash { return s.hash }
+
+// Close implements migrate.Spooled.
+func (s stored) Close() error { return nil }
+
+// Stored implements migrate.TargetAccount: the messages share their content.
+func (a *account) Stored(ctx context.Context, name string, hashes map[mail.UID]migrate.Hash) (map[mail.UID]migrate.Spooled, error) {
+	view, err := a.Examine(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	s := view.Snapshot()
+	out := make(map[mail.UID]migrate.Spooled, len(hashes))
+	for uid, hash := range hashes {
+		if _, ok := s.Seq(uid); ok {
+			out[uid] = stored{s.Mailbox().ID, uid, hash}
+		}
+	}
+	return out, nil
 }
 
 // Update implements migrate.TargetAccount.
@@ -235,18 +272,7 @@ func (a *account) Rename(ctx context.Context, from, to string) error {
 
 // Discard implements migrate.Organizer.
 func (a *account) Discard(ctx context.Context, name string) error {
-	box, err := a.Mailbox(ctx, name)
-	switch {
-	case mail.KindOf(err) == mail.KindNotExist:
-		return nil
-	case err != nil:
-		return err
-	case box.Messages > 0:
-		return mail.Errorf(mail.KindConflict, "%q has messages", name)
-	}
-	if err := a.DeleteMailbox(ctx, name); mail.KindOf(err) == mail.KindInvalid {
-		return mail.WrapError(mail.KindConflict, err, "%q is kept", name)
-	} else if err != nil {
+	if err := a.DeleteEmptyMailbox(ctx, name); err != nil && mail.KindOf(err) != mail.KindNotExist {
 		return err
 	}
 	return a.Subscribe(ctx, name, false)
