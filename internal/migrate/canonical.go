@@ -87,6 +87,15 @@ func (c Canonical) Differs(o Canonical) string {
 	return ""
 }
 
+// MendedName is the file name of the original in the copy that a target has made
+// of a message which its server does not take as it is.
+const MendedName = "original.eml"
+
+// mendedOf tells whether the message is such a copy of that with the hash.
+func (c Canonical) mendedOf(h Hash) bool {
+	return slices.Contains(c.Files, fmt.Sprintf("application/octet-stream %s %x", MendedName, h))
+}
+
 // canonicalHeader writes the fields that people see.
 func canonicalHeader(e *message.Envelope) string {
 	var b strings.Builder

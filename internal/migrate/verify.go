@@ -266,7 +266,7 @@ func (c *comparison) hash(ctx context.Context, target string, uids mail.UIDSet, 
 		defer b.Close()
 		h, same := b.Hash(), ""
 		if h != hashes[row.UID] {
-			if same, err = c.remade(ctx, target, row.UID, at, b.Size); err != nil {
+			if same, err = c.remade(ctx, target, row, b, at); err != nil {
 				return err
 			}
 		}
@@ -276,14 +276,15 @@ func (c *comparison) hash(ctx context.Context, target string, uids mail.UIDSet, 
 }
 
 // remade compares the content of a message whose bytes are not the target's,
-// and says what is different, "" where nothing is.
-func (c *comparison) remade(ctx context.Context, target string, uid mail.UID, at io.ReaderAt, size int64) (differs string, err error) {
-	source, err := CanonicalOf(at, size)
+// and says what is different, "" where nothing is, or where the target's is a
+// mended copy of it.
+func (c *comparison) remade(ctx context.Context, target string, row row, original *Bytes, at io.ReaderAt) (differs string, err error) {
+	source, err := CanonicalOf(at, original.Size)
 	if err != nil {
 		return "", err
 	}
 	var uids mail.UIDSet
-	uids.Add(uid)
+	uids.Add(row.UID)
 	differs = "everything: the message is not there"
 	err = c.dst.Read(ctx, target, uids, func(_ mail.UID, r io.Reader) error {
 		b, at, err := readerAt(ctx, r, filepath.Dir(c.ledger.Path()))
@@ -292,7 +293,9 @@ func (c *comparison) remade(ctx context.Context, target string, uid mail.UID, at
 		}
 		defer b.Close()
 		there, err := CanonicalOf(at, b.Size)
-		differs = source.Differs(there)
+		if differs = source.Differs(there); err == nil && there.mendedOf(original.Hash()) {
+			differs = ""
+		}
 		return err
 	})
 	return differs, err

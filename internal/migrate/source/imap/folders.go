@@ -46,6 +46,9 @@ func (a *account) Folders(ctx context.Context) ([]migrate.Folder, error) {
 // between their levels, as the last Folders found it.
 func (a *account) Space() (prefix, separator string) { return a.prefix, a.sep }
 
+// Greeting returns what the server said of itself at the last connection.
+func (a *account) Greeting() string { return a.greeting }
+
 // list asks for everything, in one round trip where the server can (RFC 5258,
 // RFC 5819), else with the commands of RFC 3501.
 func (a *account) list(l *listing) error {

@@ -110,6 +110,7 @@ type account struct {
 	selected string             // the mailbox that c has open
 	noStatus bool               // LIST-STATUS was refused
 	mdnSent  bool               // messages get $MDNSent
+	greeting string
 	onWait   func(time.Duration)
 	prefix   string // of the user's own mailboxes
 	sep      string // between the levels of a name
@@ -158,7 +159,7 @@ func (a *account) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.c, a.selected = c, ""
+	a.c, a.selected, a.greeting = c, "", c.Greeting()
 	a.mdnSent = a.cfg.MDNSent == Always || a.cfg.MDNSent == Auto && strings.Contains(c.Greeting(), "Microsoft Exchange")
 	return nil
 }

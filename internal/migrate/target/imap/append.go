@@ -142,6 +142,15 @@ func (p *appending) send(i int) error {
 	}
 	m := &p.msgs[i]
 	body := m.Body.(*migrate.Bytes)
+	if p.cyrus {
+		if munged, err := eightBitHeader(body); err != nil {
+			return err
+		} else if munged { // Cyrus would take it, and write an X for each of these bytes
+			p.refused = append(p.refused, i)
+			p.msgs[i].Err = mail.Errorf(mail.KindInvalid, "the server changes 8-bit bytes in headers")
+			return nil
+		}
+	}
 	r, err := body.Open()
 	if err != nil {
 		return err

@@ -92,6 +92,7 @@ type account struct {
 	wire     map[string]string // names of mailboxes on the wire
 	prefix   string            // before every mailbox but INBOX: "INBOX."
 	sep      string            // between levels
+	cyrus    bool              // the server is one
 }
 
 var (
@@ -196,8 +197,10 @@ func (a *account) folders(ctx context.Context) ([]migrate.Folder, error) {
 	}
 	spaced, _ := a.reader.(interface {
 		Space() (prefix, separator string)
+		Greeting() string
 	})
 	a.prefix, a.sep = spaced.Space()
+	a.cyrus = strings.Contains(spaced.Greeting(), "Cyrus")
 	clear(a.wire)
 	for i := range folders {
 		a.wire[folders[i].Name] = folders[i].Key
@@ -219,12 +222,25 @@ func (a *account) Limit(ctx context.Context) (limit int64, err error) {
 	return limit, err
 }
 
-// Name implements migrate.Namer: levels hold no separator of the server's.
+// notInCyrus are the characters that names of mailboxes cannot have there, or
+// ("^") not at every site.
+const notInCyrus = "!\"%;<>\\^`{|}"
+
+// Name implements migrate.Namer: levels hold no separator of the server's, and
+// no character that it takes in no name.
 func (a *account) Name(name string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.sep != mail.Delimiter && a.sep != "" {
 		name = strings.ReplaceAll(name, a.sep, "_")
+	}
+	if a.cyrus {
+		name = strings.Map(func(r rune) rune {
+			if strings.ContainsRune(notInCyrus, r) {
+				return '_'
+			}
+			return r
+		}, name)
 	}
 	return name
 }

@@ -39,6 +39,23 @@ func TestContractCourier(t *testing.T) {
 	})
 }
 
+func TestContractCyrus(t *testing.T) {
+	t.Parallel()
+	for name, below := range map[string]bool{"beside INBOX": false, "below INBOX": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := migratetest.StartCyrus(t, below)
+			n := make(chan int, 100)
+			for i := range cap(n) {
+				n <- i
+			}
+			migratetest.Target(t, migratetest.Holds{}, func(*testing.T) (migrate.Target, migrate.User) {
+				return target(c.Address, c.Password), migrate.User{Target: mail.Address(fmt.Sprintf("user%d@example.org", <-n))}
+			})
+		})
+	}
+}
+
 func TestMend(t *testing.T) {
 	t.Parallel()
 	good := "From: a@example.org\r\nSubject: x\r\n\r\ntext\r\n"

@@ -85,6 +85,27 @@ func examine(b *migrate.Bytes) (header []string, why string, err error) {
 	}
 }
 
+// eightBitHeader tells whether the header holds 8-bit bytes.
+func eightBitHeader(b *migrate.Bytes) (bool, error) {
+	r, err := b.Open()
+	if err != nil {
+		return false, err
+	}
+	in := bufio.NewReaderSize(r, 8<<10)
+	for start := true; ; {
+		part, err := in.ReadSlice('\n')
+		switch {
+		case bytes.ContainsFunc(part, func(r rune) bool { return r >= 0x80 }):
+			return true, nil
+		case err == io.EOF, start && len(bytes.TrimRight(part, "\r\n")) == 0:
+			return false, nil
+		case err != nil && err != bufio.ErrBufferFull:
+			return false, err
+		}
+		start = err == nil
+	}
+}
+
 // plainHeader tells whether a header line can be in a mended copy: it is no
 // MIME field, and nothing is wrong with it.
 func plainHeader(line string) bool {
@@ -109,7 +130,7 @@ func writeMended(w io.Writer, header []string, why string, original io.Reader) e
 	}
 	fmt.Fprintf(out, "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"%s\"\r\n\r\n", boundary)
 	fmt.Fprintf(out, "--%s\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\nThis message could not be moved to its new server as it is: %s.\r\nThe original is attached, unchanged.\r\n", boundary, why)
-	fmt.Fprintf(out, "--%s\r\nContent-Type: application/octet-stream; name=\"original.eml\"\r\nContent-Disposition: attachment; filename=\"original.eml\"\r\nContent-Transfer-Encoding: base64\r\n\r\n", boundary)
+	fmt.Fprintf(out, "--%[1]s\r\nContent-Type: application/octet-stream; name=\"%[2]s\"\r\nContent-Disposition: attachment; filename=\"%[2]s\"\r\nContent-Transfer-Encoding: base64\r\n\r\n", boundary, migrate.MendedName)
 	lines := &wrapper{w: out}
 	enc := base64.NewEncoder(base64.StdEncoding, lines)
 	if _, err := io.Copy(enc, original); err != nil {
