@@ -23,7 +23,7 @@ func TestDocumentedCommands(t *testing.T) {
 	if err != nil || len(files) < 10 {
 		t.Fatalf("%d documents, %v", len(files), err)
 	}
-	for _, line := range []string{"expost fly", "expost migrate fly", "expost migrate run --fast", "expost directory add -Z"} {
+	for _, line := range []string{"expost fly", "expost migrate fly", "expost migrate run --fast", "expost gal import -Z x"} {
 		if checkCommandLine(line) == "" {
 			t.Errorf("%s passes", line)
 		}
@@ -97,7 +97,7 @@ func checkCommandLine(line string) string {
 				continue
 			}
 			return "it has no flag --" + name
-		case len(w) > 1 && w[0] == '-' && isName(w[1:]):
+		case len(w) > 1 && w[0] == '-' && isName(strings.ToLower(w[1:2])):
 			if cmd.Flags().ShorthandLookup(w[1:2]) == nil && cmd.InheritedFlags().ShorthandLookup(w[1:2]) == nil {
 				return "it has no flag " + w[:2]
 			}

@@ -41,6 +41,7 @@ power loss) and run again: the same command goes on where the last one stopped,
 and copies nothing twice. Between passes users keep working on the old server;
 later passes bring over what is new, changed flags and deletions.
 
+  expost migrate draft HOST -f migration.toml write a plan for all accounts of HOST
   expost migrate preflight -f migration.toml try the way into the old server
   expost migrate plan   -f migration.toml   look at both sides, change nothing
   expost migrate run    -f migration.toml   a pass: copy
@@ -98,7 +99,7 @@ migration.ledger.aside.`,
 	f.StringVar(&m.ledgerFile, "ledger", "", "the ledger (`file`), instead of the one beside the plan")
 	f.StringSliceVar(&m.users, "user", nil, "only the accounts with this source or target `address` (repeatable)")
 	f.StringSliceVar(&m.batches, "batch", nil, "only the accounts of this `batch` of the plan (repeatable)")
-	cmd.AddCommand(m.cutoverCommand(), m.rollbackCommand(), m.preflightCommand(), m.planCommand(), m.runCommand(), m.statusCommand(), m.verifyCommand(), m.reportCommand(), m.restCommand())
+	cmd.AddCommand(m.cutoverCommand(), m.rollbackCommand(), m.draftCommand(), m.preflightCommand(), m.planCommand(), m.runCommand(), m.statusCommand(), m.verifyCommand(), m.reportCommand(), m.restCommand())
 	return cmd
 }
 

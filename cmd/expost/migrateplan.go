@@ -10,8 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"expost/internal/directory"
-	"expost/internal/ldap"
 	"expost/internal/mail"
 	"expost/internal/migrate"
 	"expost/internal/migrate/imapclient"
@@ -59,6 +57,9 @@ size, "size:20G".`,
 				return err
 			}
 			found.Notes = migrate.RouteNotes(plan.Source.Kind)
+			if found.Forgotten, err = m.forgotten(cmd.Context(), plan); err != nil {
+				return err
+			}
 			return m.printPlanned(found)
 		},
 	}
@@ -67,11 +68,16 @@ size, "size:20G".`,
 	return cmd
 }
 
+// maxForgotten is how many accounts that are not in the plan are printed.
+const maxForgotten = 20
+
 // planned is what a plan found.
 type planned struct {
 	Accounts []migrate.Preview `json:"accounts"`
 	Estimate migrate.Estimate  `json:"estimate"`
 	Notes    []string          `json:"notes"` // what the way cannot carry
+	// Forgotten are accounts that live at the same server, and are not in the plan.
+	Forgotten []mail.Address `json:"not_in_plan,omitempty"`
 }
 
 // printPlanned prints what a plan found.
@@ -93,6 +99,13 @@ func (m *migration) printPlanned(p planned) error {
 		fmt.Fprintln(m.stdout, p.Estimate)
 		for _, u := range p.Estimate.Unreadable {
 			fmt.Fprintln(m.stdout, "not readable, a run will set it aside:", u)
+		}
+		for i, addr := range p.Forgotten {
+			if i == maxForgotten {
+				fmt.Fprintf(m.stdout, "not in the plan: %d more (--json has all)\n", len(p.Forgotten)-i)
+				break
+			}
+			fmt.Fprintf(m.stdout, "not in the plan, though its mailHost is that of others: %s\n", addr)
 		}
 		for _, n := range p.Notes {
 			fmt.Fprintln(m.stdout, "note:", n)
@@ -154,17 +167,8 @@ func (m *migration) departments(ctx context.Context, previews []migrate.Preview)
 		if err != nil {
 			return nil, err
 		}
-		req := &ldap.SearchRequest{Base: acct.DN, Scope: ldap.ScopeBase, Filter: &ldap.Filter{Op: ldap.FilterPresent, Attr: "objectClass"}, Attributes: []string{"departmentNumber", "ou"}}
-		err = n.Directory.Search(ctx, directory.Local(), req, func(e *ldap.Entry) error {
-			for _, attr := range []string{"departmentNumber", "ou"} {
-				if v := e.Value(attr); v != "" && out[p.Source] == "" {
-					out[p.Source] = v
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("looking up the department of %s: %w", p.Target, err)
+		if out[p.Source], err = n.department(ctx, acct); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
