@@ -2,6 +2,7 @@ package migrate_test
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +14,9 @@ import (
 	"expost/internal/migrate"
 	"expost/internal/migrate/imapclient"
 	"expost/internal/migrate/migratetest"
+	"expost/internal/migrate/source/files"
 	"expost/internal/migrate/source/imap"
+	targetimap "expost/internal/migrate/target/imap"
 	targetstore "expost/internal/migrate/target/store"
 )
 
@@ -175,34 +178,77 @@ func TestSiblingsOfOneName(t *testing.T) {
 	}
 }
 
-// TestSizeLimit keeps what the target does not take, and the plan says so before.
+// TestSizeLimit keeps what the target does not take, and the plan says so before:
+// where the limit is this server's own, and where a server tells it (APPENDLIMIT).
 func TestSizeLimit(t *testing.T) {
 	t.Parallel()
-	all := messages(5, 1, 1)
-	all[2].Body = "Subject: large\r\n\r\n" + strings.Repeat("0123456789", 1000)
-	b := newBench(t, migratetest.Quirks{}, box("INBOX", 1, all))
-	source := imap.New(imap.Config{Address: b.server.Address, Password: "secret", Client: imapclient.Options{Security: imapclient.Plain}})
-	target := targetstore.New(migratetest.OpenStore(t, filepath.Join(t.TempDir(), "small")), migratetest.AnyAccount, 5000)
-	b.engine = migrate.NewEngine(source, target, b.ledger, migrate.Options{})
+	for name, open := range map[string]func(t *testing.T) migrate.Target{
+		"own store": func(t *testing.T) migrate.Target {
+			return targetstore.New(migratetest.OpenStore(t, filepath.Join(t.TempDir(), "small")), migratetest.AnyAccount, 5000)
+		},
+		"APPENDLIMIT": func(t *testing.T) migrate.Target {
+			c := migratetest.StartCyrus(t, false, "maxmessagesize: 5000")
+			return targetimap.New(targetimap.Config{Address: c.Address, Login: "{local}", Password: c.Password, Client: imapclient.Options{Security: imapclient.Plain}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			all := messages(5, 1, 1)
+			all[2].Body = "Subject: large\r\n\r\n" + strings.Repeat("0123456789", 1000)
+			b := newBench(t, migratetest.Quirks{}, box("INBOX", 1, all))
+			b.engine = b.engineInto(open(t))
+			b.checkTooLarge(t, "3", int64(len(all[2].Body)))
+			if r := b.run(t); r.Err != nil || r.Copied != 4 || r.Aside != 1 {
+				t.Errorf("the pass: %+v", r)
+			}
+			report := b.checkSums(t, 4, 1)
+			a := report.Accounts[0].Folders[0].Aside[0]
+			kept, err := os.ReadFile(a.File)
+			if err != nil || string(kept) != all[2].Body {
+				t.Errorf("kept %d bytes of %d: %v", len(kept), len(all[2].Body), err)
+			}
+		})
+	}
+}
+
+// checkTooLarge checks that a plan finds the one message that the target will not
+// take.
+func (b *bench) checkTooLarge(t *testing.T, item string, size int64) {
+	t.Helper()
 	previews, err := b.engine.Preview(t.Context(), []migrate.User{b.user})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if large := previews[0].Folders[0].TooLarge; len(large) != 1 || large[0].Item != "3" || large[0].Size != int64(len(all[2].Body)) {
+	if large := previews[0].Folders[0].TooLarge; len(large) != 1 || item != "" && large[0].Item != item || large[0].Size != size {
 		t.Errorf("the plan finds %+v too large: %+v", large, previews[0])
 	}
 	var plan strings.Builder
 	if err := migrate.WritePreviews(&plan, previews); err != nil || !strings.Contains(plan.String(), "1 message larger than the target takes") {
 		t.Errorf("the plan, error %v:\n%s", err, &plan)
 	}
-	if r := b.run(t); r.Err != nil || r.Copied != 4 || r.Aside != 1 {
-		t.Errorf("the pass: %+v", r)
+}
+
+// TestSizeLimitByScan has a source that cannot search for large messages.
+func TestSizeLimitByScan(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, migratetest.Quirks{})
+	b.user.Source = filepath.Join(t.TempDir(), "Maildir")
+	for _, dir := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(b.user.Source, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
-	report := b.checkSums(t, 4, 1)
-	a := report.Accounts[0].Folders[0].Aside[0]
-	kept, err := os.ReadFile(a.File)
-	if err != nil || string(kept) != all[2].Body {
-		t.Errorf("kept %d bytes of %d: %v", len(kept), len(all[2].Body), err)
+	for name, size := range map[string]int{"1.M1P1.example:2,S": 100, "2.M2P1.example:2,": 9000} {
+		text := "Subject: x\n\n" + strings.Repeat("x", size-13) + "\n"
+		if err := os.WriteFile(filepath.Join(b.user.Source, "cur", name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	target := targetstore.New(migratetest.OpenStore(t, filepath.Join(t.TempDir(), "small")), migratetest.AnyAccount, 5000)
+	b.engine = migrate.NewEngine(files.New("", slog.New(slog.DiscardHandler)), target, b.ledger, b.options)
+	b.checkTooLarge(t, "", 9000)
+	if r := b.run(t); r.Err != nil || r.Copied != 1 || r.Aside != 1 {
+		t.Errorf("the pass: %+v", r)
 	}
 }
 

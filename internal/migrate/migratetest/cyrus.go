@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -27,8 +28,8 @@ type Cyrus struct {
 
 // StartCyrus starts Cyrus for the length of the test, as the administrators of
 // most sites have it: "/" between levels, mailboxes beside INBOX. With below, they
-// are below INBOX, and "." is between levels.
-func StartCyrus(t testing.TB, below bool) *Cyrus {
+// are below INBOX, and "." is between levels. Lines are added to imapd.conf.
+func StartCyrus(t testing.TB, below bool, lines ...string) *Cyrus {
 	t.Helper()
 	program := filepath.Join(cyrusRoot, "usr/lib/cyrus/bin/master")
 	if _, err := os.Stat(program); err != nil {
@@ -51,7 +52,7 @@ func StartCyrus(t testing.TB, below bool) *Cyrus {
 			t.Fatal(err)
 		}
 	}
-	for name, text := range map[string]string{"imapd.conf": c.config(base, below), "cyrus.conf": c.services(base)} {
+	for name, text := range map[string]string{"imapd.conf": c.config(base, below) + strings.Join(lines, "\n") + "\n", "cyrus.conf": c.services(base)} {
 		if err := os.WriteFile(filepath.Join(base, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
