@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/smtp"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -228,8 +229,90 @@ func (w *watcher) look(c *imapclient.Client, all bool) error {
 	return nil
 }
 
-// idsOf returns how often each Message-ID is in a login's INBOX.
-func idsOf(t *testing.T, addr, login string) map[string]int {
+// collector is a POP3 client that leaves its mail on the server and fetches what it
+// does not know, again and again.
+type collector struct {
+	addr    string // of POP3
+	user    string
+	fetched map[string]string // unique id by Message-ID
+	logins  int
+	last    error    // of the last session
+	twice   []string // messages that it fetched again
+}
+
+// collect runs until stop is closed.
+func (c *collector) collect(stop chan struct{}) {
+	for {
+		if conn, err := textproto.Dial("tcp", c.addr); err == nil {
+			if c.last = c.session(conn); c.last == nil {
+				c.logins++
+			}
+			conn.Close()
+		}
+		select {
+		case <-stop:
+			return
+		case <-time.After(150 * time.Millisecond):
+		}
+	}
+}
+
+// session fetches what is new.
+func (c *collector) session(conn *textproto.Conn) error {
+	if _, err := conn.ReadLine(); err != nil {
+		return err
+	}
+	for _, line := range []string{"USER " + c.user, "PASS " + password, "UIDL"} {
+		if err := c.command(conn, line); err != nil {
+			return err
+		}
+	}
+	list, err := conn.ReadDotLines()
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, id := range c.fetched {
+		known[id] = true
+	}
+	for _, line := range list {
+		n, id, _ := strings.Cut(line, " ")
+		if known[id] {
+			continue
+		}
+		if err := c.command(conn, "TOP "+n+" 0"); err != nil {
+			return err
+		}
+		header, err := conn.ReadMIMEHeader()
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if _, err := conn.ReadDotBytes(); err != nil { // the end of the header was not the end
+			return err
+		}
+		name := header.Get("Message-Id")
+		if was, ok := c.fetched[name]; ok && name != "" {
+			c.twice = append(c.twice, fmt.Sprintf("%s, as %s and as %s", name, was, id))
+		}
+		c.fetched[name] = id
+	}
+	return c.command(conn, "QUIT")
+}
+
+// command sends a line and reads whether it went well.
+func (c *collector) command(conn *textproto.Conn, line string) error {
+	if err := conn.PrintfLine("%s", line); err != nil {
+		return err
+	}
+	answer, err := conn.ReadLine()
+	if err == nil && !strings.HasPrefix(answer, "+OK") {
+		err = errors.New(answer)
+	}
+	return err
+}
+
+// idsOf returns how often each Message-ID is in the folders of a login, by folder.
+func idsOf(t *testing.T, addr, login string) map[string]map[string]int {
 	t.Helper()
 	c, err := imapclient.DialInsecure(addr, nil)
 	if err != nil {
@@ -239,20 +322,31 @@ func idsOf(t *testing.T, addr, login string) map[string]int {
 	if err := c.Login(login, password).Wait(); err != nil {
 		t.Fatalf("logging in as %s: %v", login, err)
 	}
-	box, err := c.Select("INBOX", &imap.SelectOptions{ReadOnly: true}).Wait()
+	folders, err := c.List("", "*", nil).Collect()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := map[string]int{}
-	if box.NumMessages == 0 {
-		return out
-	}
-	msgs, err := c.Fetch(imap.SeqSet{{Start: 1, Stop: 0}}, &imap.FetchOptions{Envelope: true}).Collect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range msgs {
-		out[m.Envelope.MessageID]++
+	out := map[string]map[string]int{}
+	for _, f := range folders {
+		if slices.Contains(f.Attrs, imap.MailboxAttrNoSelect) {
+			continue
+		}
+		box, err := c.Select(f.Mailbox, &imap.SelectOptions{ReadOnly: true}).Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := map[string]int{}
+		out[f.Mailbox] = ids
+		if box.NumMessages == 0 {
+			continue
+		}
+		msgs, err := c.Fetch(imap.SeqSet{{Start: 1, Stop: 0}}, &imap.FetchOptions{Envelope: true}).Collect()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range msgs {
+			ids[m.Envelope.MessageID]++
+		}
 	}
 	return out
 }
@@ -264,6 +358,8 @@ type rehearsal struct {
 	old   *dovecot
 	users []string // addresses
 
+	before map[string]map[string]map[string]int // Message-IDs by user and folder
+
 	mu      sync.Mutex
 	sent    map[string][]string // Message-IDs that were acknowledged, by user
 	refused map[string]int
@@ -273,7 +369,7 @@ type rehearsal struct {
 func newRehearsal(t *testing.T, n int) *rehearsal {
 	org := sample.New(sample.Options{People: n, Messages: 40, MaxSize: 64 << 10})
 	passwords := map[string]string{}
-	r := &rehearsal{t: t, sent: map[string][]string{}, refused: map[string]int{}}
+	r := &rehearsal{t: t, before: map[string]map[string]map[string]int{}, sent: map[string][]string{}, refused: map[string]int{}}
 	for _, p := range org.People {
 		passwords[p.Address.Local()] = password
 		r.users = append(r.users, string(p.Address))
@@ -295,10 +391,15 @@ func newRehearsal(t *testing.T, n int) *rehearsal {
 		t.Fatal(err)
 	}
 	r.server = newServer(t)
-	r.configure("[log]", fmt.Sprintf("[[host]]\nname = \"exchange.linuxforu.com\"\nimap = \"imap://%s\"\nsmtp = \"lmtp:%s\"\nca = %q\nlogin = \"{local}\"\nlearn = true\n[log]", r.old.imap, r.old.lmtp, r.old.ca))
+	r.configure("pop3 = \"\"", "pop3 = \"127.0.0.1:0\"")
+	r.configure("[log]", fmt.Sprintf("[[host]]\nname = \"exchange.linuxforu.com\"\nimap = \"imap://%s\"\npop3 = \"pop3s://%s\"\nsmtp = \"lmtp:%s\"\nca = %q\nlogin = \"{local}\"\nlearn = true\n[log]", r.old.imap, r.old.pop3s, r.old.lmtp, r.old.ca))
 	r.start()
 	for _, u := range r.users {
 		r.run("account", "add", u, "--mail-host", "exchange.linuxforu.com", "--no-password")
+	}
+	for _, u := range r.users {
+		local, _, _ := strings.Cut(u, "@")
+		r.before[u] = idsOf(t, r.old.imap, local)
 	}
 	q := newQuirkProxy(t, r.old.imap)
 	plan := fmt.Sprintf("users-file = \"users.csv\"\n[source]\nkind = \"imap\"\naddress = %q\ntls = \"none\"\nlogin = \"{local}\"\npassword-file = \"old.password\"\n", q.address)
@@ -431,6 +532,12 @@ func TestRehearsal(t *testing.T) {
 		watchers = append(watchers, w)
 		watching.Go(func() { w.watch(stop) })
 	}
+	var collectors []*collector
+	for _, u := range r.users[back:min(len(r.users), back+5)] {
+		c := &collector{addr: r.addr["pop3"], user: u, fetched: map[string]string{}}
+		collectors = append(collectors, c)
+		watching.Go(func() { c.collect(stop) })
+	}
 	stopLiving := make(chan struct{})
 	r.live(stopLiving, &living)
 
@@ -474,6 +581,11 @@ func TestRehearsal(t *testing.T) {
 			t.Errorf("%s connected %d times and saw: %v", w.user, w.connects, w.changed)
 		}
 	}
+	for _, c := range collectors {
+		if len(c.twice) > 0 || c.logins < 10 || len(c.fetched) < 10 {
+			t.Errorf("%s fetched %d messages by POP3 in %d sessions (the last: %v), and these again: %v", c.user, len(c.fetched), c.logins, c.last, c.twice)
+		}
+	}
 	for i, u := range r.users {
 		r.checkOnce(u, r.addr["imap"], u)
 		if i < back { // by the old server itself too
@@ -509,20 +621,30 @@ func (r *rehearsal) settle() {
 	}
 }
 
-// checkOnce checks that a user has every message that was acknowledged, once.
+// checkOnce checks that a user has every message that was there before, where it
+// was, and every one that was acknowledged since, once.
 func (r *rehearsal) checkOnce(user, addr, login string) {
 	r.t.Helper()
 	have := idsOf(r.t, addr, login)
+	for folder, ids := range r.before[user] {
+		for id, n := range ids {
+			if have[folder][id] != n {
+				r.t.Errorf("%s at %s has message %q %d times in %q, had it %d times", user, addr, id, have[folder][id], folder, n)
+			}
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, id := range r.sent[user] {
-		if have[id] != 1 {
-			r.t.Errorf("%s at %s has message %s %d times", user, addr, id, have[id])
+		if have["INBOX"][id] != 1 {
+			r.t.Errorf("%s at %s has message %s %d times", user, addr, id, have["INBOX"][id])
 		}
 	}
-	for id, n := range have {
-		if n > 1 && strings.HasPrefix(id, "living") {
-			r.t.Errorf("%s at %s has message %s %d times", user, addr, id, n)
+	for folder, ids := range have {
+		for id, n := range ids {
+			if was := r.before[user][folder][id]; n > max(was, 1) {
+				r.t.Errorf("%s at %s has message %q %d times in %q, had it %d times", user, addr, id, n, folder, was)
+			}
 		}
 	}
 }

@@ -110,34 +110,64 @@ type matcher struct {
 	from    Maildrop
 }
 
-// format returns the rule that gives every one of the ids for a message that is
-// here, and the right one as far as samples tell; empty: there is none.
+// ahead is how far beyond UIDNEXT the UIDs of messages may be that have come to
+// the old maildrop, and are not here yet.
+const ahead = 1000
+
+// format returns the rule that gives the ids for the messages that are here, the
+// right ones as far as samples tell; empty: there is none. Some of the maildrop's
+// may not be here, because they have just come, or were set aside: the rule has to
+// give their ids too, for a UID that no message has here.
 func (m *matcher) format(ids []string) (string, error) {
-	v := m.snap.Mailbox().UIDValidity
 	for _, format := range Formats() {
 		have := make(map[string]mail.Message, m.snap.Len())
 		for _, msg := range m.snap.Range(1, m.snap.Len()) {
-			if id, err := store.FormatUIDL(format, v, msg.UID); err == nil {
+			if id, err := store.FormatUIDL(format, m.snap.Mailbox().UIDValidity, msg.UID); err == nil {
 				have[id] = *msg
 			}
 		}
-		if len(ids) == 0 || slices.ContainsFunc(ids, func(id string) bool { _, ok := have[id]; return !ok }) {
+		var known []int
+		var unknown []string
+		for i, id := range ids {
+			if _, ok := have[id]; ok {
+				known = append(known, i)
+			} else {
+				unknown = append(unknown, id)
+			}
+		}
+		if len(known) == 0 || len(unknown) > len(known) || !m.gives(format, unknown) {
 			continue
 		}
-		if same, err := m.sample(ids, have); same || err != nil {
+		if same, err := m.sample(ids, known, have); same || err != nil {
 			return format, err
 		}
 	}
 	return "", nil
 }
 
+// gives tells whether a rule gives these ids for UIDs up to ahead of UIDNEXT.
+func (m *matcher) gives(format string, ids []string) bool {
+	left := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		left[id] = true
+	}
+	box := m.snap.Mailbox()
+	for uid := box.UIDNext + ahead; uid > 0 && len(left) > 0; uid-- {
+		if id, err := store.FormatUIDL(format, box.UIDValidity, uid); err == nil {
+			delete(left, id)
+		}
+	}
+	return len(left) == 0
+}
+
 // samples is how many messages are compared before a rule is believed.
 const samples = 7
 
-// sample tells whether some messages of the maildrop are those that a rule says.
-func (m *matcher) sample(ids []string, have map[string]mail.Message) (bool, error) {
+// sample tells whether some messages of the maildrop, of those that are known
+// here, are those that a rule says.
+func (m *matcher) sample(ids []string, known []int, have map[string]mail.Message) (bool, error) {
 	for k := range samples {
-		i := k * (len(ids) - 1) / (samples - 1)
+		i := known[k*(len(known)-1)/(samples-1)]
 		theirs, err := m.from.Header(m.ctx, i+1)
 		if err != nil {
 			return false, fmt.Errorf("reading the header of message %d of the old maildrop: %w", i+1, err)

@@ -99,6 +99,8 @@ func TestTake(t *testing.T) {
 		want   []string
 	}{
 		"Courier":                   {drop{own("UID%d-%d", 1, 2, 3), []string{header(1), header(2), header(3)}}, "UID%u-%v", own("UID%d-%d", 1, 2, 3)},
+		"one has just come":         {drop{own("UID%d-%d", 1, 2, 3, 9), []string{header(1), header(2), header(3), header(9)}}, "UID%u-%v", own("UID%d-%d", 1, 2, 3)},
+		"one of another rule":       {drop{append(own("UID%d-%d", 1, 2, 3), "UIDx"), []string{header(1), header(2), header(3), header(9)}}, "", own("UID%d-%d", 1, 2, 3)},
 		"Dovecot, one is gone":      {drop{own("%08X%08X", 1, 3), []string{header(1), header(3)}}, "", nil},
 		"numbers of other messages": {drop{[]string{"1", "2", "3"}, []string{header(3), header(2), header(9)}}, "", []string{own("%08x%08x", 1)[0], "2", "1"}},
 		"names":                     {drop{[]string{"1065004800.M1P1.mx", "1065004801.M2P2.mx"}, []string{header(2), header(8)}}, "", []string{own("%08x%08x", 1)[0], "1065004800.M1P1.mx", own("%08x%08x", 3)[0]}},
