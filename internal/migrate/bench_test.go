@@ -1,15 +1,22 @@
 package migrate_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"expost/internal/mail"
 	"expost/internal/migrate"
+	"expost/internal/migrate/imapclient"
 	"expost/internal/migrate/migratetest"
+	"expost/internal/migrate/source/imap"
 	targetstore "expost/internal/migrate/target/store"
 )
 
@@ -67,4 +74,95 @@ func BenchmarkRun(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*accounts*each), "µs/message")
+}
+
+// countingConn counts what is read.
+type countingConn struct {
+	net.Conn
+	bytes *atomic.Int64
+}
+
+func (c countingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.bytes.Add(int64(n))
+	return n, err
+}
+
+// BenchmarkLittleChanged is a pass over a folder of EXPOST_BENCH_MESSAGES (10,000)
+// messages in Dovecot of which, since the pass before, ten vanished and ten have
+// other flags.
+func BenchmarkLittleChanged(b *testing.B) {
+	n := 10_000
+	if text := os.Getenv("EXPOST_BENCH_MESSAGES"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	uid := func(i int) int { return 3*i + 1 } // as in a mailbox of which much was removed
+	d := migratetest.StartDovecot(b, func(dir string) {
+		cur := filepath.Join(dir, "u", "Maildir", "cur")
+		if err := os.MkdirAll(cur, 0o755); err != nil {
+			b.Fatal(err)
+		}
+		var list bytes.Buffer
+		fmt.Fprintf(&list, "3 V1064000000 N%d G0123456789abcdef0123456789abcdef\n", uid(n))
+		for i := range n {
+			text := fmt.Sprintf("Message-ID: <%d@example.org>\n\ntext\n", i)
+			if err := os.WriteFile(filepath.Join(cur, fmt.Sprintf("%d.M%dP1.example:2,S", 1064000000+i, i)), []byte(text), 0o644); err != nil {
+				b.Fatal(err)
+			}
+			fmt.Fprintf(&list, "%d :%d.M%dP1.example\n", uid(i), 1064000000+i, i)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "u", "Maildir", "dovecot-uidlist"), list.Bytes(), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	})
+	var read atomic.Int64
+	source := imap.New(imap.Config{Address: d.Address, Login: "{local}", Password: d.Password, Client: imapclient.Options{
+		Security: imapclient.Plain, Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+			return countingConn{conn, &read}, err
+		},
+	}})
+	dir := b.TempDir()
+	target := targetstore.New(migratetest.OpenStore(b, filepath.Join(dir, "store")), migratetest.AnyAccount, 0)
+	e := migrate.NewEngine(source, target, openLedger(b, filepath.Join(dir, "l.ledger")), migrate.Options{})
+	users := []migrate.User{{Source: "u@example.org", Target: "u@example.org"}}
+	run := func(copied, updated, removed int) {
+		results, err := e.Run(b.Context(), users)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if r := results[0]; r.Err != nil || r.Copied != copied || r.Updated != updated || r.Removed != removed {
+			b.Fatalf("%+v", r)
+		}
+	}
+	run(n, 0, 0)
+	c, err := imapclient.Dial(b.Context(), d.Address, imapclient.Options{Security: imapclient.Plain})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Login("", "u", d.Password); err != nil {
+		b.Fatal(err)
+	}
+	command := func(name string, args ...any) {
+		if err := c.Command(name, nil, args...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	command("SELECT", imapclient.Text("INBOX"))
+	read.Store(0)
+	next := 0
+	for b.Loop() {
+		b.StopTimer()
+		command("UID STORE", imapclient.Raw(fmt.Sprintf("%d:%d", uid(next), uid(next+9))), imapclient.Raw(`+FLAGS.SILENT (\Deleted)`))
+		command("EXPUNGE")
+		command("UID STORE", imapclient.Raw(fmt.Sprintf("%d:%d", uid(next+10), uid(next+19))), imapclient.Raw(`+FLAGS.SILENT (\Flagged)`))
+		next += 20
+		b.StartTimer()
+		run(0, 10, 10)
+	}
+	b.ReportMetric(float64(read.Load())/float64(b.N), "bytes-read/op")
 }

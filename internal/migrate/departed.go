@@ -56,14 +56,24 @@ func (w *writer) finish(ctx context.Context) error {
 // vanished deals with the rows of items that the source has no more. It
 // returns false where it left some for a person to decide.
 func (w *writer) vanished(ctx context.Context, d *departure) (complete bool, err error) {
-	c, err := w.ledger.counts(ctx, d.id)
-	if err != nil {
-		return false, err
-	}
 	d.error = ""
+	all := w.ledger.allRows(ctx, d.id)
+	if keys := d.scanned.Vanished; keys != nil {
+		told, err := w.ledger.vanished(ctx, d.id, keys)
+		if err != nil {
+			return false, err
+		}
+		all = func(yield func(row, error) bool) {
+			for _, r := range told {
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
+	}
 	var rows []row
 	n := 0
-	for r, err := range w.ledger.allRows(ctx, d.id) {
+	for r, err := range all {
 		if err != nil {
 			return false, err
 		}
@@ -81,7 +91,14 @@ func (w *writer) vanished(ctx context.Context, d *departure) (complete bool, err
 		}
 		rows = append(rows, r)
 	}
-	if w.opt.Removals != RemoveGuarded || n < guardMin || 2*n <= c.Placed() {
+	if w.opt.Removals != RemoveGuarded || n < guardMin {
+		return true, w.remove(ctx, d.folderWalk, rows)
+	}
+	c, err := w.ledger.counts(ctx, d.id)
+	if err != nil {
+		return false, err
+	}
+	if 2*n <= c.Placed() {
 		return true, w.remove(ctx, d.folderWalk, rows)
 	}
 	elsewhere, lost, err := w.elsewhere(ctx, rows)

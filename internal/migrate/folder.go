@@ -14,9 +14,11 @@ import (
 // folderWalk is a folder's part of a pass.
 type folderWalk struct {
 	*folderRow
-	seed  maphash.Seed
-	keys  []uint64     // of the items the scan yielded, hashed
-	steps atomic.Int64 // items that progress was told of
+	seed   maphash.Seed
+	keys   []uint64     // of the items the scan yielded, hashed
+	items  int          // that the ledger has of the folder behind the scan; -1: not counted
+	listed bool         // because the source did not tell of all changes
+	steps  atomic.Int64 // items that progress was told of
 
 	// The writer's.
 	next    mail.UID              // the next UID at the target
@@ -30,18 +32,33 @@ func (w *folderWalk) hash(key string) uint64 { return maphash.String(w.seed, key
 
 // walkFolder reads one folder and sends the jobs that bring the target level.
 func (p *pass) walkFolder(ctx context.Context, f *folderRow) error {
-	w := &folderWalk{folderRow: f, seed: maphash.MakeSeed()}
+	w := &folderWalk{folderRow: f, seed: maphash.MakeSeed(), items: -1}
 	begin := &job{do: func(ctx context.Context, wr *writer) error { return wr.begin(ctx, w) }}
 	if err := p.send(ctx, begin); err != nil || f.NoItems {
 		return err
 	}
 	since := State{}
-	if f.settled {
+	if f.settled && f.honest() {
 		since = f.since
 	}
-	scanned, err := p.src.Scan(ctx, f.Folder, since, func(items []Item) error { return p.compare(ctx, w, items) })
+	compare := func(items []Item) error { return p.compare(ctx, w, items) }
+	scanned, err := p.src.Scan(ctx, f.Folder, since, compare)
 	if err != nil {
 		return err
+	}
+	believed, err := p.believe(ctx, w, scanned)
+	if err != nil {
+		return err
+	}
+	if !believed {
+		p.opt.Log.Warn("the source does not tell all that changed: listing the folder", "source", p.user.Source, "folder", f.Name)
+		if err := p.settle(ctx); err != nil { // what the first scan has found is not to be copied twice
+			return err
+		}
+		w.keys, w.listed, w.items = nil, true, -1
+		if scanned, err = p.src.Scan(ctx, f.Folder, State{}, compare); err != nil {
+			return err
+		}
 	}
 	if scanned.Has != nil {
 		if err := p.retryAside(ctx, w, scanned.Has); err != nil {
@@ -49,6 +66,52 @@ func (p *pass) walkFolder(ctx context.Context, f *folderRow) error {
 		}
 	}
 	return p.send(ctx, &job{do: func(ctx context.Context, wr *writer) error { return wr.end(ctx, w, scanned) }})
+}
+
+// honest tells whether the source's HIGHESTMODSEQ can be what it should: it
+// never falls, and mail that comes raises it.
+func (f *folderRow) honest() bool {
+	return f.State.ModSeq == 0 || f.State.ModSeq > f.since.ModSeq || f.State.ModSeq == f.since.ModSeq && f.State.UIDNext <= f.since.UIDNext
+}
+
+// believe tells whether what a scan said of changes makes up the number of
+// items that the source says it holds.
+func (p *pass) believe(ctx context.Context, w *folderWalk, s Scanned) (bool, error) {
+	if s.Has == nil || p.row.stage == StageMoved {
+		return true, nil
+	}
+	c, err := p.ledger.counts(ctx, w.id)
+	if err != nil {
+		return false, err
+	}
+	if w.items = c.Items(); w.items == s.State.Messages {
+		return true, nil
+	}
+	if s.Vanished != nil {
+		rows, err := p.ledger.vanished(ctx, w.id, s.Vanished)
+		return c.Items()-len(rows) == s.State.Messages, err
+	}
+	n := 0
+	err = p.ledger.keys(ctx, w.id, func(key string) {
+		if s.Has(key) {
+			n++
+		}
+	})
+	return n == s.State.Messages, err
+}
+
+// settle waits until the writer has done what it was sent.
+func (p *pass) settle(ctx context.Context) error {
+	done := make(chan struct{})
+	if err := p.send(ctx, &job{do: func(context.Context, *writer) error { close(done); return nil }}); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // compare decides what is to be done about items that a scan yielded.

@@ -339,6 +339,36 @@ func (l *Ledger) rows(ctx context.Context, folder int64, items []Item) (map[stri
 	return out, err
 }
 
+// vanished returns the rows of items that the source says have vanished, and the
+// stale ones, which no item of the source stands for.
+func (l *Ledger) vanished(ctx context.Context, folder int64, keys []string) ([]row, error) {
+	items := make([]Item, len(keys))
+	for i, key := range keys {
+		items[i].Key = key
+	}
+	found, err := l.rows(ctx, folder, items)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := l.inState(ctx, folder, Stale)
+	for _, key := range keys {
+		if r, ok := found[key]; ok && r.state != Gone && r.state != Stale {
+			rows = append(rows, r)
+		}
+	}
+	return rows, err
+}
+
+// keys calls fn with the keys of the items of a folder that are not gone.
+func (l *Ledger) keys(ctx context.Context, folder int64, fn func(key string)) error {
+	return l.view(ctx, func() error {
+		return l.query(`SELECT key FROM item WHERE folder = ? AND state <> 5`, func(s *sqlite3.Stmt) error {
+			fn(s.ColumnText(0))
+			return nil
+		}, folder)
+	})
+}
+
 // pageSize is how many rows allRows reads at a time.
 const pageSize = 2000
 

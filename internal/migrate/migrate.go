@@ -167,6 +167,11 @@ type Item struct {
 type Scanned struct {
 	State State                 // as it was when the scan began
 	Has   func(key string) bool // nil where every item was yielded; else tells which are there
+
+	// Vanished are keys of items that were there at since, and are not any more,
+	// perhaps among others; nil where only Has tells. No other has vanished, unless
+	// the source is wrong, so the number of items must prove it.
+	Vanished []string
 }
 
 // ItemError says why the source has no bytes for an item.

@@ -270,17 +270,23 @@ func (w *writer) end(ctx context.Context, f *folderWalk, s Scanned) error {
 	if rest := max(0, f.State.Messages) - int(f.steps.Load()); rest > 0 {
 		w.step(f, rest, 0)
 	}
+	if f.listed || f.settled && (f.since.ModSeq == 0 || !f.honest()) {
+		s.State.ModSeq = 0 // what it says is not asked for again
+	}
 	has, there := s.Has, s.State.Messages
 	if has == nil {
 		slices.Sort(f.keys)
 		there = len(f.keys)
 		has = func(key string) bool { _, ok := slices.BinarySearch(f.keys, f.hash(key)); return ok }
 	}
-	c, err := w.ledger.counts(ctx, f.id)
-	if err != nil {
-		return err
+	if f.items < 0 {
+		c, err := w.ledger.counts(ctx, f.id)
+		if err != nil {
+			return err
+		}
+		f.items = c.Items()
 	}
-	if c.Items() != there && w.row.stage != StageMoved {
+	if f.items != there && w.row.stage != StageMoved {
 		w.departures = append(w.departures, &departure{folderWalk: f, scanned: s, has: has})
 		return nil
 	}

@@ -130,6 +130,16 @@ func (r *Response) Search(set *mail.UIDSet) error {
 	return nil
 }
 
+// Vanished adds the UIDs of a VANISHED (EARLIER) response (RFC 7162 §3.2.10) to
+// set. One without EARLIER adds none: it tells of what vanishes meanwhile.
+func (r *Response) Vanished(set *mail.UIDSet) error {
+	words := strings.Fields(string(r.line.rest()))
+	if len(words) != 2 || !strings.EqualFold(words[0], "(EARLIER)") {
+		return nil
+	}
+	return addSet(set, words[1])
+}
+
 // addSet adds a sequence-set (RFC 9051 §9) to set.
 func addSet(set *mail.UIDSet, s string) error {
 	for part := range strings.SplitSeq(s, ",") {

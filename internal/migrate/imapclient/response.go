@@ -36,6 +36,9 @@ func (r *Response) Code() (name, value string) {
 	return strings.ToUpper(name), value
 }
 
+// Text returns what is left of the response's line.
+func (r *Response) Text() string { return string(r.line.rest()) }
+
 // status reads the rest as resp-text (RFC 9051 §9).
 func (r *Response) status() *StatusError {
 	if r.parsed != nil {

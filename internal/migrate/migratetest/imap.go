@@ -44,15 +44,18 @@ type Box struct {
 	UIDNext     mail.UID
 	ModSeq      uint64 // 0: none
 	Messages    []Message
+	NoModSeq    bool              // EXAMINE says NOMODSEQ
+	Expunged    map[uint64]string // sets of UIDs by MODSEQ, for VANISHED (EARLIER)
 }
 
 // Message is a message of a Box. Flags and Date are as on the wire.
 type Message struct {
-	UID   mail.UID
-	Flags string
-	Date  string
-	Body  string
-	Email string // EMAILID; shown where the capabilities have OBJECTID
+	UID    mail.UID
+	Flags  string
+	Date   string
+	Body   string
+	ModSeq uint64 // 0: CHANGEDSINCE always shows it
+	Email  string // EMAILID; shown where the capabilities have OBJECTID
 }
 
 // Quirks say what the server does wrong. Functions that are nil do nothing; they
@@ -298,6 +301,8 @@ func (c *imapSession) command(line string) error {
 		fmt.Fprintf(c.w, "* CAPABILITY IMAP4rev1 %s\r\n", c.quirks.Capabilities)
 	case "LOGIN":
 		c.logins++
+	case "ENABLE":
+		fmt.Fprintf(c.w, "* ENABLED %s\r\n", args)
 	case "NAMESPACE":
 		fmt.Fprintf(c.w, "* NAMESPACE %s\r\n", c.quirks.Namespace)
 	case "LIST", "LSUB":
@@ -364,7 +369,9 @@ func (c *imapSession) examine(args string) string {
 		return "NO [NONEXISTENT] no such mailbox"
 	}
 	fmt.Fprintf(c.w, "* %d EXISTS\r\n* 0 RECENT\r\n* FLAGS (\\Seen)\r\n* OK [UIDVALIDITY %d] ok\r\n* OK [UIDNEXT %d] ok\r\n", len(c.box.Messages), c.box.UIDValidity, c.box.UIDNext)
-	if c.box.ModSeq > 0 {
+	if c.box.NoModSeq {
+		fmt.Fprintf(c.w, "* OK [NOMODSEQ] none\r\n")
+	} else if c.box.ModSeq > 0 {
 		fmt.Fprintf(c.w, "* OK [HIGHESTMODSEQ %d] ok\r\n", c.box.ModSeq)
 	}
 	return "OK [READ-ONLY] done"
@@ -392,6 +399,7 @@ func (c *imapSession) uid(tag, args string) error {
 		return nil
 	}
 	whole := strings.Contains(items, "BODY.PEEK[]")
+	since := c.changedSince(items)
 	if strings.Contains(items, "BODY[") {
 		c.t.Errorf("the source was sent %q, which sets \\Seen", args)
 	}
@@ -402,6 +410,9 @@ func (c *imapSession) uid(tag, args string) error {
 			seq = n - i
 		}
 		m := c.box.Messages[seq-1]
+		if m.ModSeq != 0 && m.ModSeq <= since {
+			continue
+		}
 		if !inSet(set, m.UID) || !whole && c.quirks.Unlisted != nil && c.quirks.Unlisted(m) {
 			continue
 		}
@@ -415,6 +426,26 @@ func (c *imapSession) uid(tag, args string) error {
 	}
 	fmt.Fprintf(c.w, "%s %s\r\n", tag, status)
 	return nil
+}
+
+// changedSince returns the MODSEQ of a CHANGEDSINCE, or 0, and tells what has
+// vanished since where it is asked to.
+func (c *imapSession) changedSince(items string) uint64 {
+	_, rest, ok := strings.Cut(items, "(CHANGEDSINCE ")
+	if !ok {
+		return 0
+	}
+	number, vanished, _ := strings.Cut(strings.TrimSuffix(rest, ")"), " ")
+	since, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || vanished != "" && vanished != "VANISHED" {
+		c.t.Errorf("the source was sent %q", items)
+	}
+	for modseq, set := range c.box.Expunged {
+		if vanished != "" && modseq > since {
+			fmt.Fprintf(c.w, "* VANISHED (EARLIER) %s\r\n", set)
+		}
+	}
+	return since
 }
 
 // headers answers with header fields; with all there are, which the source has

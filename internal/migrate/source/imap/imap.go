@@ -108,6 +108,7 @@ type account struct {
 	user     migrate.User
 	c        *imapclient.Client // nil between connections
 	selected string             // the mailbox that c has open
+	qresync  bool               // c tells what vanished (RFC 7162)
 	noStatus bool               // LIST-STATUS was refused
 	mdnSent  bool               // messages get $MDNSent
 	greeting string
@@ -160,8 +161,32 @@ func (a *account) connect(ctx context.Context) error {
 		return err
 	}
 	a.c, a.selected, a.greeting = c, "", c.Greeting()
+	if err := a.enable(); err != nil {
+		a.drop()
+		return err
+	}
 	a.mdnSent = a.cfg.MDNSent == Always || a.cfg.MDNSent == Auto && strings.Contains(c.Greeting(), "Microsoft Exchange")
 	return nil
+}
+
+// enable asks the server to tell what vanished, where it can.
+func (a *account) enable() error {
+	a.qresync = false
+	for _, capability := range []string{"QRESYNC", "ENABLE"} {
+		if has, err := a.c.Has(capability); err != nil || !has {
+			return err
+		}
+	}
+	err := a.c.Command("ENABLE", func(r *imapclient.Response) error {
+		if r.Name() == "ENABLED" {
+			a.qresync = strings.Contains(strings.ToUpper(r.Text()), "QRESYNC")
+		}
+		return nil
+	}, imapclient.Raw("QRESYNC"))
+	if _, ok := refused(err); ok {
+		return nil
+	}
+	return err
 }
 
 // OnWait implements migrate.Throttled.

@@ -14,12 +14,14 @@ import (
 // Scan implements migrate.SourceAccount. A mailbox with few messages is
 // listed with one command; of a larger one first the UIDs are asked for, then
 // the rest in windows of them, so that neither side holds much. Where both
-// sides know CONDSTORE (RFC 7162) only what changed is asked for.
+// sides know CONDSTORE (RFC 7162) only what changed is asked for, and where the
+// server has QRESYNC what vanished, so that not even the UIDs have to be listed.
 func (a *account) Scan(ctx context.Context, f migrate.Folder, since migrate.State, yield func([]migrate.Item) error) (migrate.Scanned, error) {
 	s := &scan{account: a, folder: f, yield: yield}
 	err := a.try(ctx, func() (err error) {
 		s.state, err = a.examine(f)
-		if err == nil && (since.ModSeq != 0 || s.state.Messages > migrate.ScanBatch) {
+		s.resync = a.qresync && since.ModSeq != 0 && s.state.ModSeq != 0 && s.state.UIDNext > 1
+		if err == nil && !s.resync && (since.ModSeq != 0 || s.state.Messages > migrate.ScanBatch) {
 			s.uids, err = a.search("ALL")
 		}
 		return err
@@ -28,6 +30,9 @@ func (a *account) Scan(ctx context.Context, f migrate.Folder, since migrate.Stat
 		return migrate.Scanned{}, err
 	}
 	out := migrate.Scanned{State: s.state}
+	if s.resync {
+		return s.resynchronise(ctx, since)
+	}
 	if since.ModSeq != 0 && s.state.ModSeq != 0 {
 		s.changed = fmt.Sprintf(" (CHANGEDSINCE %d)", since.ModSeq)
 		out.Has = s.has
@@ -49,6 +54,39 @@ type scan struct {
 	state   migrate.State
 	uids    mail.UIDSet // all there are; nil where they were not asked for
 	changed string      // the modifier that asks for changes only, or ""
+
+	resync   bool        // the server tells what vanished
+	vanished mail.UIDSet // which it did
+}
+
+// maxVanished is how many UIDs of vanished messages are told one by one. A server
+// that has forgotten tells of all that there ever were.
+const maxVanished = 10_000
+
+// resynchronise lists what changed and what vanished.
+func (s *scan) resynchronise(ctx context.Context, since migrate.State) (migrate.Scanned, error) {
+	s.changed = fmt.Sprintf(" (CHANGEDSINCE %d VANISHED)", since.ModSeq)
+	items, err := s.list(ctx, fmt.Sprintf("1:%d", s.state.UIDNext-1))
+	if err != nil {
+		return migrate.Scanned{}, err
+	}
+	for batch := range slices.Chunk(items, migrate.ScanBatch) {
+		if err := s.yield(batch); err != nil {
+			return migrate.Scanned{}, err
+		}
+	}
+	out := migrate.Scanned{State: s.state, Vanished: []string{}, Has: func(key string) bool {
+		n, err := strconv.ParseUint(key, 10, 32)
+		return err == nil && !s.vanished.Contains(mail.UID(n))
+	}}
+	if s.vanished.Len() > maxVanished {
+		out.Vanished = nil
+		return out, nil
+	}
+	for uid := range s.vanished.All() {
+		out.Vanished = append(out.Vanished, strconv.FormatUint(uint64(uid), 10))
+	}
+	return out, nil
 }
 
 // has tells whether the source has the item of a key.
@@ -164,7 +202,7 @@ func (s *scan) list(ctx context.Context, uids string) ([]migrate.Item, error) {
 				return err
 			}
 		}
-		items = items[:0]
+		items, s.vanished = items[:0], nil
 		emails, err := s.c.Has("OBJECTID")
 		if err != nil {
 			return err
@@ -174,6 +212,9 @@ func (s *scan) list(ctx context.Context, uids string) ([]migrate.Item, error) {
 			what = "(UID FLAGS INTERNALDATE RFC822.SIZE EMAILID)"
 		}
 		return s.c.Command("UID FETCH", func(r *imapclient.Response) error {
+			if r.Name() == "VANISHED" {
+				return r.Vanished(&s.vanished)
+			}
 			if r.Name() != "FETCH" {
 				return nil
 			}
