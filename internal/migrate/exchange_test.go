@@ -252,6 +252,45 @@ func TestSizeLimitByScan(t *testing.T) {
 	}
 }
 
+// TestCommandsAreShort has UIDs with gaps between them all: Exchange takes no
+// command of more than 10 KB.
+func TestCommandsAreShort(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, migratetest.Quirks{Command: func(_ int, line string) string {
+		return map[bool]string{true: "BAD Command line too long"}[len(line) > 8000]
+	}}, box("INBOX", 1, messages(3000, 1000000000, 7)))
+	if r := b.run(t); r.Err != nil || r.Copied != 3000 {
+		t.Errorf("the pass: %+v", r)
+	}
+	var left []migratetest.Message // every second one
+	for i, m := range messages(3000, 1000000000, 7) {
+		if i%2 == 0 {
+			left = append(left, m)
+		}
+	}
+	b.server.Change(func(boxes []*migratetest.Box) { boxes[0].Messages = left })
+	b.options.Removals = migrate.RemoveAll
+	b.engine = b.engineInto(b.spool)
+	if r := b.run(t); r.Err != nil || r.Removed != 1500 || r.Copied != 0 {
+		t.Errorf("the second pass: %+v", r)
+	}
+	b.check(t, "INBOX", left)
+}
+
+// TestFoldersOfOthersAreNotCopied lists public folders and those of other users
+// beside the mailbox's own.
+func TestFoldersOfOthersAreNotCopied(t *testing.T) {
+	t.Parallel()
+	q := migratetest.Quirks{Capabilities: "NAMESPACE", Namespace: `(("" "/")) (("Other Users/" "/")) (("Public Folders/" "/"))`}
+	b := newBench(t, q, box("INBOX", 1, messages(3, 1, 1)), box("Public Folders/Offers", 2, messages(50, 1, 1)), box("Other Users/anup", 3, messages(50, 1, 1)))
+	if r := b.run(t); r.Err != nil || r.Copied != 3 {
+		t.Errorf("the pass: %+v", r)
+	}
+	if _, there := b.state(t, "Public Folders/Offers"); there {
+		t.Error("public folders were copied into a mailbox")
+	}
+}
+
 // TestBytesThatNoMailHas takes NUL, long lines, 8-bit headers and messages
 // without any header as they are.
 func TestBytesThatNoMailHas(t *testing.T) {

@@ -32,6 +32,14 @@ var pitfalls = []struct{ what, dir, test string }{
 	{"a folder is refused", ".", "TestFolderRefused"},
 	{"sizes lie, numbers beyond EXISTS, strange items", ".", "TestServersThatDoWrong"},
 	{"folders of Exchange's own, names in its language", ".", "TestExchangeFolders"},
+	{"public folders and those of others", ".", "TestFoldersOfOthersAreNotCopied"},
+	{"no command may be longer than 10 KB", ".", "TestCommandsAreShort"},
+	{"the login has another spelling than one thinks", "source/imap", "TestProbeFindsTheSpelling"},
+	{"IMAP is off, there is no right, the login is throttled", "source/imap", "TestProbeRefusals"},
+	{"MIME format and calendar settings that lose content", "source/imap", "TestProbeSettings"},
+	{"a message is moved at the source", ".", "TestMovedAtTheSource"},
+	{"a folder is deleted at the source", ".", "TestFolderDeletedAtTheSource"},
+	{"the year's mail is moved to an archive", ".", "TestYearEnd"},
 	{"siblings of one name", ".", "TestSiblingsOfOneName"},
 	{"names that a mailbox cannot have", ".", "TestNames"},
 	{"names that differ in case only", ".", "TestClashingNames"},
@@ -55,6 +63,12 @@ var pitfalls = []struct{ what, dir, test string }{
 	{"the ledger is lost", ".", "TestLedgerLost"},
 	{"a cutover is interrupted", ".", "TestCutoverCrashes"},
 	{"UIDLs of POP3 clients", "../../test", "TestCutoverKeepsUniqueIDs"},
+	{"replies to X.500 addresses of old mail", "../delivery", "TestLegacyAddresses"},
+	{"deleted items and orphans of a PST", "../../pst", "TestDeleted"},
+	{"4K pages and compressed blocks of newer OSTs", "../../pst", "TestRaw4K"},
+	{"S/MIME and other signed mail", "../../mapi", "TestSignedMailStays"},
+	{"winmail.dat", "../../mapi/tnef", "TestExpected"},
+	{"a PST cut off, or with its roots lost", "../../pst", "TestTruncated"},
 }
 
 // TestPitfalls checks that each of them has its test.
