@@ -72,8 +72,8 @@ The plan is a file like this (paths in it are relative to its folder):
   # exclude = ["Sync Issues*"]         # folders left out; a list of Exchange's own by default
 
   [run]
-  # workers = 8                        # accounts at once; fewer while the server is at its limits
-  # bandwidth = "10M"                  # bytes a second
+  # workers = 8                        # accounts at once, of all plans for this server; fewer while it is at its limits
+  # bandwidth = "10M"                  # bytes a second, the same
   # window = "20:00-06:00"             # passes wait outside of it
 
   [[user]]
@@ -316,7 +316,7 @@ func (m *migration) withEngine(ctx context.Context, opt migrate.Options, fn func
 	if opt.Workers == 0 {
 		opt.Workers = plan.Run.Workers
 	}
-	opt.Pace = plan.Run.Pace
+	opt.Pace, opt.Turns, opt.Host = plan.Run.Pace, n.Turns, strings.ToLower(plan.Source.Address)
 	if plan.Source.Exclude != nil {
 		opt.Exclude = *plan.Source.Exclude
 	}

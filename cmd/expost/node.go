@@ -28,6 +28,7 @@ import (
 	"expost/internal/mail"
 	"expost/internal/maillog"
 	"expost/internal/metrics"
+	"expost/internal/migrate"
 	"expost/internal/milter"
 	"expost/internal/moderation"
 	"expost/internal/pop3server"
@@ -58,6 +59,7 @@ type node struct {
 	hosts      *delivery.Hosts // of mailboxes elsewhere
 	Trace      *trace.Tracer   // who watches which account
 	Gate       *gate.Gate      // who is in which account; moves freeze them
+	Turns      *migrate.Turns  // of migrations at their sources
 	Log        *slog.Logger
 }
 
@@ -76,7 +78,7 @@ func openNode(ctx context.Context, c config.Config, log *slog.Logger) (*node, er
 		return nil, errors.Join(err, st.Close())
 	}
 	n := &node{
-		Config: c, Store: st, Directory: dir, Gate: gate.New(0), Trace: trace.New(nil), Log: log,
+		Config: c, Store: st, Directory: dir, Gate: gate.New(0), Turns: migrate.NewTurns(), Trace: trace.New(nil), Log: log,
 		Resolver: resolver.New(resolver.Options{Server: c.DNS.Server}), DKIM: dkimkey.Open(filepath.Join(c.Data, "dkim")),
 	}
 	n.Metrics = metrics.New(metrics.Config{

@@ -95,7 +95,9 @@ func (e *Engine) moves(ctx context.Context, users []User, fn func(context.Contex
 	if err := e.ledger.enter(ctx, users); err != nil {
 		return nil, err
 	}
-	e.pacer = newPacer(Pace{Workers: e.opt.Workers}, e.opt.Now) // whoever waits for a cutover waits for no window
+	now := e.opt
+	now.Pace = Pace{Workers: e.opt.Workers} // whoever waits for a cutover waits for no window
+	e.pacer = newPacer(now)
 	stop := e.startSpoolers(ctx)
 	out := make([]Move, len(users))
 	turns := byTarget(users)

@@ -76,44 +76,72 @@ func ParseRate(s string) (int64, error) {
 	return int64(n * float64(unit)), nil
 }
 
+// Turns are shared by the runs of one process, so that runs with several plans
+// do not together ask more of a source than one may. It is safe for concurrent use.
+type Turns struct {
+	mu     sync.Mutex
+	change *sync.Cond
+	hosts  map[string]*hostTurns
+}
+
+// hostTurns are those at one source.
+type hostTurns struct {
+	active int       // accounts
+	due    time.Time // when the bytes that were taken are paid for
+}
+
+// NewTurns returns Turns of which nobody has taken any.
+func NewTurns() *Turns {
+	t := &Turns{hosts: map[string]*hostTurns{}}
+	t.change = sync.NewCond(&t.mu)
+	return t
+}
+
+// host returns the turns at a source.
+func (t *Turns) host(name string) *hostTurns {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.hosts[name] == nil {
+		t.hosts[name] = &hostTurns{}
+	}
+	return t.hosts[name]
+}
+
 // pacer holds a run to its Pace. How many accounts it lets in at once follows
 // the source: half as many after it asked to be left alone or was lost, one more
 // after each account that went well.
 type pacer struct {
-	pace Pace
-	now  func() time.Time
-
-	mu     sync.Mutex
-	turn   *sync.Cond
-	limit  float64 // accounts at once, now
-	active int
-	due    time.Time // when the bytes that were taken are paid for
+	pace  Pace
+	now   func() time.Time
+	turns *Turns
+	host  *hostTurns // under turns.mu
+	limit float64    // accounts at once, now; under turns.mu
 }
 
-func newPacer(p Pace, now func() time.Time) *pacer {
-	out := &pacer{pace: p, now: now, limit: float64(p.Workers)}
-	out.turn = sync.NewCond(&out.mu)
-	return out
+// newPacer returns the pacer of a run.
+func newPacer(opt Options) *pacer {
+	return &pacer{pace: opt.Pace, now: opt.Now, turns: opt.Turns, host: opt.Turns.host(opt.Host), limit: float64(opt.Pace.Workers)}
 }
 
 // enter waits for an account's turn.
 func (p *pacer) enter(ctx context.Context) error {
+	t := p.turns
 	stop := context.AfterFunc(ctx, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.turn.Broadcast()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.change.Broadcast()
 	})
 	defer stop()
-	p.mu.Lock()
-	for ctx.Err() == nil && p.active >= max(1, int(p.limit)) {
-		p.turn.Wait()
+	t.mu.Lock()
+	for ctx.Err() == nil && p.host.active >= max(1, int(p.limit)) {
+		t.change.Wait()
 	}
 	if err := ctx.Err(); err != nil {
-		p.mu.Unlock()
+		t.mu.Unlock()
 		return err
 	}
-	p.active++
-	p.mu.Unlock()
+	p.host.active++
+	t.mu.Unlock()
 	if err := p.open(ctx); err != nil {
 		p.leave(true)
 		return err
@@ -123,19 +151,19 @@ func (p *pacer) enter(ctx context.Context) error {
 
 // leave ends an account's turn, which went well or not.
 func (p *pacer) leave(well bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.active--
+	p.turns.mu.Lock()
+	defer p.turns.mu.Unlock()
+	p.host.active--
 	if well {
 		p.limit = min(p.limit+1, float64(p.pace.Workers))
 	}
-	p.turn.Broadcast()
+	p.turns.change.Broadcast()
 }
 
 // slower is called when the source is at its limits.
 func (p *pacer) slower() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.turns.mu.Lock()
+	defer p.turns.mu.Unlock()
 	p.limit = max(1, p.limit/2)
 }
 
@@ -161,14 +189,14 @@ func (p *pacer) take(ctx context.Context, n int) error {
 		return nil
 	}
 	const burst = 250 * time.Millisecond
-	p.mu.Lock()
+	p.turns.mu.Lock()
 	now := time.Now() // it goes on where the clock is set
-	if p.due.Before(now.Add(-burst)) {
-		p.due = now.Add(-burst)
+	if p.host.due.Before(now.Add(-burst)) {
+		p.host.due = now.Add(-burst)
 	}
-	p.due = p.due.Add(time.Duration(float64(n) / float64(p.pace.Bandwidth) * float64(time.Second)))
-	d := p.due.Sub(now)
-	p.mu.Unlock()
+	p.host.due = p.host.due.Add(time.Duration(float64(n) / float64(p.pace.Bandwidth) * float64(time.Second)))
+	d := p.host.due.Sub(now)
+	p.turns.mu.Unlock()
 	if d > 0 && !sleep(ctx, d) {
 		return ctx.Err()
 	}

@@ -63,7 +63,7 @@ func TestWindowWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := newPacer(Pace{Workers: 1, Window: w}, now)
+		p := newPacer(Options{Pace: Pace{Workers: 1, Window: w}, Now: now, Turns: NewTurns()})
 		time.AfterFunc(time.Hour, func() { jump = 9 * time.Hour }) // somebody sets the clock to 22:00
 		if err := p.enter(t.Context()); err != nil {
 			t.Fatal(err)
@@ -78,7 +78,7 @@ func TestWindowWaits(t *testing.T) {
 func TestBandwidth(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacer(Pace{Workers: 1, Bandwidth: 1000}, time.Now)
+		p := newPacer(Options{Pace: Pace{Workers: 1, Bandwidth: 1000}, Now: time.Now, Turns: NewTurns()})
 		began := time.Now()
 		for range 100 {
 			if err := p.take(t.Context(), 100); err != nil {
@@ -99,7 +99,7 @@ func TestBandwidth(t *testing.T) {
 func TestConcurrencyAdapts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacer(Pace{Workers: 8}, time.Now)
+		p := newPacer(Options{Pace: Pace{Workers: 8}, Now: time.Now, Turns: NewTurns()})
 		for range 8 {
 			if err := p.enter(t.Context()); err != nil {
 				t.Fatal(err)
@@ -151,4 +151,48 @@ func TestMatchName(t *testing.T) {
 			t.Errorf("%q matches %q: %t", c.pattern, c.name, got)
 		}
 	}
+}
+
+// TestTurnsAreShared has two runs at one source, and one at another: they wait for
+// one another at the one, for accounts and for bytes.
+func TestTurnsAreShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := NewTurns()
+		run := func(host string, workers int) *pacer {
+			return newPacer(Options{Pace: Pace{Workers: workers, Bandwidth: 1000}, Now: time.Now, Turns: turns, Host: host})
+		}
+		first, second, elsewhere := run("a", 2), run("a", 3), run("b", 1)
+		var entered atomic.Int64
+		enter := func(p *pacer, n int) {
+			for range n {
+				go func() {
+					if p.enter(t.Context()) == nil {
+						entered.Add(1)
+					}
+				}()
+			}
+			synctest.Wait()
+		}
+		enter(first, 2)
+		enter(second, 2)
+		enter(elsewhere, 1)
+		if n := entered.Load(); n != 4 { // two and one at a, one at b
+			t.Errorf("%d are at work, want 4", n)
+		}
+		first.leave(true)
+		synctest.Wait()
+		if n := entered.Load(); n != 5 {
+			t.Errorf("%d have come in, want 5", n)
+		}
+		began := time.Now()
+		for _, p := range []*pacer{first, second, first, second, elsewhere} {
+			if err := p.take(t.Context(), 1000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took < 3*time.Second || took > 5*time.Second {
+			t.Errorf("4,000 bytes of two runs at 1,000 a second took %s", took)
+		}
+	})
 }

@@ -36,6 +36,8 @@ type Options struct {
 	Log      *slog.Logger     // nothing is logged
 	Delays   []time.Duration  // before an account is tried again after a lost source: 2 s, 10 s, 60 s
 	Pace     Pace             // its Workers are those above
+	Turns    *Turns           // shared with other runs; its own
+	Host     string           // the source, in Turns
 	Exclude  []string         // names of folders that are left out, with "*" and "?", without regard to case
 	Now      func() time.Time // the clock, which somebody may set at any time; time.Now
 }
@@ -50,6 +52,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Turns == nil {
+		o.Turns = NewTurns()
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -79,7 +84,7 @@ func NewEngine(source Source, target Target, ledger *Ledger, opt Options) *Engin
 	opt.Pace.Workers = opt.Workers
 	ledger.now = opt.Now
 	return &Engine{
-		source: source, target: target, ledger: ledger, opt: opt, pacer: newPacer(opt.Pace, opt.Now), aside: aside{ledger.Path() + ".aside"},
+		source: source, target: target, ledger: ledger, opt: opt, pacer: newPacer(opt), aside: aside{ledger.Path() + ".aside"},
 		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}
 }
