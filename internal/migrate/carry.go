@@ -68,9 +68,7 @@ type Organizer interface {
 	// Move moves messages to another folder, those that are missing aside, and
 	// returns the UIDs that they got, as far as the server says.
 	Move(ctx context.Context, from string, uids mail.UIDSet, to string) (map[mail.UID]mail.UID, error)
-	// Rename renames a folder with those below it. They keep their UIDs, unless
-	// their UIDVALIDITY says otherwise. A taken name is mail.KindExist.
-	Rename(ctx context.Context, from, to string) error
+	Renamer
 	Discarder
 }
 

@@ -280,6 +280,14 @@ type Discarder interface {
 	Discard(ctx context.Context, folder string) error
 }
 
+// Renamer is a TargetAccount that can rename folders.
+type Renamer interface {
+	// Rename renames a folder with those below it, and their subscriptions. They
+	// keep their UIDs, unless their UIDVALIDITY says otherwise. A taken name is
+	// mail.KindExist.
+	Rename(ctx context.Context, from, to string) error
+}
+
 // Renewer is a TargetAccount that can give a folder another UIDVALIDITY.
 type Renewer interface {
 	// Renew gives a folder this UIDVALIDITY. Its messages keep their UIDs.

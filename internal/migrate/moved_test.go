@@ -14,6 +14,8 @@ import (
 	"expost/internal/migrate"
 	"expost/internal/migrate/imapclient"
 	"expost/internal/migrate/migratetest"
+	targetimap "expost/internal/migrate/target/imap"
+	"expost/internal/migrate/target/maildir"
 	targetstore "expost/internal/migrate/target/store"
 	"expost/internal/sample"
 )
@@ -496,4 +498,92 @@ func TestKilledWhileMailIsMoved(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestMovedIntoOtherTargets moves messages in accounts that are copied to an
+// IMAP server and to a Maildir.
+func TestMovedIntoOtherTargets(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(t *testing.T) migrate.Target{
+		"imap": func(t *testing.T) migrate.Target {
+			d := migratetest.StartDovecot(t, nil)
+			return targetimap.New(targetimap.Config{
+				Address: d.Address, Login: "{local}", Password: d.Password, Client: imapclient.Options{Security: imapclient.Plain},
+			})
+		},
+		"courier": func(t *testing.T) migrate.Target {
+			c := migratetest.StartCourier(t, filepath.Join(t.TempDir(), "Maildir"))
+			return targetimap.New(targetimap.Config{Address: c.Address, Password: "any", Client: imapclient.Options{Security: imapclient.Plain}})
+		},
+		"maildir": func(t *testing.T) migrate.Target {
+			target, err := maildir.New(maildir.Config{Path: filepath.Join(t.TempDir(), "Maildir")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return target
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inbox, archive := box("INBOX", 11, named(messages(30, 1, 1))), box("Archive", 12, named(messages(5, 100, 1)))
+			old := box("Old", 13, named(messages(12, 300, 1)))
+			b := newBench(t, migratetest.Quirks{}, inbox, archive, old)
+			b.target.Close()
+			target := open(t)
+			b.engine = b.engineInto(target)
+			if r := b.run(t); r.Err != nil || r.Copied != 47 {
+				t.Fatalf("first pass: %+v", r)
+			}
+			b.server.Bytes()
+			b.server.Change(func([]*migratetest.Box) {
+				moveAll(inbox, archive, uids(3, 9, 4))
+				archive.Messages[6].Flags = `\Flagged moved`
+				moveAll(old, inbox, every)
+			})
+			b.server.Delete("Old")
+			if r := b.run(t); r.Err != nil || r.Moved != 15 || r.Copied != 0 || r.Removed != 15 || b.server.Bytes() != 0 {
+				t.Errorf("second pass: %+v", r)
+			}
+			b.checkAgain(t, 47)
+			a, err := target.Open(t.Context(), b.user)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.target = a
+			if n, m := len(b.bodies(t, "INBOX")), len(b.bodies(t, "Archive")); n != 39 || m != 8 || b.has(t, "Old") {
+				t.Errorf("INBOX holds %d, Archive %d, Old is there: %t", n, m, b.has(t, "Old"))
+			}
+		})
+	}
+}
+
+// TestFolderRenamedInAMaildir renames a folder with one below it.
+func TestFolderRenamedInAMaildir(t *testing.T) {
+	t.Parallel()
+	work, deep := box("Work", 12, named(messages(20, 1, 2))), box("Work/Deep", 13, named(messages(5, 100, 1)))
+	b := newBench(t, migratetest.Quirks{}, box("INBOX", 11, nil), work, deep)
+	target, err := maildir.New(maildir.Config{Path: filepath.Join(t.TempDir(), "Maildir")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.target.Close()
+	b.engine = b.engineInto(target)
+	b.run(t)
+	b.server.Bytes()
+	b.server.Change(func([]*migratetest.Box) { work.Name, deep.Name = "Old/Projects", "Old/Projects/Deep" })
+	if r := b.run(t); r.Err != nil || r.Copied+r.Moved+r.There+r.Removed != 0 || b.server.Bytes() != 0 {
+		t.Errorf("%+v", r)
+	}
+	if b.target, err = target.Open(t.Context(), b.user); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*migratetest.Box{work, deep} {
+		if s, ok := b.state(t, x.Name); !ok || s.UIDValidity != x.UIDValidity || len(b.bodies(t, x.Name)) != len(x.Messages) {
+			t.Errorf("%s: %t, %+v", x.Name, ok, s)
+		}
+	}
+	if b.has(t, "Work") || b.has(t, "Work/Deep") {
+		t.Error("the old folders are there still")
+	}
+	b.checkAgain(t, 25)
 }

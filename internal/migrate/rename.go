@@ -48,7 +48,7 @@ func (p *pass) renameTarget(ctx context.Context, r *folderRow, name string, targ
 			return name, nil
 		}
 	}
-	o, ok := p.dst.(Organizer)
+	o, ok := p.dst.(Renamer)
 	if !ok || r.adopted == 0 {
 		return r.target, nil
 	}

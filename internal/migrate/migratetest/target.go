@@ -29,7 +29,7 @@ func Target(t *testing.T, holds Holds, open func(t *testing.T) (migrate.Target, 
 		"Prepare": (*targetTest).testPrepare, "Append": (*targetTest).testAppend, "Conflict": (*targetTest).testConflict,
 		"Update": (*targetTest).testUpdate, "Remove": (*targetTest).testRemove, "Reopen": (*targetTest).testReopen,
 		"Merge": (*targetTest).testMerge, "Organize": (*targetTest).testOrganize, "Renew": (*targetTest).testRenew,
-		"Stored": (*targetTest).testStored, "Discard": (*targetTest).testDiscard,
+		"Stored": (*targetTest).testStored, "Discard": (*targetTest).testDiscard, "Rename": (*targetTest).testRename,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -447,5 +447,49 @@ func (tt *targetTest) testDiscard(t *testing.T) {
 	}
 	if f := tt.prepare(t, "A", 9, 0); tt.UIDs && f.State.UIDValidity != 9 {
 		t.Errorf("made again: %+v", f)
+	}
+}
+
+func (tt *targetTest) testRename(t *testing.T) {
+	r, ok := tt.account.(migrate.Renamer)
+	if !ok {
+		t.Skip("the target renames no folders")
+	}
+	tt.prepare(t, "Work", 7, 0)
+	tt.prepare(t, "Work/Deep", 8, 0)
+	tt.prepare(t, "Workshop", 9, 0)
+	for _, name := range []string{"Work", "Work/Deep", "Workshop"} {
+		if err := tt.account.Append(t.Context(), name, []migrate.Message{tt.message(t, 5, mail.Seen, "x")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	was, deep := tt.items(t, "Work"), tt.items(t, "Work/Deep")
+	validity := tt.find(t, "Work").State.UIDValidity
+	if err := r.Rename(t.Context(), "Work", "Old/Projects"); err != nil {
+		t.Fatal(err)
+	}
+	if f := tt.find(t, "Old/Projects"); tt.UIDs && f.State.UIDValidity != validity || !f.Subscribed || !tt.find(t, "Old/Projects/Deep").Subscribed {
+		t.Errorf("renamed: %+v", f)
+	}
+	for name, want := range map[string][]migrate.Item{"Old/Projects": was, "Old/Projects/Deep": deep} {
+		if got := tt.items(t, name); len(got) != 1 || got[0].UID != want[0].UID || got[0].Flags != mail.Seen || got[0].Keywords != want[0].Keywords {
+			t.Errorf("%s holds %+v, want %+v", name, got, want)
+		}
+	}
+	if err := r.Rename(t.Context(), "Workshop", "Old/Projects"); mail.KindOf(err) != mail.KindExist {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	folders, err := tt.account.Folders(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range folders {
+		if strings.HasPrefix(f.Name+"/", "Work/") {
+			t.Errorf("%q is there still", f.Name)
+		}
+	}
+	tt.find(t, "Workshop")
+	if err := tt.account.Append(t.Context(), "Old/Projects", []migrate.Message{tt.message(t, 6, 0)}); err != nil || len(tt.items(t, "Old/Projects")) != 2 {
+		t.Errorf("appending behind the change: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"expost/internal/mail"
@@ -90,11 +91,15 @@ func (a *account) Rename(ctx context.Context, from, to string) error {
 			return err
 		}
 	}
-	source, target := a.wireName(from), a.wireName(to)
+	before, err := a.folders(ctx)
+	if err != nil {
+		return err
+	}
+	source, target, wire := a.wireName(from), a.wireName(to), maps.Clone(a.wire)
 	if _, taken := a.wire[to]; taken {
 		return mail.Errorf(mail.KindExist, "a mailbox %q is there", to)
 	}
-	err := a.do(ctx, func(c *imapclient.Client) error {
+	err = a.do(ctx, func(c *imapclient.Client) error {
 		if err := a.leave(c); err != nil {
 			return err
 		}
@@ -103,17 +108,25 @@ func (a *account) Rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := a.folders(ctx); err != nil { // those below have other names too
+		return err
+	}
 	subscribed := func(command, name string) error {
 		return a.do(ctx, func(c *imapclient.Client) error { return c.Command(command, nil, imapclient.Text(name)) })
 	}
-	if err := subscribed("SUBSCRIBE", target); err != nil {
-		return err
+	for _, f := range before { // to some servers a subscription is one of the name
+		rest, ok := strings.CutPrefix(f.Name+mail.Delimiter, from+mail.Delimiter)
+		if !ok || !f.Subscribed {
+			continue
+		}
+		if err := subscribed("SUBSCRIBE", a.wireName(strings.TrimSuffix(to+mail.Delimiter+rest, mail.Delimiter))); err != nil {
+			return err
+		}
+		if err := subscribed("UNSUBSCRIBE", wire[f.Name]); err != nil && status(err) == nil {
+			return err
+		}
 	}
-	if err := subscribed("UNSUBSCRIBE", source); err != nil && status(err) == nil {
-		return err
-	}
-	_, err = a.folders(ctx) // those below have other names too
-	return err
+	return nil
 }
 
 // leave leaves the mailbox that is open: some servers do not let it be renamed

@@ -167,6 +167,7 @@ var (
 	_ migrate.Namer         = (*account)(nil)
 	_ migrate.Roleless      = (*account)(nil)
 	_ migrate.Discarder     = (*account)(nil)
+	_ migrate.Renamer       = (*account)(nil)
 )
 
 // Roleless implements migrate.Roleless.

@@ -121,3 +121,72 @@ func (a *account) Discard(_ context.Context, folder string) error {
 func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
+
+// Rename implements migrate.Renamer. A crash may leave some of the folders below
+// under their old names, each of them whole.
+func (a *account) Rename(_ context.Context, from, to string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	dir, target := a.dir(from), a.dir(to)
+	switch {
+	case dir == a.root || target == a.root || strings.HasPrefix(to, from+mail.Delimiter):
+		return mail.Errorf(mail.KindInvalid, "%q cannot become %q", from, to)
+	case exists(target):
+		return mail.Errorf(mail.KindExist, "a folder %q is there", to)
+	case !exists(dir):
+		return mail.Errorf(mail.KindNotExist, "there is no folder %q", from)
+	}
+	below, err := filepath.Glob(escapeGlob(dir) + ".*")
+	if err != nil {
+		return err
+	}
+	for i := range to {
+		if above := to[:i]; to[i:i+1] == mail.Delimiter && above != mail.Inbox {
+			if err := a.make(a.dir(above)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, old := range append([]string{dir}, below...) {
+		if err := os.Rename(old, target+strings.TrimPrefix(old, dir)); err != nil {
+			return mail.WrapError(mail.KindUnavailable, err, "renaming a folder of the Maildir")
+		}
+	}
+	clear(a.known)
+	if err := syncDir(a.root); err != nil {
+		return err
+	}
+	return a.renameListed(from, to)
+}
+
+// exists tells whether a folder of the Maildir is there.
+func exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "cur"))
+	return err == nil
+}
+
+// renameListed renames a folder, and those below it, where they are listed.
+func (a *account) renameListed(from, to string) error {
+	renamed := func(name string) (string, bool) {
+		rest, ok := strings.CutPrefix(name+mail.Delimiter, from+mail.Delimiter)
+		return strings.TrimSuffix(to+mail.Delimiter+rest, mail.Delimiter), ok
+	}
+	list, err := a.subscriptions()
+	if err != nil {
+		return err
+	}
+	for name := range list {
+		if now, ok := renamed(name); ok {
+			if err := errors.Join(a.subscribe(now, true), a.subscribe(name, false)); err != nil {
+				return err
+			}
+		}
+	}
+	for name := range a.dirty {
+		if now, ok := renamed(name); ok {
+			delete(a.dirty, name)
+			a.dirty[now] = true
+		}
+	}
+	return nil
+}
