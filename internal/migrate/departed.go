@@ -130,7 +130,7 @@ next:
 	for _, r := range rows {
 		for _, o := range found[r.Key] {
 			l := leaving[o.folder]
-			if o.hash == r.hash && (l == nil || l.has(o.Key)) {
+			if o.hash == r.hash && o.state.placed() && (l == nil || l.has(o.Key)) {
 				elsewhere = append(elsewhere, r)
 				continue next
 			}

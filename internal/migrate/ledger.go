@@ -115,7 +115,7 @@ ALTER TABLE folder ADD COLUMN renewing INTEGER NOT NULL DEFAULT 0; -- UIDVALIDIT
 ALTER TABLE item ADD COLUMN likeness BLOB;                          -- what a moved message is recognised by
 ALTER TABLE item ADD COLUMN said INTEGER NOT NULL DEFAULT 0;        -- the size that the source says, where it is another
 ALTER TABLE folder ADD COLUMN made INTEGER NOT NULL DEFAULT 0;      -- the target had none of its name
-CREATE INDEX item_date ON item (folder, date) WHERE state IN (2, 3);
+CREATE INDEX item_date ON item (folder, date) WHERE state IN (2, 3, 6);
 `
 
 // Ledger is the memory of a migration: an SQLite database that one run at a

@@ -402,11 +402,12 @@ func (l *Ledger) allRows(ctx context.Context, folder int64) iter.Seq2[row, error
 	}
 }
 
-// inState returns the items of a folder that are in one state, by key.
+// inState returns the items of a folder that are in one state, not that of a
+// placed one (which the index item_state leaves out), by key.
 func (l *Ledger) inState(ctx context.Context, folder int64, state ItemState) ([]row, error) {
 	var out []row
 	err := l.view(ctx, func() error {
-		return l.query(`SELECT `+rowColumns+` FROM item WHERE folder = ? AND state = ? ORDER BY key`, func(s *sqlite3.Stmt) error {
+		return l.query(`SELECT `+rowColumns+` FROM item WHERE folder = ? AND state = ? AND state NOT IN (2, 3) ORDER BY key`, func(s *sqlite3.Stmt) error {
 			out = append(out, scanRow(s))
 			return nil
 		}, folder, int(state))
@@ -469,14 +470,14 @@ func (id *Identity) blob() []byte {
 	return id[:]
 }
 
-// placedRow is a row of an item that the target holds, in any folder.
+// placedRow is a row whose copy the target holds, in any folder.
 type placedRow struct {
 	row
 	folder int64
 }
 
-// sameDate returns the placed rows of an account, in whichever folder, that have
-// the internal date of an item, by the item's key.
+// sameDate returns the rows of an account whose copies the target has, in
+// whichever folder, that have the internal date of an item, by the item's key.
 func (l *Ledger) sameDate(ctx context.Context, account int64, items []Item) (map[string][]placedRow, error) {
 	out := map[string][]placedRow{}
 	err := l.view(ctx, func() error {
@@ -484,8 +485,8 @@ func (l *Ledger) sameDate(ctx context.Context, account int64, items []Item) (map
 			if it.Date == (mail.Date{}) {
 				continue
 			}
-			err := l.query(`SELECT `+rowColumns+`, item.folder FROM item WHERE folder IN (SELECT id FROM folder WHERE account = ?)
-				AND date = ? AND state IN (2, 3)`, func(s *sqlite3.Stmt) error {
+			err := l.query(`SELECT `+rowColumns+`, item.folder FROM item INDEXED BY item_date WHERE folder IN (SELECT id FROM folder WHERE account = ?)
+				AND date = ? AND state IN (2, 3, 6)`, func(s *sqlite3.Stmt) error {
 				out[it.Key] = append(out[it.Key], placedRow{scanRow(s), s.ColumnInt64(12)})
 				return nil
 			}, account, it.Date.Unix)

@@ -11,8 +11,9 @@ import (
 // recognised without their bytes: the source says that they are the same
 // (EMAILID), or they have the Message-ID, Date, From, To and Subject, the
 // internal date and the announced size of one that the target has, and of no
-// other with other bytes. They are then copied within the target. Whatever leaves
-// a doubt is fetched.
+// other with other bytes. They are then copied within the target. So are all that a
+// changed UIDVALIDITY gave other UIDs recognised in their own folder; they take the
+// copies of their stale rows over. Whatever leaves a doubt is fetched.
 
 // twin is a message of the target that has the bytes of an item.
 type twin struct {
@@ -21,7 +22,7 @@ type twin struct {
 }
 
 // linkedFrom begins the reason of rows whose bytes were never fetched.
-const linkedFrom = "copied within the target from item "
+const linkedFrom = "taken for item "
 
 // linked tells whether the row's hash is that of another item, and was not
 // taken from this one's bytes.

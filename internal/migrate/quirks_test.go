@@ -399,8 +399,12 @@ func TestUIDValidityChanges(t *testing.T) {
 		}
 		boxes[0].Messages = append(boxes[0].Messages, messages(2, 900, 1)...)
 	})
+	b.server.Bytes()
 	if r := b.run(t); r.Err != nil || r.Copied != 2 || r.There != 17 || r.Removed != 3 {
 		t.Errorf("after the change: %+v", r)
+	}
+	if n, fresh := b.server.Bytes(), messages(2, 900, 1); n != len(fresh[0].Body)+len(fresh[1].Body) {
+		t.Errorf("%d bytes of bodies were fetched, for two new messages", n)
 	}
 	b.checkSums(t, 19, 0)
 	if r := b.run(t); r.Copied+r.There+r.Removed+r.Updated != 0 {
