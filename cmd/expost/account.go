@@ -303,22 +303,22 @@ func accountSetCommand(a *app) *cobra.Command {
 	var shared bool
 	var cmd *cobra.Command
 	cmd = nodeCommand(a, cobra.Command{
-		Use:   "set ADDR",
-		Short: "Change an account",
+		Use:   "set ADDR...",
+		Short: "Change accounts",
 		Long: `Change what is given and leave the rest. A list replaces the old one; an empty
 value takes it away.`,
 		Example: `  expost account set ajay@example.org --quota 5G --alias a.kumar@example.org,info@example.org
+  expost account set ajay@example.org anup@example.org --mail-host exchange.example.org
   expost account set ajay@example.org --status disabled
   expost account set ajay@example.org --forward ""`,
-		Args:              cobra.ExactArgs(1),
+		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeAccounts(a),
-	}, func(ctx context.Context, n *node, args []string) error {
-		acct, err := lookUp(ctx, n, args[0])
-		if err != nil {
-			return err
-		}
+	}, func(ctx context.Context, n *node, args []string) (err error) {
 		change := directory.AccountChange{}
 		given := cmd.Flags().Changed
+		if len(args) > 1 && (given("name") || given("alias")) {
+			return usageError{errors.New("--name and --alias are of one account")}
+		}
 		if given("name") {
 			change.Name = &name
 		}
@@ -330,13 +330,6 @@ value takes it away.`,
 				return err
 			}
 		}
-		if given("quota") {
-			size, err := parseSize(quota)
-			if err != nil {
-				return err
-			}
-			change.Quota = &mail.Quota{Bytes: size, Messages: acct.Quota.Messages}
-		}
 		if given("alias") {
 			if change.Aliases, err = parseAddresses(aliases); err != nil {
 				return err
@@ -347,12 +340,30 @@ value takes it away.`,
 				return err
 			}
 		}
-		if given("shared") {
-			if err := directory.SetShared(ctx, n.Directory, acct.DN, shared); err != nil {
+		var size int64
+		if given("quota") {
+			if size, err = parseSize(quota); err != nil {
 				return err
 			}
 		}
-		return directory.ChangeAccount(ctx, n.Directory, acct.DN, change)
+		for _, arg := range args {
+			acct, err := lookUp(ctx, n, arg)
+			if err != nil {
+				return err
+			}
+			if given("quota") {
+				change.Quota = &mail.Quota{Bytes: size, Messages: acct.Quota.Messages}
+			}
+			if given("shared") {
+				if err := directory.SetShared(ctx, n.Directory, acct.DN, shared); err != nil {
+					return err
+				}
+			}
+			if err := directory.ChangeAccount(ctx, n.Directory, acct.DN, change); err != nil {
+				return fmt.Errorf("changing %s: %w", arg, err)
+			}
+		}
+		return nil
 	})
 	f := cmd.Flags()
 	f.BoolVar(&shared, "shared", false, "make it a shared mailbox, to which nobody logs in; false: a person's")

@@ -23,6 +23,7 @@ type galImport struct {
 	base, domain, passwords string
 	source                  string
 	dryRun, accounts        bool
+	mailHost                string // of the mailboxes; empty: here
 	disableGone, force      bool
 	steps                   []galStep
 	keep                    *passwordFile
@@ -60,8 +61,9 @@ With --accounts everybody with an address in a domain of this server also gets a
 mailbox. --passwords gives each a first password and writes it to a file
 (address,login,password) for handing out, which only its owner may read; of two
 lines for an address the later one holds. Without --passwords they have none
-until "expost account passwd" sets one. Those who have a mailbox keep it, and
-their password.
+until "expost account passwd" sets one. --mail-host says that the mailboxes still
+live at another server, which Expost stands in front of. Those who have a mailbox
+keep it, its host and their password.
 
 --source gives the list a name, which is kept with the entries that came from
 it. With --disable-gone, those that an earlier import of the same source brought
@@ -73,6 +75,7 @@ disabled unless --force says so.
 --dry-run shows what would be done, line by line, and does nothing.`,
 		Example: `  expost gal import gal.csv --dry-run
   expost gal import gal.csv --accounts --passwords passwords.csv
+  expost gal import gal.csv --accounts --mail-host exchange.linuxforu.com
   expost gal import recipients.csv --source exchange --disable-gone
   expost gal import ldaps://dc.linuxforu.com --bind-dn 'LINUXFORU\reader' --bind-password-file pw \
       --source ad --accounts --disable-gone
@@ -85,6 +88,7 @@ disabled unless --force says so.
 	f.StringVar(&in.base, "base", "", "`DN` of the container that people go to (default ou=addressbook below the suffix)")
 	f.BoolVar(&in.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	f.BoolVar(&in.accounts, "accounts", false, "give everybody in our domains a mailbox")
+	f.StringVar(&in.mailHost, "mail-host", "", "`host` where the mailboxes live (with --accounts); empty: here")
 	f.StringVar(&in.domain, "default-domain", "", "`domain` of those who have no address but a login name (with --accounts)")
 	f.StringVar(&in.source, "source", "", "`name` of the list, kept with its entries")
 	f.BoolVar(&in.disableGone, "disable-gone", false, "disable entries of --source that are not in the list any more")
@@ -97,6 +101,9 @@ disabled unless --force says so.
 func (in *galImport) run(ctx context.Context, a *app, files []string) error {
 	if in.passwords != "" && !in.accounts {
 		return usageError{errors.New("--passwords needs --accounts: only mailboxes have passwords")}
+	}
+	if in.mailHost != "" && !in.accounts {
+		return usageError{errors.New("--mail-host needs --accounts: only mailboxes live anywhere")}
 	}
 	if in.disableGone && in.source == "" {
 		return usageError{errors.New("--disable-gone needs --source: only entries of a named list can be missing from it")}
@@ -120,7 +127,7 @@ func (in *galImport) run(ctx context.Context, a *app, files []string) error {
 	in.total, in.spoken = len(entries), time.Now()
 	opts := gal.ImportOptions{DryRun: in.dryRun, Source: in.source, Gone: in.disableGone, Force: in.force, Step: in.step}
 	if in.accounts {
-		opts.Accounts = &gal.AccountOptions{Domains: n.Config.Domains, DefaultDomain: in.domain, Create: n.Store.Create}
+		opts.Accounts = &gal.AccountOptions{Domains: n.Config.Domains, DefaultDomain: in.domain, Host: in.mailHost, Create: n.Store.Create}
 	}
 	if in.passwords != "" && !in.dryRun {
 		keep, err := openPasswords(a.path(in.passwords))

@@ -41,6 +41,9 @@ func (im *importer) account(ctx context.Context, s *Step, e *ldap.Entry) error {
 		e.Attributes = slices.DeleteFunc(e.Attributes, func(a ldap.Attribute) bool { return strings.EqualFold(a.Desc, "uid") })
 	}
 	replace(e, "mailMessageStore", []byte(s.Account))
+	if host := im.opts.Accounts.Host; host != "" {
+		replace(e, "mailHost", []byte(host))
+	}
 	if im.opts.Accounts.Password != nil {
 		s.Password = newPassword()
 		replace(e, "userPassword", []byte(s.Password))

@@ -45,6 +45,7 @@ type Step struct {
 type AccountOptions struct {
 	Domains       []string                                           // people with an address in these get one
 	DefaultDomain string                                             // of people without any address: uid@domain
+	Host          string                                             // mailHost of the mailboxes; empty: here
 	Create        func(ctx context.Context, id mail.AccountID) error // makes the mailbox; may be called again for the same one
 	Password      func(s *Step) error                                // keeps the first password, before the account is there; nil: none is made
 }

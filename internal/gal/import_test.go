@@ -115,7 +115,7 @@ func TestImportAccounts(t *testing.T) {
 	dir := openDirectory(t)
 	var mu sync.Mutex
 	made, passwords := map[mail.AccountID]int{}, map[mail.Address]string{}
-	opts := &AccountOptions{Domains: []string{"linuxforu.com"}, DefaultDomain: "linuxforu.com",
+	opts := &AccountOptions{Domains: []string{"linuxforu.com"}, DefaultDomain: "linuxforu.com", Host: "exchange.linuxforu.com",
 		Create: func(_ context.Context, id mail.AccountID) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -139,7 +139,7 @@ func TestImportAccounts(t *testing.T) {
 	}
 	e := entryOf(t, dir, "cn=Ajay,ou=addressbook,dc=linuxforu,dc=com")
 	acc, ok := directory.AccountOf(e)
-	if !ok || acc.ID != "linuxforu.com/ajay" || acc.Address != "Ajay@LinuxForU.com" || len(acc.Aliases) != 1 || acc.Aliases[0] != "old@elsewhere.org" {
+	if !ok || acc.ID != "linuxforu.com/ajay" || acc.Address != "Ajay@LinuxForU.com" || acc.Host != "exchange.linuxforu.com" || len(acc.Aliases) != 1 || acc.Aliases[0] != "old@elsewhere.org" {
 		t.Errorf("account %+v of %+v", acc, e)
 	}
 	if login, password, _ := strings.Cut(passwords["Ajay@LinuxForU.com"], " "); len(passwords) != 3 || login != "" || len(password) != 17 {
@@ -148,6 +148,11 @@ func TestImportAccounts(t *testing.T) {
 	_, password, _ := strings.Cut(passwords["nomail@linuxforu.com"], " ")
 	if acc, err := dir.Login(t.Context(), "nomail", password); err != nil || acc.ID != "linuxforu.com/nomail" {
 		t.Errorf("login with the first password: %v, %v", acc, err)
+	}
+	// A mailbox that has moved meanwhile stays where it is.
+	here := ""
+	if err := directory.ChangeAccount(t.Context(), dir, acc.DN, directory.AccountChange{Host: &here}); err != nil {
+		t.Fatal(err)
 	}
 	if sum, steps := importList(t, dir, in, opts, false); sum.Accounts != 0 || sum.Modified+sum.Added+sum.Conflicts != 0 || len(passwords) != 3 {
 		t.Errorf("second run: %+v\n%s", sum, steps)
