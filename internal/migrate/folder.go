@@ -21,10 +21,11 @@ type folderWalk struct {
 	steps  atomic.Int64 // items that progress was told of
 
 	// The writer's.
-	next    mail.UID              // the next UID at the target
-	claims  map[Hash][]*claim     // messages at the target that no row claims
-	alike   map[Identity][]*claim // some of the same, by their headers
-	carried map[mail.UID]carried  // messages at the target that a rollback carried to the source
+	wasSettled bool                  // before something was appended
+	next       mail.UID              // the next UID at the target
+	claims     map[Hash][]*claim     // messages at the target that no row claims
+	alike      map[Identity][]*claim // some of the same, by their headers
+	carried    map[mail.UID]carried  // messages at the target that a rollback carried to the source
 }
 
 // hash is a short stand-in for a key.

@@ -11,9 +11,10 @@
 //	          Crash: the next pass copies it.
 //	copied    The target has committed it durably under the UID of the row, and
 //	          the row was written after that. Crash between the two: the target has
-//	          messages that no row claims. A pass that finds unclaimed messages in a
-//	          target folder hashes them before it sends anything, and an item with
-//	          the same bytes claims the message instead of being sent again.
+//	          messages that no row claims, and the ledger has said since before they
+//	          were appended that the folder is not settled. A pass that finds unclaimed
+//	          messages in a target folder hashes them before it sends anything, and an
+//	          item with the same bytes claims the message instead of being sent again.
 //	there     As copied, but the target had these bytes in that mailbox before
 //	          this ledger wrote to it (another tool's copy, an earlier ledger):
 //	          found by hash, not sent, and never removed.

@@ -109,3 +109,21 @@ func TestResyncThatIsWrong(t *testing.T) {
 		})
 	}
 }
+
+// TestStatusThatTellsNothing has a server that makes the index of a mailbox while
+// it is asked for its state, as Dovecot does: UIDs are kept all the same.
+func TestStatusThatTellsNothing(t *testing.T) {
+	t.Parallel()
+	inbox := box("INBOX", 11, messages(12, 3, 7))
+	b := newBench(t, migratetest.Quirks{Command: func(_ int, line string) string {
+		return map[bool]string{true: "OK done"}[strings.HasPrefix(line, "STATUS")]
+	}}, inbox)
+	if r := b.run(t); r.Err != nil || r.Copied != 12 {
+		t.Errorf("%+v", r)
+	}
+	if s, _ := b.state(t, "INBOX"); s.UIDValidity != 11 {
+		t.Errorf("the target has %+v", s)
+	}
+	b.check(t, "INBOX", inbox.Messages)
+	b.checkAgain(t, 12)
+}

@@ -109,7 +109,7 @@ func (w *writer) flush(ctx context.Context) error {
 	}
 	f, rows := w.current, w.claimed
 	if len(w.batch) > 0 {
-		if err := w.ledger.settle(ctx); err != nil { // what the folder was before is known only now
+		if err := w.unsettle(ctx, f); err != nil {
 			return err
 		}
 		appended, err := w.append(ctx, f)
@@ -133,6 +133,19 @@ func (w *writer) flush(ctx context.Context) error {
 	}
 	w.landed(f, rows)
 	return nil
+}
+
+// unsettle writes down, before something is appended to a folder, what the
+// folder was before, and that the pass has not come to its end there: the next one
+// looks for what no row claims.
+func (w *writer) unsettle(ctx context.Context, f *folderWalk) error {
+	if f.settled {
+		f.settled, f.wasSettled = false, true
+		if err := w.ledger.putFolder(ctx, w.row.id, f.folderRow); err != nil {
+			return err
+		}
+	}
+	return w.ledger.settle(ctx)
 }
 
 // items returns the items of rows.
@@ -270,7 +283,7 @@ func (w *writer) end(ctx context.Context, f *folderWalk, s Scanned) error {
 	if rest := max(0, f.State.Messages) - int(f.steps.Load()); rest > 0 {
 		w.step(f, rest, 0)
 	}
-	if f.listed || f.settled && (f.since.ModSeq == 0 || !f.honest()) {
+	if f.listed || (f.settled || f.wasSettled) && (f.since.ModSeq == 0 || !f.honest()) {
 		s.State.ModSeq = 0 // what it says is not asked for again
 	}
 	has, there := s.Has, s.State.Messages
