@@ -16,6 +16,7 @@ import (
 	"expost/internal/ldap"
 	"expost/internal/mail"
 	"expost/internal/migrate"
+	"expost/internal/proxy"
 )
 
 func (m *migration) draftCommand() *cobra.Command {
@@ -122,7 +123,10 @@ func (n *node) writeDraft(w io.Writer, host, users string) error {
 	for _, h := range n.Config.Hosts {
 		if u, err := url.Parse(h.IMAP); strings.EqualFold(h.Name, host) && err == nil && u.Host != "" {
 			address = u.Host
-			if u.Scheme == "imap" {
+			switch {
+			case u.Scheme == "imap" && h.TLS == proxy.ClearText:
+				tls = "tls = \"none\"\n"
+			case u.Scheme == "imap":
 				tls = "tls = \"starttls\"\n"
 			}
 			if h.CA != "" {

@@ -128,7 +128,7 @@ func (e Estimate) String() string {
 	}
 	d := e.Duration.Round(time.Minute)
 	if e.Duration < 2*time.Minute {
-		d = e.Duration.Round(time.Second)
+		d = max(e.Duration.Round(time.Second), time.Second)
 	}
 	rate := float64(e.Bytes) / max(e.Took.Seconds(), 1e-6)
 	return fmt.Sprintf("a first pass may take %s: the source gave %d messages of a sample at %.0f a second, %s a second, to one login",

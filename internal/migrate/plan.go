@@ -95,7 +95,7 @@ func LoadPlan(file string) (Plan, error) {
 	p := Plan{File: file}
 	b, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return p, mail.Errorf(mail.KindNotExist, "there is no plan %s: write one (see expost migrate --help), or name it with -f", file)
+		return p, mail.Errorf(mail.KindNotExist, "there is no plan %s: have one written (expost migrate draft HOST), or name it with -f", file)
 	}
 	if err != nil {
 		return p, fmt.Errorf("reading the plan: %w", err)

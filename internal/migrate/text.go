@@ -180,6 +180,9 @@ func WriteVerifications(w io.Writer, all []Verification) error {
 	equal, problems := 0, 0
 	for _, v := range all {
 		text := fmt.Sprintf("%s in %s equal", plural(v.Items, "message"), plural(v.Folders, "folder"))
+		if v.Moved > 0 {
+			text += fmt.Sprintf(", %d not compared: the mailbox has moved, and its user works with it", v.Moved)
+		}
 		if v.Newer > 0 {
 			text += fmt.Sprintf(", %d not copied yet (run again)", v.Newer)
 		}
