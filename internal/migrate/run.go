@@ -210,6 +210,9 @@ func (e *Engine) account(ctx context.Context, u User) (res Result, err error) {
 	row.state, row.error = "done", ""
 	if res.Err != nil {
 		row.state, row.error = "failed", res.Err.Error()
+		if ctx.Err() != nil {
+			row.error = "stopped: the same command goes on"
+		}
 	}
 	e.opt.Progress.Done(u, res)
 	return res, errors.Join(e.ledger.finish(context.WithoutCancel(ctx), row, res.summary()), ctx.Err())
