@@ -137,6 +137,32 @@ func TestLongLines(t *testing.T) {
 	}
 }
 
+// TestUIDs reads uid-sets in the order in which they are written, and nothing of
+// a size that nobody asked for.
+func TestUIDs(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"4": "[4]", "4:6,2": "[4 5 6 2]", "7,7": "[7 7]", "1:100000": "", "6:4": "", "1:4294967295": "", "1:99999,1:9": "", "": "", "x": "", "4:": "", "*": "", "5000000000": "",
+	} {
+		got, err := UIDs(in)
+		if text := fmt.Sprint(got); err != nil && want != "" || err == nil && text != want && (want != "" || len(got) < 100_000) {
+			t.Errorf("%q: %.60s, %v; want %s", in, text, err, want)
+		}
+	}
+}
+
+// FuzzUIDs reads anything.
+func FuzzUIDs(f *testing.F) {
+	for _, seed := range []string{"1", "1:3,9", "4294967295", "1:*"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		if got, err := UIDs(in); err == nil && (len(got) == 0 || len(got) > maxUIDs) {
+			t.Errorf("%d UIDs", len(got))
+		}
+	})
+}
+
 func FuzzResponse(f *testing.F) {
 	for _, in := range []string{
 		"* 1 FETCH (UID 7 FLAGS (\\Seen $X) INTERNALDATE \" 1-May-2003 10:00:00 +0530\" BODY[] {3}\r\nabc)\r\nx1 OK\r\n",
