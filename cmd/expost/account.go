@@ -297,12 +297,17 @@ func accountPasswdCommand(a *app) *cobra.Command {
 }
 
 // accountSetCommand changes an account.
+// accountSet are the flags of account set.
+type accountSet struct {
+	name, quota, host, status string
+	aliases, forward          []string
+	shared                    bool
+	given                     func(flag string) bool
+}
+
 func accountSetCommand(a *app) *cobra.Command {
-	var name, quota, host, status string
-	var aliases, forward []string
-	var shared bool
-	var cmd *cobra.Command
-	cmd = nodeCommand(a, cobra.Command{
+	set := &accountSet{}
+	cmd := nodeCommand(a, cobra.Command{
 		Use:   "set ADDR...",
 		Short: "Change accounts",
 		Long: `Change what is given and leave the rest. A list replaces the old one; an empty
@@ -313,67 +318,78 @@ value takes it away.`,
   expost account set ajay@example.org --forward ""`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeAccounts(a),
-	}, func(ctx context.Context, n *node, args []string) (err error) {
-		change := directory.AccountChange{}
-		given := cmd.Flags().Changed
-		if len(args) > 1 && (given("name") || given("alias")) {
-			return usageError{errors.New("--name and --alias are of one account")}
-		}
-		if given("name") {
-			change.Name = &name
-		}
-		if given("mail-host") {
-			change.Host = &host
-		}
-		if given("status") {
-			if change.Status, err = parseStatus(status); err != nil {
-				return err
-			}
-		}
-		if given("alias") {
-			if change.Aliases, err = parseAddresses(aliases); err != nil {
-				return err
-			}
-		}
-		if given("forward") {
-			if change.Forward, err = parseAddresses(forward); err != nil {
-				return err
-			}
-		}
-		var size int64
-		if given("quota") {
-			if size, err = parseSize(quota); err != nil {
-				return err
-			}
-		}
-		for _, arg := range args {
-			acct, err := lookUp(ctx, n, arg)
-			if err != nil {
-				return err
-			}
-			if given("quota") {
-				change.Quota = &mail.Quota{Bytes: size, Messages: acct.Quota.Messages}
-			}
-			if given("shared") {
-				if err := directory.SetShared(ctx, n.Directory, acct.DN, shared); err != nil {
-					return err
-				}
-			}
-			if err := directory.ChangeAccount(ctx, n.Directory, acct.DN, change); err != nil {
-				return fmt.Errorf("changing %s: %w", arg, err)
-			}
-		}
-		return nil
-	})
+	}, set.run)
 	f := cmd.Flags()
-	f.BoolVar(&shared, "shared", false, "make it a shared mailbox, to which nobody logs in; false: a person's")
-	f.StringVar(&name, "name", "", "the person's `name`")
-	f.StringVar(&quota, "quota", "", "most the mailbox may hold: 500M, 2G; `size` 0 is no limit")
-	f.StringVar(&host, "mail-host", "", "where the mailbox lives: a `host` name; empty: here")
-	f.StringVar(&status, "status", "", "active, noaccess (mail yes, logins no), disabled or deleted")
-	f.StringSliceVar(&aliases, "alias", nil, "further `addresses`")
-	f.StringSliceVar(&forward, "forward", nil, "`addresses` that get a copy")
+	set.given = f.Changed
+	f.BoolVar(&set.shared, "shared", false, "make it a shared mailbox, to which nobody logs in; false: a person's")
+	f.StringVar(&set.name, "name", "", "the person's `name`")
+	f.StringVar(&set.quota, "quota", "", "most the mailbox may hold: 500M, 2G; `size` 0 is no limit")
+	f.StringVar(&set.host, "mail-host", "", "where the mailbox lives: a `host` name; empty: here")
+	f.StringVar(&set.status, "status", "", "active, noaccess (mail yes, logins no), disabled or deleted")
+	f.StringSliceVar(&set.aliases, "alias", nil, "further `addresses`")
+	f.StringSliceVar(&set.forward, "forward", nil, "`addresses` that get a copy")
 	return cmd
+}
+
+// run changes the accounts named.
+func (set *accountSet) run(ctx context.Context, n *node, args []string) error {
+	if len(args) > 1 && (set.given("name") || set.given("alias")) {
+		return usageError{errors.New("--name and --alias are of one account")}
+	}
+	change, err := set.change()
+	if err != nil {
+		return err
+	}
+	for _, arg := range args {
+		acct, err := lookUp(ctx, n, arg)
+		if err != nil {
+			return err
+		}
+		one := change
+		if one.Quota != nil { // --quota is of bytes
+			one.Quota = &mail.Quota{Bytes: change.Quota.Bytes, Messages: acct.Quota.Messages}
+		}
+		if set.given("shared") {
+			if err := directory.SetShared(ctx, n.Directory, acct.DN, set.shared); err != nil {
+				return err
+			}
+		}
+		if err := directory.ChangeAccount(ctx, n.Directory, acct.DN, one); err != nil {
+			return fmt.Errorf("changing %s: %w", arg, err)
+		}
+	}
+	return nil
+}
+
+// change returns what the flags say.
+func (set *accountSet) change() (c directory.AccountChange, err error) {
+	if set.given("name") {
+		c.Name = &set.name
+	}
+	if set.given("mail-host") {
+		c.Host = &set.host
+	}
+	if set.given("status") {
+		if c.Status, err = parseStatus(set.status); err != nil {
+			return c, err
+		}
+	}
+	if set.given("quota") {
+		size, err := parseSize(set.quota)
+		if err != nil {
+			return c, err
+		}
+		c.Quota = &mail.Quota{Bytes: size}
+	}
+	if set.given("alias") {
+		if c.Aliases, err = parseAddresses(set.aliases); err != nil {
+			return c, err
+		}
+	}
+	if set.given("forward") {
+		c.Forward, err = parseAddresses(set.forward)
+	}
+	return c, err
 }
 
 func parseStatus(s string) (*directory.Status, error) {
