@@ -189,6 +189,7 @@ func TestServersThatDoWrong(t *testing.T) {
 		"sizes that lie":      {Size: func(m migratetest.Message) int { return 3*len(m.Body) + 7 }},
 		"sizes of zero":       {Size: func(migratetest.Message) int { return 0 }},
 		"descending order":    {Unordered: true},
+		"commands end late":   {LateEnd: true},
 		"UID behind the body": {LateUID: true},
 		"not listed":          {Unlisted: func(m migratetest.Message) bool { return m.UID%5 == 0 }},
 		"talkative":           {Chatter: "* OK still here\r\n* 3 EXISTS\r\n* 4711 FETCH (FLAGS (\\Seen))\r\n* XSTRANGE (\"a\" {3}\r\nabc NIL)"},

@@ -127,3 +127,18 @@ func TestStatusThatTellsNothing(t *testing.T) {
 	b.check(t, "INBOX", inbox.Messages)
 	b.checkAgain(t, 12)
 }
+
+// TestCommandsThatEndLate has a server that answers several commands at once, as
+// Dovecot does: nothing is asked for twice.
+func TestCommandsThatEndLate(t *testing.T) {
+	t.Parallel()
+	inbox := box("INBOX", 11, messages(1100, 1, 3))
+	b := newBench(t, migratetest.Quirks{LateEnd: true}, inbox)
+	if r := b.run(t); r.Err != nil || r.Copied != 1100 {
+		t.Errorf("%+v", r)
+	}
+	if n := b.fetched(); n != 5 {
+		t.Errorf("1100 messages were asked for by %d commands, want 5", n)
+	}
+	b.check(t, "INBOX", inbox.Messages)
+}

@@ -73,6 +73,7 @@ type Quirks struct {
 	Unlisted     func(m Message) bool                                   // left out where no body is asked for
 	LateUID      bool                                                   // UID and FLAGS stand behind BODY[]
 	Chatter      string                                                 // an untagged line before every response
+	LateEnd      bool                                                   // a FETCH ends when the next one has been answered, if it is there
 	Connect      func(n int) bool                                       // false ends the nth connection at once
 }
 
@@ -220,6 +221,8 @@ type imapSession struct {
 	w   *bufio.Writer
 	n   int // commands so far
 	box *Box
+
+	pending string // the end of the FETCH before
 }
 
 // errDrop ends a connection.
@@ -295,6 +298,10 @@ func (c *imapSession) command(line string) error {
 		}
 	}
 	name, args, _ := strings.Cut(rest, " ")
+	if !strings.HasPrefix(rest, "UID FETCH ") {
+		fmt.Fprint(c.w, c.pending)
+		c.pending = ""
+	}
 	status := "OK done"
 	switch strings.ToUpper(name) {
 	case "CAPABILITY":
@@ -424,7 +431,12 @@ func (c *imapSession) uid(tag, args string) error {
 	if c.quirks.Status != nil && whole {
 		status = c.quirks.Status(set)
 	}
-	fmt.Fprintf(c.w, "%s %s\r\n", tag, status)
+	fmt.Fprint(c.w, c.pending)
+	c.pending = fmt.Sprintf("%s %s\r\n", tag, status)
+	if !c.quirks.LateEnd || c.r.Buffered() == 0 {
+		fmt.Fprint(c.w, c.pending)
+		c.pending = ""
+	}
 	return nil
 }
 

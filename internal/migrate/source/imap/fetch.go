@@ -86,7 +86,7 @@ func (f *fetch) once() error {
 	if f.fnErr != nil {
 		return nil
 	}
-	if err == nil && f.at == s.to {
+	if err == nil && f.at >= s.to {
 		f.size = min(fetchBatch, f.size*2)
 		return nil
 	}
@@ -123,15 +123,24 @@ type answer struct {
 	empty   bool // with no bytes at all
 }
 
+// end is how far items were asked for. Dovecot ends a command when it has
+// answered the next one too.
+func (a *answer) end() int {
+	if n := len(a.ahead); n > 0 {
+		return a.ahead[n-1].to
+	}
+	return a.to
+}
+
 // read takes one response. Only the item that is next is let through, so that
 // the order holds; the others are asked for again.
 func (a *answer) read(r *imapclient.Response) error {
-	if r.Name() != "FETCH" || a.at >= a.to {
+	if r.Name() != "FETCH" || a.at >= a.end() {
 		return nil
 	}
 	want := a.items[a.at]
 	m, err := r.Fetch(func(m *imapclient.Fetched, r io.Reader, size int64) error {
-		if m.UID != want.UID && (m.UID != 0 || a.to-a.from > 1) {
+		if m.UID != want.UID && (m.UID != 0 || a.to-a.from > 1 || a.at >= a.to) {
 			return nil
 		}
 		if size == 0 && want.Size != 0 {
