@@ -283,8 +283,58 @@ func (m *migration) report(ctx context.Context) (migrate.Report, error) {
 		return migrate.Report{}, err
 	}
 	r, err := l.Report(ctx)
-	r.Accounts = slices.DeleteFunc(r.Accounts, func(a migrate.AccountReport) bool { return !m.chosen(a.Source, a.Target) })
-	return r, errors.Join(err, l.Close())
+	if err = errors.Join(err, l.Close()); err != nil || len(m.users)+len(m.batches) == 0 {
+		return r, err
+	}
+	users, err := m.reported(r)
+	if err != nil {
+		return r, err
+	}
+	r.Keep(users)
+	return r, nil
+}
+
+// reported returns the accounts of a report that --user and --batch choose.
+func (m *migration) reported(r migrate.Report) ([]migrate.User, error) {
+	var users []migrate.User
+	if len(m.batches) > 0 { // only the plan knows them
+		plan, err := migrate.LoadPlan(m.path(m.planFile))
+		if err != nil {
+			return nil, err
+		}
+		return m.chooseUsers(plan)
+	}
+	for _, a := range r.Accounts {
+		users = append(users, migrate.User{Source: a.Source, Target: mail.Address(a.Target)})
+	}
+	return m.choose(users, "the ledger")
+}
+
+// chooseUsers returns the accounts of a plan that --user and --batch choose.
+func (m *migration) chooseUsers(plan migrate.Plan) ([]migrate.User, error) {
+	for _, name := range m.batches {
+		if len(plan.Batch([]string{name})) == 0 {
+			return nil, mail.Errorf(mail.KindNotExist, "%s has no account of the batch %q (the last column of users-file, or batch of a [[user]])", plan.File, name)
+		}
+	}
+	return m.choose(plan.Batch(m.batches), plan.File)
+}
+
+// choose returns those of users that --user names: an error, where one is not
+// among them.
+func (m *migration) choose(users []migrate.User, where string) ([]migrate.User, error) {
+	for _, name := range m.users {
+		if !slices.ContainsFunc(users, func(u migrate.User) bool {
+			return strings.EqualFold(name, u.Source) || strings.EqualFold(name, string(u.Target))
+		}) {
+			of := ""
+			if len(m.batches) > 0 {
+				of = " in the batch " + strings.Join(m.batches, ", ")
+			}
+			return nil, mail.Errorf(mail.KindNotExist, "%s has no account %s%s", where, name, of)
+		}
+	}
+	return slices.DeleteFunc(users, func(u migrate.User) bool { return !m.chosen(u.Source, string(u.Target)) }), nil
 }
 
 // chosen tells whether an account is among those of --user.
@@ -301,9 +351,9 @@ func (m *migration) withEngine(ctx context.Context, opt migrate.Options, fn func
 	if err != nil {
 		return err
 	}
-	users := slices.DeleteFunc(plan.Batch(m.batches), func(u migrate.User) bool { return !m.chosen(u.Source, string(u.Target)) })
-	if len(users) == 0 {
-		return mail.Errorf(mail.KindNotExist, "the plan has no account %s", strings.Join(slices.Concat(m.users, m.batches), ", "))
+	users, err := m.chooseUsers(plan)
+	if err != nil {
+		return err
 	}
 	n, err := m.node(ctx)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/csv"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -214,6 +213,10 @@ func (m *migration) preflight(ctx context.Context, plan migrate.Plan) error {
 	if err != nil {
 		return err
 	}
+	users, err := m.chooseUsers(plan)
+	if err != nil {
+		return err
+	}
 	found := make(chan preflight.Finding)
 	probe := imap.Probe{
 		Config: imap.Config{
@@ -221,7 +224,7 @@ func (m *migration) preflight(ctx context.Context, plan migrate.Plan) error {
 			Client: imapclient.Options{Security: security, TLSConfig: trust}, Log: n.Log,
 		},
 		Admin: plan.Source.Admin, At: plan.Run.Workers,
-		Users:  slices.DeleteFunc(plan.Batch(m.batches), func(u migrate.User) bool { return !m.chosen(u.Source, string(u.Target)) }),
+		Users:  users,
 		Report: func(f preflight.Finding) { found <- f },
 	}
 	var cfg imap.Config

@@ -160,3 +160,16 @@ func TestCopiesOfOtherTools(t *testing.T) {
 		t.Errorf("verified: %+v, %v", v, err)
 	}
 }
+
+// A report of some accounts sums these alone.
+func TestReportOfSome(t *testing.T) {
+	t.Parallel()
+	r := migrate.Report{Total: migrate.Sums{Source: 7, Copied: 7, Bytes: 70}, Accounts: []migrate.AccountReport{
+		{Source: "a", Target: "a@example.org", Sums: migrate.Sums{Source: 3, Copied: 3, Bytes: 30}},
+		{Source: "b", Target: "b@example.org", Sums: migrate.Sums{Source: 4, Copied: 4, Bytes: 40}},
+	}}
+	r.Keep([]migrate.User{{Source: "b", Target: "b@example.org"}})
+	if want := (migrate.Sums{Source: 4, Copied: 4, Bytes: 40}); r.Total != want || len(r.Accounts) != 1 {
+		t.Errorf("the report has %d accounts and the sums %+v, want %+v", len(r.Accounts), r.Total, want)
+	}
+}

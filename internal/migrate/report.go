@@ -145,6 +145,31 @@ func (l *Ledger) Report(ctx context.Context) (Report, error) {
 	return out, err
 }
 
+// Keep leaves only these accounts in the report, and their sums.
+func (r *Report) Keep(users []User) {
+	chosen := make(map[[2]string]bool, len(users))
+	for _, u := range users {
+		chosen[[2]string{u.Source, string(u.Target)}] = true
+	}
+	r.Total = Sums{}
+	r.Accounts = slices.DeleteFunc(r.Accounts, func(a AccountReport) bool { return !chosen[[2]string{a.Source, a.Target}] })
+	for _, a := range r.Accounts {
+		r.Total.add(a.Sums)
+	}
+}
+
+// add adds the sums of another.
+func (s *Sums) add(o Sums) {
+	s.Source += o.Source
+	s.Copied += o.Copied
+	s.There += o.There
+	s.Aside += o.Aside
+	s.Waiting += o.Waiting
+	s.Verified += o.Verified
+	s.Gone += o.Gone
+	s.Bytes += o.Bytes
+}
+
 // folderReport describes one folder.
 func (l *Ledger) folderReport(ctx context.Context, account int64, f folderRow, c Counts) (FolderReport, error) {
 	fr := FolderReport{Name: f.Name, Target: f.target, Sums: c.sums(), KeepsUID: f.keeps(), Note: f.error}

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -87,7 +88,7 @@ func (r Report) WriteCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
 	write := func(cells ...string) {
 		for i, c := range cells { // what a spreadsheet would take for a formula
-			if c != "" && (c[0] == '=' || c[0] == '+' || c[0] == '-' || c[0] == '@') {
+			if c != "" && strings.ContainsRune("=+-@\t\r", rune(c[0])) {
 				cells[i] = "'" + c
 			}
 		}

@@ -319,11 +319,11 @@ func (l *look) conclude() {
 	about := l.user.Source
 	if l.wrong > 0 {
 		l.probe.say(preflight.Warn, about, fmt.Sprintf("%d of %d messages have another size than the server says", l.wrong, l.messages),
-			"a run does not rely on them, mail programs do: Set-ImapSettings -EnableExactRFC822Size $true (one mailbox: Set-CASMailbox -ImapEnableExactRFC822Size $true)")
+			"a run does not rely on them, mail programs do: Set-ImapSettings -EnableExactRFC822Size $true (one mailbox: Set-CASMailbox -ImapUseProtocolDefaults $false -ImapEnableExactRFC822Size $true)")
 	}
 	if l.tnef > 0 {
 		l.probe.say(preflight.Warn, about, fmt.Sprintf("%d of %d messages come as winmail.dat (TNEF)", l.tnef, l.messages),
-			"unless this is wanted: Set-ImapSettings -MessageRetrievalMimeFormat BestBodyFormat (one mailbox: Set-CASMailbox -ImapMessagesRetrievalMimeFormat), restart the IMAP4 service")
+			"unless this is wanted: Set-ImapSettings -MessageRetrievalMimeFormat BestBodyFormat (one mailbox: Set-CASMailbox -ImapUseProtocolDefaults $false -ImapMessagesRetrievalMimeFormat BestBodyFormat), restart the IMAP4 service")
 	}
 	const enough = 10
 	if l.messages >= enough && l.html == 0 && l.tnef == 0 {
