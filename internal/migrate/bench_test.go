@@ -11,12 +11,14 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"expost/internal/mail"
 	"expost/internal/migrate"
 	"expost/internal/migrate/imapclient"
 	"expost/internal/migrate/migratetest"
 	"expost/internal/migrate/source/imap"
+	targetimap "expost/internal/migrate/target/imap"
 	targetstore "expost/internal/migrate/target/store"
 )
 
@@ -205,4 +207,50 @@ func (l *living) run(b *testing.B, want migrate.Result) {
 	if r := results[0]; r.Err != nil || r.Copied != want.Copied || r.Moved != want.Moved || r.Updated != want.Updated || r.Removed != want.Removed {
 		b.Fatalf("%+v", r)
 	}
+}
+
+// BenchmarkRollback gives back an account of 50,000 messages, of which 100 came
+// since, and tells for how long nobody could work with it.
+func BenchmarkRollback(b *testing.B) {
+	const messages = 50_000
+	user := migrate.User{Source: "u0@example.org", Target: "u0@example.org"}
+	d := migratetest.StartDovecot(b, func(dir string) {
+		cur := filepath.Join(dir, "u0", "Maildir", "cur")
+		if err := os.MkdirAll(cur, 0o755); err != nil {
+			b.Fatal(err)
+		}
+		for i := range messages {
+			text := fmt.Appendf(nil, "Subject: number %d\nMessage-ID: <%d@example.org>\n\ntext\n", i, i)
+			if err := os.WriteFile(filepath.Join(cur, fmt.Sprintf("%d.M%dP1.example:2,S", 1064000000+i, i)), text, 0o644); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	dir := b.TempDir()
+	target := targetstore.New(migratetest.OpenStore(b, filepath.Join(dir, "store")), migratetest.AnyAccount, 0)
+	e := migrate.NewEngine(imapSource(d), target, openLedger(b, filepath.Join(dir, "l.ledger")), migrate.Options{})
+	old := targetimap.New(targetimap.Config{Address: d.Address, Login: "{local}", Password: d.Password, Client: imapclient.Options{Security: imapclient.Plain}})
+	here := side{spool: target, open: func(testing.TB) migrate.TargetAccount {
+		a, err := target.Open(b.Context(), user)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return a
+	}}
+	s, frozen := newSite(), time.Duration(0)
+	for b.Loop() {
+		moves, err := e.Cutover(b.Context(), []migrate.User{user}, s.site())
+		if err != nil || !moves[0].Done {
+			b.Fatal(err, moves)
+		}
+		for i := range 100 {
+			here.add(b, "INBOX", fmt.Sprintf("new%d", i), 0)
+		}
+		moves, err = e.Rollback(b.Context(), []migrate.User{user}, s.site(), old)
+		if err != nil || !moves[0].Done || moves[0].Carried != 100 {
+			b.Fatal(err, moves)
+		}
+		frozen += moves[0].Gap
+	}
+	b.ReportMetric(float64(frozen.Microseconds())/1000/float64(b.N), "frozen-ms")
 }

@@ -129,6 +129,9 @@ func (c *carry) round(ctx context.Context) error {
 		}
 		return nil
 	}
+	if len(changes) == 0 { // as at most ends of a rollback, with the account frozen
+		return nil
+	}
 	t := &taking{carry: c, lost: map[Hash][]*lost{}}
 	t.organizer, _ = c.old.(Organizer)
 	if err := t.list(ctx); err != nil {

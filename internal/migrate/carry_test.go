@@ -20,12 +20,12 @@ import (
 // side is one of the two places of a rolled back account: how it is opened, and
 // what takes messages for it.
 type side struct {
-	open  func(t *testing.T) migrate.TargetAccount
+	open  func(t testing.TB) migrate.TargetAccount
 	spool migrate.Target
 }
 
 // add appends a message with a subject, and returns its UID.
-func (s side) add(t *testing.T, folder, subject string, flags mail.Flags) {
+func (s side) add(t testing.TB, folder, subject string, flags mail.Flags) {
 	t.Helper()
 	a := s.open(t)
 	defer a.Close()
@@ -118,14 +118,14 @@ func newCarryBench(t *testing.T) *carryBench {
 	d := migratetest.StartDovecot(t, nil)
 	b := &carryBench{bench: newDovecotBench(t, d), site: newSite()}
 	b.old = targetimap.New(targetimap.Config{Address: d.Address, Login: "{local}", Password: d.Password, Client: imapclient.Options{Security: imapclient.Plain}})
-	b.far = side{spool: b.old, open: func(t *testing.T) migrate.TargetAccount {
+	b.far = side{spool: b.old, open: func(t testing.TB) migrate.TargetAccount {
 		a, err := b.old.Open(t.Context(), b.user)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return a
 	}}
-	b.here = side{spool: b.spool, open: func(t *testing.T) migrate.TargetAccount {
+	b.here = side{spool: b.spool, open: func(t testing.TB) migrate.TargetAccount {
 		a, err := b.spool.Open(t.Context(), b.user)
 		if err != nil {
 			t.Fatal(err)
