@@ -6,14 +6,25 @@
 //
 // # On disk
 //
-// A batch is added in this order, each step synced before the next: the files
-// in tmp, the lines of dovecot-uidlist, the names in cur. A crash leaves files in
-// tmp, which every program removes after a while; or lines without files, which
-// count for nothing here and which Dovecot takes for removed messages; or some
-// of the batch in cur, which the next pass recognises by their hashes. The files
-// of Courier and the subscriptions are made anew, by rename, from those of
-// Dovecot when a folder is closed; a crash before that leaves the old ones, and
-// the next pass makes them.
+// A batch is added in this order, each step synced before the next. What a crash
+// behind a step leaves, and what comes of it:
+//
+//	files in tmp             nothing refers to them; every program that serves the
+//	                         Maildir removes them after a while
+//	a line in maildirsize    too much is counted; servers count anew where a Maildir
+//	                         seems full
+//	lines of dovecot-uidlist without files they count for nothing here, and Dovecot
+//	                         takes them for removed messages; the last may be torn.
+//	                         The next append makes the list anew of what is there
+//	names in cur             the batch is there, or part of it: the next pass knows it
+//	                         by its hashes
+//	flags (names in cur)     some are changed, others not; the next pass changes them
+//	list without the UIDs    the messages of a Remove are there without UIDs, or some
+//	                         of them; the next pass removes them again
+//
+// Lists, keywords, subscriptions and the files of Courier are made anew, by
+// rename; those of Courier when a folder is closed: a crash before that leaves the
+// old ones, and the next pass that changes something makes them.
 //
 // Files have LF line ends, as those of the programs that deliver into Maildirs.
 package maildir
@@ -55,7 +66,10 @@ type Target struct {
 	host     string
 }
 
-var _ migrate.Target = (*Target)(nil)
+var (
+	_ migrate.Target = (*Target)(nil)
+	_ migrate.Looker = (*Target)(nil)
+)
 
 // New returns a target. An owner that there is not is mail.KindInvalid.
 func New(cfg Config) (*Target, error) {
@@ -99,15 +113,37 @@ func (t *Target) Spool(ctx context.Context, r io.Reader) (migrate.Spooled, error
 // Open implements migrate.Target. A Maildir that is not there is made, the
 // folders above it are not.
 func (t *Target) Open(_ context.Context, u migrate.User) (migrate.TargetAccount, error) {
+	a, err := t.account(u)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.make(a.root); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Look implements migrate.Looker.
+func (t *Target) Look(_ context.Context, u migrate.User) (migrate.TargetAccount, error) {
+	a, err := t.account(u)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(a.root, "cur")); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, mail.WrapError(mail.KindPermission, err, "looking at the Maildir of %s", u.Target)
+	}
+	return a, nil
+}
+
+// account returns an account whose Maildir may not be there.
+func (t *Target) account(u migrate.User) (*account, error) {
 	root := t.root(u.Target)
 	if _, err := os.Stat(filepath.Dir(root)); err != nil {
 		return nil, mail.WrapError(mail.KindNotExist, err, "there is no folder for the Maildir of %s", u.Target)
 	}
-	a := &account{target: t, root: root, dirty: map[string]bool{}, known: map[string]known{}}
-	if err := a.make(root); err != nil {
-		return nil, err
-	}
-	return a, nil
+	return &account{target: t, root: root, dirty: map[string]bool{}, known: map[string]known{}, ends: map[string]mail.UID{}}, nil
 }
 
 // root returns an account's Maildir. Its parts are those of an address, made
@@ -129,8 +165,9 @@ type account struct {
 	root   string
 
 	mu    sync.Mutex
-	dirty map[string]bool  // folders whose files of Courier are to be made
-	known map[string]known // states, as long as nobody else writes
+	dirty map[string]bool     // folders whose files of Courier are to be made
+	known map[string]known    // states, as long as nobody else writes
+	ends  map[string]mail.UID // the last UID in lists that are sound
 
 	buffers sync.Pool // *bufio.Writer
 }
@@ -248,7 +285,7 @@ func (a *account) writeWith(path string, fn func(w *bufio.Writer) error) error {
 	}
 	if err != nil {
 		os.Remove(f.Name()) // what is left is a dot file that nobody reads
-		return mail.WrapError(mail.KindUnavailable, err, "writing %s", path)
+		return mail.WrapError(diskKind(err), err, "writing %s", path)
 	}
 	return syncDir(filepath.Dir(path))
 }

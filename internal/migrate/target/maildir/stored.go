@@ -77,11 +77,15 @@ func (a *account) linkMessage(dir string, m *migrate.Message, from string) (writ
 	if err := os.Link(from, path); err != nil {
 		return written{}, err
 	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return written{}, err
+	}
 	base, _, _ := strings.Cut(filepath.Base(from), ":")
 	if _, sizes, ok := strings.Cut(base, ",S="); ok {
 		name += ",S=" + sizes
 	}
-	return written{path, name}, nil
+	return written{path, name, info.Size()}, nil
 }
 
 // Discard implements migrate.Discarder.
@@ -111,6 +115,7 @@ func (a *account) Discard(_ context.Context, folder string) error {
 	}
 	delete(a.dirty, folder)
 	delete(a.known, folder)
+	delete(a.ends, folder)
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("deleting a folder of the Maildir: %w", err)
 	}

@@ -288,6 +288,9 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 	if err != nil {
 		return err
 	}
+	if err := a.mendList(folder, msgs); err != nil {
+		return err
+	}
 	files, flags := make([]written, len(msgs)), make([]string, len(msgs))
 	group, _ := errgroup.WithContext(ctx)
 	group.SetLimit(syncers)
@@ -312,20 +315,20 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 				os.Remove(f.path) // a file that stays is removed by whoever cleans tmp
 			}
 		}
-		return mail.WrapError(mail.KindUnavailable, err, "writing messages")
+		return mail.WrapError(diskKind(err), err, "writing messages")
 	}
-	if err := a.appendUIDs(dir, files, msgs); err != nil {
+	if err := a.enter(folder, files, msgs); err != nil {
 		return err
 	}
-	a.dirty[folder] = true
 	for i, f := range files {
 		if err := unix.Rename(f.path, filepath.Join(dir, "cur", f.name+":2,"+flags[i])); err != nil {
-			return mail.WrapError(mail.KindUnavailable, err, "moving a message into the Maildir")
+			return mail.WrapError(diskKind(err), err, "moving a message into the Maildir")
 		}
 	}
 	if n := len(msgs); n > 0 {
 		s.UIDNext, s.Messages = msgs[n-1].UID+1, s.Messages+n
 		a.remember(folder, dir, s)
+		a.ends[folder] = s.UIDNext - 1
 	}
 	return syncDir(filepath.Join(dir, "cur"))
 }
@@ -343,8 +346,21 @@ func syncFiles(dir string) error {
 	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
 }
 
-// written is a message in tmp, and the name without flags that it gets in cur.
-type written struct{ path, name string }
+// diskKind is the kind of an error of the file system. Nothing is gained by trying
+// again at once where it is full.
+func diskKind(err error) mail.Kind {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return mail.KindQuota
+	}
+	return mail.KindUnavailable
+}
+
+// written is a message in tmp, the name without flags that it gets in cur, and its
+// size there.
+type written struct {
+	path, name string
+	size       int64
+}
 
 // writeMessage writes a message into tmp, on disk when it returns where synced
 // is set.
@@ -382,7 +398,7 @@ func (a *account) writeMessage(dir string, m *migrate.Message, synced bool) (wri
 		os.Remove(path)
 		return written{}, err
 	}
-	return written{path, fmt.Sprintf("%s,S=%d,W=%d", name, out.size, out.crlf)}, nil
+	return written{path, fmt.Sprintf("%s,S=%d,W=%d", name, out.size, out.crlf), out.size}, nil
 }
 
 // fileName returns a new name for a message's file, and its time.
@@ -441,9 +457,67 @@ func (l *lfWriter) end() error {
 	return l.w.Flush()
 }
 
-// appendUIDs adds lines to dovecot-uidlist.
-func (a *account) appendUIDs(dir string, files []written, msgs []migrate.Message) error {
-	f, err := os.OpenFile(filepath.Join(dir, uidFile), os.O_WRONLY|os.O_APPEND, 0o600)
+// mendList makes a folder's list anew where the last append did not come to its
+// end: its lines stand there, maybe the last one in part, and have the UIDs of
+// messages that are to be appended now.
+func (a *account) mendList(folder string, msgs []migrate.Message) error {
+	if _, sound := a.ends[folder]; sound || len(msgs) == 0 {
+		return nil
+	}
+	end, torn, err := listEnd(a.dir(folder))
+	if err != nil {
+		return err
+	}
+	if torn || end >= msgs[0].UID {
+		s, err := a.state(folder)
+		if err != nil {
+			return err
+		}
+		if err := a.writeUIDs(folder, s.UIDValidity, s.UIDNext); err != nil {
+			return err
+		}
+	}
+	a.ends[folder] = end
+	return nil
+}
+
+// listEnd returns the highest UID in dovecot-uidlist, and whether its last line is
+// not whole.
+func listEnd(dir string) (end mail.UID, torn bool, err error) {
+	err = eachUID(dir, func(uid, _ []byte) {
+		n, _ := strconv.ParseUint(string(uid), 10, 32) // 0 where it is no number
+		end = max(end, mail.UID(n))
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	f, err := os.Open(filepath.Join(dir, uidFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return end, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	defer f.Close()
+	last := make([]byte, 1)
+	if _, err = f.Seek(-1, io.SeekEnd); err == nil {
+		_, err = f.Read(last)
+	}
+	return end, err != nil || last[0] != '\n', nil
+}
+
+// enter counts messages for the quota, and adds them to dovecot-uidlist.
+func (a *account) enter(folder string, files []written, msgs []migrate.Message) error {
+	bytes := int64(0)
+	for _, f := range files {
+		bytes += f.size
+	}
+	if err := a.use(bytes, len(files)); err != nil {
+		return err
+	}
+	a.dirty[folder] = true
+	delete(a.ends, folder) // until the messages are there
+	f, err := os.OpenFile(filepath.Join(a.dir(folder), uidFile), os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return mail.WrapError(mail.KindUnavailable, err, "writing the UIDs")
 	}
@@ -452,7 +526,7 @@ func (a *account) appendUIDs(dir string, files []written, msgs []migrate.Message
 		fmt.Fprintf(w, "%d :%s\n", msgs[i].UID, f.name)
 	}
 	if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {
-		return mail.WrapError(mail.KindUnavailable, err, "writing the UIDs")
+		return mail.WrapError(diskKind(err), err, "writing the UIDs")
 	}
 	return nil
 }
@@ -525,14 +599,20 @@ func (a *account) Remove(_ context.Context, folder string, uids mail.UIDSet) err
 	if err := a.writeUIDs(folder, next.UIDValidity, next.UIDNext); err != nil { // UIDNEXT must not fall
 		return err
 	}
+	freed, removed := int64(0), 0
 	for uid := range uids.All() {
 		if path, ok := paths[uid]; ok {
-			if err := os.Remove(filepath.Join(dir, path)); err != nil {
+			path = filepath.Join(dir, path)
+			if info, err := os.Stat(path); err == nil {
+				freed += info.Size()
+			}
+			if err := os.Remove(path); err != nil {
 				return mail.WrapError(mail.KindUnavailable, err, "removing message %d", uid)
 			}
+			removed++
 		}
 	}
-	return syncDir(filepath.Join(dir, "cur"))
+	return errors.Join(syncDir(filepath.Join(dir, "cur")), a.use(-freed, -removed))
 }
 
 // scan lists a folder with the reader.
