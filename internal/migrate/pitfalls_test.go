@@ -22,7 +22,7 @@ var pitfalls = []struct{ what, dir, test string }{
 	{"one item is refused for ever", ".", "TestItemsThatTheSourceDoesNotGive"},
 	{"NUL and 8-bit bytes", ".", "TestBytesThatNoMailHas"},
 	{"bytes that a target does not take", "target/imap", "TestMend"},
-	{"a target changes what it takes, and takes few names", ".", "TestThroughCyrus"},
+	{"a target changes what it takes, and takes few names", ".", "TestThroughServers"},
 	{"throttled at the login", ".", "TestThrottledLogin"},
 	{"throttled for five minutes, with the connection ended", ".", "TestThrottledForFiveMinutes"},
 	{"throttled while listing", ".", "TestThrottledListing"},
