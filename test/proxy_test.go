@@ -10,11 +10,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"expost/internal/migrate/migratetest"
 	"expost/internal/peertest"
 
 	"github.com/emersion/go-imap/v2"
@@ -260,6 +262,50 @@ func TestMasterLogin(t *testing.T) {
 	}
 	if err := dialIMAP(t, s, "127.0.0.1").Login("anup", "wrong").Wait(); !refusedWith(err, imap.ResponseCodeAuthenticationFailed) {
 		t.Errorf("a wrong password: %v", err)
+	}
+}
+
+// TestCyrusBehind serves mailboxes of a Cyrus by proxy, as an administrator who
+// acts for their users, and takes over the ids of POP3 by its rule.
+func TestCyrusBehind(t *testing.T) {
+	t.Parallel()
+	needs(t, "curl")
+	d := migratetest.StartCyrus(t, false)
+	secret := filepath.Join(t.TempDir(), "master-password")
+	writeText(t, secret, d.Password+"\n")
+	s := front(t, nil, fmt.Sprintf("imap = \"imap://%s\"\npop3 = \"pop3://%s\"\ntls = \"none\"\nlogin = \"{local}\"\nmaster = \"cyrus\"\nmaster-password-file = %q\n", d.Address, d.POP3, secret))
+	for _, who := range []string{"ajay", "anup"} {
+		if out, errs, err := s.try(context.Background(), password+"\n", "account", "passwd", who+"@linuxforu.com", "--password-stdin"); err != nil {
+			t.Fatal(err, out, errs)
+		}
+	}
+	c := dialIMAP(t, s, "127.0.0.1")
+	if err := c.Login("ajay@linuxforu.com", password).Wait(); err != nil {
+		t.Fatalf("logging in: %v\n%s", err, s.log)
+	}
+	if !c.Caps().Has("XLIST") || c.Caps().Has("UIDONLY") { // Cyrus', not ours
+		t.Errorf("the capabilities after login are %v", c.Caps())
+	}
+	for i := range 5 {
+		if _, err := appendText(c, "INBOX", fmt.Sprintf("Subject: %d\r\nMessage-ID: <%d@x>\r\n\r\ntext\r\n", i, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func() string {
+		out, err := client(t, "", nil, "curl", "-sS", "--url", "pop3://"+s.addr["pop3"]+"/", "-X", "UIDL", "-u", "ajay@linuxforu.com:"+password)
+		if err != nil {
+			t.Fatal(out, err)
+		}
+		return out
+	}
+	before := list()
+	plan := fmt.Sprintf("[source]\nkind = \"imap\"\naddress = %q\ntls = \"none\"\nlogin = \"cyrus\"\nauthzid = \"{local}\"\npassword-file = %q\n[[user]]\nsource = \"ajay@linuxforu.com\"\n", d.Address, secret)
+	writeText(t, filepath.Join(s.dir, "migration.toml"), plan)
+	if out := s.run("migrate", "cutover", "-f", "migration.toml"); !strings.Contains(out, "the ids of 5 messages for POP3 follow the rule") {
+		t.Errorf("cutover says %s", out)
+	}
+	if after := list(); strings.Count(before, "\n") != 5 || after != before {
+		t.Errorf("unique ids were\n%s, are\n%s", before, after)
 	}
 }
 
