@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"expost/internal/config"
 	"expost/internal/mail"
 	"expost/internal/migrate"
 	"expost/internal/migrate/imapclient"
@@ -390,7 +392,10 @@ func (a *app) runEngine(ctx context.Context, source migrate.Source, target migra
 	defer func() { err = errors.Join(err, l.Close()) }()
 	shown := newProgress(a)
 	defer shown.Close()
-	opt.Progress, opt.Log = shown, n.Log
+	opt.Progress, opt.Log = shown, newLogger(shown, config.Log{Level: "warn", Format: n.Config.Log.Format})
+	if a.live != nil { // in its log, and before the eyes of who waits
+		opt.Log = slog.New(slog.NewMultiHandler(n.Log.Handler(), opt.Log.Handler()))
+	}
 	return fn(migrate.NewEngine(source, target, l, opt))
 }
 

@@ -125,6 +125,16 @@ func (p *progress) Done(u migrate.User, _ migrate.Result) {
 	p.show()
 }
 
+// Write writes a line of the log, above the bars where there are any.
+func (p *progress) Write(line []byte) (int, error) {
+	if p.bars != nil {
+		return p.bars.Write(line)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.Write(line)
+}
+
 // Close takes the bars away.
 func (p *progress) Close() {
 	if p.bars == nil {

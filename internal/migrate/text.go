@@ -215,7 +215,11 @@ func (r Report) WriteStatus(w io.Writer) error {
 		if a.Stage != StageCopying {
 			state = a.Place()
 		}
-		p.line("%-8s %s -> %s: %s", state, a.Source, a.Target, a.Sums)
+		what := a.Sums.String()
+		if a.Passes == 0 && a.Error == "" && a.Sums.Source == 0 {
+			what = "no pass has looked at it yet"
+		}
+		p.line("%-8s %s -> %s: %s", state, a.Source, a.Target, what)
 		if a.Error != "" {
 			p.line("  ! %s", a.Error)
 		}

@@ -92,9 +92,31 @@ func (p *Probe) connect(ctx context.Context) bool {
 	return true
 }
 
-// login finds a way to log in for the first of the users.
+// login finds a way to log in for the first of the users, or for one behind it:
+// that one's mailbox may be the very one that is not in order. With several
+// spellings it stops at the second, lest the administrator be locked out.
 func (p *Probe) login(ctx context.Context) bool {
+	most := samples
+	if p.Admin != "" {
+		most = 2
+	}
+	var refusals []string
+	for i, u := range p.Users[:min(most, len(p.Users))] {
+		refused, ok := p.loginFor(ctx, u)
+		if ok {
+			return true
+		}
+		if i == 0 {
+			refusals = refused
+		}
+	}
 	u := p.Users[0]
+	p.say(preflight.Fail, u.Source, "no login opens the mailbox: "+strings.Join(refusals, "; "), adviceFor(refusals, u.Source))
+	return false
+}
+
+// loginFor tries the spellings for one user, and returns what the server said.
+func (p *Probe) loginFor(ctx context.Context, u migrate.User) (refusals []string, ok bool) {
 	tries := []Spelling{{p.Config.Login, p.Config.Authzid}}
 	if p.Admin != "" {
 		tries = Spellings(p.Admin)
@@ -102,7 +124,6 @@ func (p *Probe) login(ctx context.Context) bool {
 			tries = append([]Spelling{{p.Config.Login, p.Config.Authzid}}, tries...)
 		}
 	}
-	var refusals []string
 	for _, s := range tries {
 		cfg := p.Config
 		cfg.Login, cfg.Authzid = s.Login, s.Authzid
@@ -121,15 +142,14 @@ func (p *Probe) login(ctx context.Context) bool {
 		if err == nil {
 			p.say(preflight.OK, u.Source, "the login "+name+" opens the mailbox", "")
 			p.Config = cfg
-			return true
+			return nil, true
 		}
 		if d, ok := throttled(err); ok {
 			p.sayThrottled(u.Source, d.String())
 		}
 		refusals = append(refusals, name+": "+shortError(err))
 	}
-	p.say(preflight.Fail, u.Source, "no login opens the mailbox: "+strings.Join(refusals, "; "), adviceFor(refusals, u.Source))
-	return false
+	return refusals, false
 }
 
 // adviceFor says what may be behind refused logins.

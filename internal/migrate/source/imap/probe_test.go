@@ -149,3 +149,22 @@ func TestProbeSettings(t *testing.T) {
 		})
 	}
 }
+
+// A first user whose mailbox is not in order hides nobody behind it.
+func TestProbeGoesOnBehindARefusedUser(t *testing.T) {
+	t.Parallel()
+	s := migratetest.StartIMAP(t, migratetest.Quirks{Command: func(_ int, line string) string {
+		if strings.HasPrefix(line, "LOGIN") && strings.Contains(line, "anita") {
+			return "NO LOGIN failed."
+		}
+		return ""
+	}}, mailbox("INBOX"))
+	users := []migrate.User{{Source: "anita@example.org"}, {Source: "ajay@example.org"}}
+	found, _, ok := probe(t, imap.Probe{Users: users}, s.Address)
+	if !ok || !says(found, preflight.Fail, "LOGIN failed", "Set-CASMailbox -Identity anita@example.org") || !says(found, preflight.OK, "1 of 2 mailboxes were opened", "") {
+		t.Errorf("%t; %+v", ok, found)
+	}
+	if _, _, ok := probe(t, imap.Probe{Users: users[:1]}, s.Address); ok {
+		t.Error("no mailbox opens, and the probe is content")
+	}
+}
