@@ -43,7 +43,7 @@ func (a *account) Append(ctx context.Context, folder string, msgs []migrate.Mess
 			err = mail.Errorf(mail.KindTemporary, "the server throttles and throttles")
 		}
 		if err != nil {
-			if status(err) == nil {
+			if status(err) == nil || len(p.tags) > 0 { // or answers are on their way that nobody reads
 				a.drop()
 			}
 			return fmt.Errorf("appending: %w", err)
@@ -199,6 +199,9 @@ func (p *appending) refuse(i int, err error) error {
 		return nil
 	}
 	code, _, _ := strings.Cut(strings.ToUpper(s.Code), " ")
+	if (code == "" || code == "ALERT") && strings.Contains(strings.ToLower(s.Text), "quota") { // Cyrus, Courier
+		code = "OVERQUOTA"
+	}
 	switch code {
 	case "OVERQUOTA":
 		return mail.WrapError(mail.KindQuota, err, "the target's mailbox is full")
