@@ -21,7 +21,7 @@ func TestCyrusIsServedByProxy(t *testing.T) {
 	if err := os.WriteFile(file, []byte(old.Password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := front(t, nil, fmt.Sprintf("imap = \"imap://%s\"\npop3 = \"pop3://%s\"\ntls = \"none\"\nlogin = \"{local}\"\nmaster = \"cyrus\"\nmaster-password-file = %q\n", old.Address, old.POP3, file))
+	s := front(t, nil, fmt.Sprintf("imap = \"imap://%s\"\npop3 = \"pop3://%s\"\ntls = \"none\"\nlogin = \"{local}\"\nmaster = \"migration\"\nmaster-password-file = %q\n", old.Address, old.POP3, file))
 	if out, errs, err := s.try(context.Background(), password+"\n", "account", "passwd", "ajay@linuxforu.com", "--password-stdin"); err != nil {
 		t.Fatal(out, errs, err)
 	}

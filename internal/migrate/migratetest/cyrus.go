@@ -19,7 +19,8 @@ import (
 const cyrusRoot = "/opt/expost-peers/cyrus"
 
 // Cyrus is a running Cyrus IMAP. Every login with Password is let in, and has a
-// mailbox from its first one. The login "cyrus" acts for others (authzid).
+// mailbox from its first one. The logins "cyrus", an administrator, and "migration"
+// act for others (authzid).
 type Cyrus struct {
 	Address  string // of IMAP without TLS
 	POP3     string
@@ -78,7 +79,7 @@ mboxname_lockpath: %[1]s/conf/lock
 cyrus_user: nobody
 cyrus_group: nogroup
 admins: cyrus
-proxyservers: cyrus
+proxyservers: cyrus migration
 allowplaintext: yes
 sasl_mech_list: PLAIN
 sasl_pwcheck_method: saslauthd

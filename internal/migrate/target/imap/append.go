@@ -90,6 +90,9 @@ type appending struct {
 
 // run sends all messages, several of them at once where the server lets us.
 func (p *appending) run() error {
+	if _, err := p.c.Has("APPENDLIMIT"); err != nil { // asks where the login told nothing
+		return err
+	}
 	limit, _ := strconv.ParseInt(p.c.Value("APPENDLIMIT"), 10, 64)
 	now := p.later
 	p.later, p.pause = nil, 0

@@ -214,6 +214,9 @@ func (a *account) Limit(ctx context.Context) (limit int64, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	err = a.do(ctx, func(c *imapclient.Client) error {
+		if _, err := c.Has("APPENDLIMIT"); err != nil { // asks where the login told nothing
+			return err
+		}
 		if v := c.Value("APPENDLIMIT"); v != "" {
 			limit, err = strconv.ParseInt(v, 10, 64)
 		}

@@ -90,3 +90,21 @@ func TestMend(t *testing.T) {
 		}
 	}
 }
+
+// TestLimit reads what a server says of the size of messages (RFC 7889).
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	for capabilities, want := range map[string]int64{"APPENDLIMIT=35651584": 35651584, "APPENDLIMIT": 0, "IDLE": 0} {
+		server := migratetest.StartIMAP(t, migratetest.Quirks{Capabilities: capabilities}, &migratetest.Box{Name: "INBOX", UIDValidity: 1, UIDNext: 1})
+		a, err := target(server.Address, "secret").Open(t.Context(), migrate.User{Target: "ajay@example.org"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := a.(migrate.Limiter).Limit(t.Context()); got != want || err != nil {
+			t.Errorf("%s: the limit is %d, %v; want %d", capabilities, got, err, want)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
