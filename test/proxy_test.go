@@ -265,15 +265,15 @@ func TestMasterLogin(t *testing.T) {
 	}
 }
 
-// TestCyrusBehind serves mailboxes of a Cyrus by proxy, as an administrator who
-// acts for their users, and takes over the ids of POP3 by its rule.
+// TestCyrusBehind serves mailboxes of a Cyrus by proxy, as one of its proxyservers,
+// who acts for their users, and takes over the ids of POP3 by its rule.
 func TestCyrusBehind(t *testing.T) {
 	t.Parallel()
 	needs(t, "curl")
 	d := migratetest.StartCyrus(t, false)
 	secret := filepath.Join(t.TempDir(), "master-password")
 	writeText(t, secret, d.Password+"\n")
-	s := front(t, nil, fmt.Sprintf("imap = \"imap://%s\"\npop3 = \"pop3://%s\"\ntls = \"none\"\nlogin = \"{local}\"\nmaster = \"cyrus\"\nmaster-password-file = %q\n", d.Address, d.POP3, secret))
+	s := front(t, nil, fmt.Sprintf("imap = \"imap://%s\"\npop3 = \"pop3://%s\"\ntls = \"none\"\nlogin = \"{local}\"\nmaster = \"migration\"\nmaster-password-file = %q\n", d.Address, d.POP3, secret))
 	for _, who := range []string{"ajay", "anup"} {
 		if out, errs, err := s.try(context.Background(), password+"\n", "account", "passwd", who+"@linuxforu.com", "--password-stdin"); err != nil {
 			t.Fatal(err, out, errs)
@@ -299,7 +299,7 @@ func TestCyrusBehind(t *testing.T) {
 		return out
 	}
 	before := list()
-	plan := fmt.Sprintf("[source]\nkind = \"imap\"\naddress = %q\ntls = \"none\"\nlogin = \"cyrus\"\nauthzid = \"{local}\"\npassword-file = %q\n[[user]]\nsource = \"ajay@linuxforu.com\"\n", d.Address, secret)
+	plan := fmt.Sprintf("[source]\nkind = \"imap\"\naddress = %q\ntls = \"none\"\nlogin = \"migration\"\nauthzid = \"{local}\"\npassword-file = %q\n[[user]]\nsource = \"ajay@linuxforu.com\"\n", d.Address, secret)
 	writeText(t, filepath.Join(s.dir, "migration.toml"), plan)
 	if out := s.run("migrate", "cutover", "-f", "migration.toml"); !strings.Contains(out, "the ids of 5 messages for POP3 follow the rule") {
 		t.Errorf("cutover says %s", out)
