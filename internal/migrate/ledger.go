@@ -145,10 +145,24 @@ func OpenLedger(path string) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{path: path, lock: lock, now: time.Now, stmts: map[string]*sqlite3.Stmt{}}
-	if err := l.open(sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE); err != nil {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // whom people write to is nobody else's business
+	if err != nil {
+		return nil, errors.Join(mail.WrapError(mail.KindUnavailable, err, "opening the ledger"), l.Close())
+	}
+	f.Close() // nothing was written
+	if err := l.open(sqlite3.OPEN_READWRITE); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	l.hide()
 	return l, nil
+}
+
+// hide lets nobody else read what SQLite has put beside the ledger, where it is
+// ours and there at all.
+func (l *Ledger) hide() {
+	for _, suffix := range []string{"-wal", "-shm"} {
+		_ = os.Chmod(l.path+suffix, 0o600) // those of another user are that one's care
+	}
 }
 
 // ReadLedger opens the ledger for reading, also while a run writes it. A
@@ -161,6 +175,7 @@ func ReadLedger(path string) (*Ledger, error) {
 	if err := l.open(sqlite3.OPEN_READWRITE); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	l.hide()
 	return l, nil
 }
 

@@ -97,6 +97,9 @@ func LoadPlan(file string) (Plan, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return p, mail.Errorf(mail.KindNotExist, "there is no plan %s: have one written (expost migrate draft HOST), or name it with -f", file)
 	}
+	if errors.Is(err, os.ErrPermission) {
+		return p, mail.WrapError(mail.KindPermission, err, "the plan must lie in a folder that this server's user may write, such as one below its data")
+	}
 	if err != nil {
 		return p, fmt.Errorf("reading the plan: %w", err)
 	}

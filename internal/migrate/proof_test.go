@@ -3,6 +3,7 @@ package migrate_test
 import (
 	"bytes"
 	"encoding/csv"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -171,5 +172,25 @@ func TestReportOfSome(t *testing.T) {
 	r.Keep([]migrate.User{{Source: "b", Target: "b@example.org"}})
 	if want := (migrate.Sums{Source: 4, Copied: 4, Bytes: 40}); r.Total != want || len(r.Accounts) != 1 {
 		t.Errorf("the report has %d accounts and the sums %+v, want %+v", len(r.Accounts), r.Total, want)
+	}
+}
+
+// Others may not read the ledger.
+func TestLedgerIsPrivate(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "l.ledger")
+	l, err := migrate.OpenLedger(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	files, err := filepath.Glob(path + "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v, %v", file, info.Mode(), err)
+		}
 	}
 }
