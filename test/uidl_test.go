@@ -40,18 +40,90 @@ func TestCutoverKeepsUniqueIDs(t *testing.T) {
 		return strings.Fields(out)
 	}
 	before := list() // by proxy, which learns the password
-	plan := fmt.Sprintf("[source]\nkind = \"imap\"\naddress = %q\ntls = \"none\"\nlogin = \"{local}\"\npassword-file = \"old.password\"\n[[user]]\nsource = \"ajay@linuxforu.com\"\n", d.imap)
-	for name, text := range map[string]string{"migration.toml": plan, "old.password": password} {
-		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.planFor(d, "ajay@linuxforu.com")
 	out := s.run("migrate", "cutover", "-f", "migration.toml")
 	if !strings.Contains(out, "the ids of 9 messages for POP3 follow the rule") {
 		t.Errorf("cutover says %s", out)
 	}
 	if after := list(); len(before) != 18 || !slices.Equal(before, after) {
 		t.Errorf("unique ids were %v, are %v", before, after)
+	}
+}
+
+// TestCutoverMapsUniqueIDs cuts a mailbox over whose POP3 server makes its ids by no
+// rule of UIDs: of the names of files, as older servers do. Each message keeps the
+// id that it had.
+func TestCutoverMapsUniqueIDs(t *testing.T) {
+	t.Parallel()
+	needs(t, "curl")
+	d := newDovecot(t, map[string]string{"ajay": password, "anup": password})
+	d.stop()
+	conf, err := os.OpenFile(filepath.Join(d.dir, "dovecot.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conf.WriteString("protocol pop3 {\n  pop3_uidl_format = %f\n}\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := conf.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.start()
+	s := front(t, d, dovecotHost(d)+"learn = true\n")
+	old, err := imapclient.DialInsecure(d.imap, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if err := old.Login("ajay", password).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 9 {
+		text := fmt.Sprintf("Subject: %d\r\nMessage-ID: <%d@x>\r\n\r\ntext\r\n", i, i)
+		if i > 6 { // two that nothing tells apart but their place
+			text = "Subject: twice\r\nMessage-ID: <twice@x>\r\n\r\ntext\r\n"
+		}
+		if _, err := appendText(old, "INBOX", text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fetch := func(command string) string {
+		out, err := client(t, "", nil, "curl", "-sS", "--url", "pop3://"+s.addr["pop3"]+"/", "-X", command, "-u", "ajay@linuxforu.com:"+password)
+		if err != nil {
+			t.Fatal(out, err)
+		}
+		return out
+	}
+	before := strings.Fields(fetch("UIDL")) // by proxy, which learns the password
+	if len(before) != 18 || !strings.Contains(before[1], ".") {
+		t.Fatalf("the old server's ids are %v", before)
+	}
+	s.planFor(d, "ajay@linuxforu.com")
+	out := s.run("migrate", "cutover", "-f", "migration.toml")
+	if !strings.Contains(out, "9 of 9 messages keep their ids for POP3") {
+		t.Errorf("cutover says %s", out)
+	}
+	if after := strings.Fields(fetch("UIDL")); !slices.Equal(before, after) {
+		t.Errorf("unique ids were %v, are %v", before, after)
+	}
+	c := s.imap("ajay@linuxforu.com", nil)
+	if _, err := appendText(c, "INBOX", "Subject: new\r\nMessage-ID: <new@x>\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	after := strings.Fields(fetch("UIDL"))
+	if len(after) != 20 || !slices.Equal(before, after[:18]) || slices.Contains(before, after[19]) {
+		t.Errorf("with a new message unique ids are %v, were %v", after, before)
+	}
+}
+
+// planFor writes a plan that moves one user off a Dovecot.
+func (s *server) planFor(d *dovecot, user string) {
+	s.t.Helper()
+	plan := fmt.Sprintf("[source]\nkind = \"imap\"\naddress = %q\ntls = \"none\"\nlogin = \"{local}\"\npassword-file = \"old.password\"\n[[user]]\nsource = %q\n", d.imap, user)
+	for name, text := range map[string]string{"migration.toml": plan, "old.password": password} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 }
 

@@ -40,7 +40,9 @@ func (n *node) takeUserIDs(ctx context.Context, plan migrate.Plan, h proxy.Host,
 	if err != nil {
 		return uidl.Taken{}, err
 	}
-	req := proxy.Request{Protocol: "pop3", Account: account, Login: u.Source, Password: u.Password}
+	there := *account
+	there.Host = h.Name // also when the account has been flipped
+	req := proxy.Request{Protocol: "pop3", Account: &there, Login: u.Source, Password: u.Password}
 	if req.Password == "" {
 		req.Password = plan.Source.Password
 	}
