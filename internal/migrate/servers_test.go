@@ -1,6 +1,7 @@
 package migrate_test
 
 import (
+	"log/slog"
 	"path/filepath"
 	"testing"
 
@@ -89,7 +90,7 @@ func TestThroughServers(t *testing.T) {
 // compares both sides.
 func passAndVerify(t *testing.T, from migrate.Source, into migrate.Target, users []migrate.User) {
 	t.Helper()
-	e := migrate.NewEngine(from, into, openLedger(t, filepath.Join(t.TempDir(), "l.ledger")), migrate.Options{})
+	e := migrate.NewEngine(from, into, openLedger(t, filepath.Join(t.TempDir(), "l.ledger")), migrate.Options{Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
 	for pass := range 2 {
 		results, err := e.Run(t.Context(), users)
 		if err != nil {

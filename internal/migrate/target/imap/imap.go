@@ -294,6 +294,12 @@ func (a *account) Prepare(ctx context.Context, f migrate.Folder) (migrate.Folder
 		return out, nil
 	}
 	s, err := a.state(ctx, wire)
+	if err == nil && s.Messages == 0 { // Courier gives a UIDVALIDITY for good once somebody opens it
+		err = a.do(ctx, func(c *imapclient.Client) error { return errors.Join(a.open(c, wire), a.leave(c)) })
+		if err == nil {
+			s, err = a.state(ctx, wire)
+		}
+	}
 	out.State = migrate.State{UIDValidity: s.UIDValidity, UIDNext: max(s.UIDNext, 1), ModSeq: s.HighestModSeq, Messages: s.Messages, Bytes: s.Size}
 	return out, err
 }
@@ -334,6 +340,11 @@ func (a *account) create(ctx context.Context, f migrate.Folder) error {
 // state asks for the state of a mailbox.
 func (a *account) state(ctx context.Context, wire string) (s imapclient.Status, err error) {
 	err = a.do(ctx, func(c *imapclient.Client) error {
+		if a.selected == wire { // else Courier's is that of when it was opened
+			if err := c.Command("NOOP", nil); err != nil {
+				return err
+			}
+		}
 		return c.Command("STATUS", func(r *imapclient.Response) (err error) {
 			if r.Name() == "STATUS" {
 				_, s, err = r.Status()

@@ -130,10 +130,17 @@ func (a *account) Rename(ctx context.Context, from, to string) error {
 }
 
 // leave leaves the mailbox that is open: some servers do not let it be renamed
-// or removed.
+// or removed, and Courier's STATUS of it is that of when it was opened. A CLOSE
+// would expunge it, unless it was opened for reading.
 func (a *account) leave(c *imapclient.Client) error {
+	if a.selected == "" {
+		return nil
+	}
 	a.selected = ""
-	return c.Command("EXAMINE", nil, imapclient.Text(mail.Inbox))
+	if err := c.Command("EXAMINE", nil, imapclient.Text(mail.Inbox)); err != nil {
+		return err
+	}
+	return c.Command("CLOSE", nil)
 }
 
 // Discard implements migrate.Organizer.
@@ -152,6 +159,9 @@ func (a *account) Discard(ctx context.Context, name string) error {
 			return mail.Errorf(mail.KindConflict, "%q has folders below it", name)
 		}
 	}
+	if err := a.do(ctx, a.leave); err != nil {
+		return err
+	}
 	s, err := a.state(ctx, wire)
 	if err != nil {
 		return err
@@ -160,9 +170,6 @@ func (a *account) Discard(ctx context.Context, name string) error {
 		return mail.Errorf(mail.KindConflict, "%q has messages", name)
 	}
 	return a.do(ctx, func(c *imapclient.Client) error {
-		if err := a.leave(c); err != nil {
-			return err
-		}
 		if err := c.Command("UNSUBSCRIBE", nil, imapclient.Text(wire)); err != nil && status(err) == nil {
 			return err
 		}
