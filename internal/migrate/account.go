@@ -58,7 +58,7 @@ func (e *Engine) pass(ctx context.Context, row accountRow, res *Result, lost map
 	defer func() { err = errors.Join(err, dst.Close()) }()
 	src := row.src
 	if src == nil {
-		if src, err = e.source.Open(walking, row.user); err != nil {
+		if src, err = e.openSource(walking, row.user); err != nil {
 			return fmt.Errorf("opening the source account %s: %w", row.user.Source, err)
 		}
 		defer src.Close() // nothing was written there: its error says nothing

@@ -158,7 +158,7 @@ func (e *Engine) cutover(ctx context.Context, row accountRow, site Site, m *Move
 	}
 	// One session at the source for both passes: making another one would take
 	// longer than all else that is done while nobody can work.
-	if row.src, err = e.source.Open(ctx, row.user); err != nil {
+	if row.src, err = e.openSource(ctx, row.user); err != nil {
 		return fmt.Errorf("opening the source account %s: %w", row.user.Source, err)
 	}
 	defer row.src.Close() // nothing was written there: its error says nothing

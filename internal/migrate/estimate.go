@@ -67,7 +67,7 @@ var errEnough = errors.New("enough")
 
 // sample fetches some messages of one account.
 func (e *Engine) sample(ctx context.Context, u User, out *Estimate) error {
-	src, err := e.source.Open(ctx, u)
+	src, err := e.openSource(ctx, u)
 	if err != nil {
 		return fmt.Errorf("opening the source account %s: %w", u.Source, err)
 	}

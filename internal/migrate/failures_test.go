@@ -153,6 +153,44 @@ func TestFolderThatAlwaysLosesTheConnection(t *testing.T) {
 	b.check(t, "C", messages(5, 1, 1))
 }
 
+// TestWrongPasswordOfThePlan has one password for all: it is not tried with
+// everybody, and not given up where somebody's mailbox alone does not open.
+func TestWrongPasswordOfThePlan(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		refused string // part of the logins that are
+		tried   int64
+	}{"wrong": {"@", 3}, "wrong for some": {"user5@", 20}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logins atomic.Int64
+			b := newBench(t, migratetest.Quirks{Command: func(_ int, line string) string {
+				if !strings.HasPrefix(line, "LOGIN") {
+					return ""
+				}
+				logins.Add(1)
+				return map[bool]string{true: "NO LOGIN failed."}[strings.Contains(line, c.refused)]
+			}}, box("INBOX", 1, messages(1, 1, 1)))
+			var users []migrate.User
+			for i := range 20 {
+				users = append(users, migrate.User{Source: fmt.Sprintf("user%d@example.org", i), Target: mail.Address(fmt.Sprintf("user%d@example.org", i))})
+			}
+			results, err := b.engine.Run(t.Context(), users)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := logins.Load(); n != c.tried {
+				t.Errorf("%d logins, want %d", n, c.tried)
+			}
+			for i, r := range results {
+				if refused := strings.Contains(users[i].Source, c.refused); refused != (r.Err != nil) || refused && mail.KindOf(r.Err) != mail.KindAuth {
+					t.Errorf("%s: %v", users[i].Source, r.Err)
+				}
+			}
+		})
+	}
+}
+
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	d := migratetest.StartDovecot(t, nil)

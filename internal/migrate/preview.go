@@ -65,7 +65,7 @@ func (e *Engine) Preview(ctx context.Context, users []User) ([]Preview, error) {
 // preview looks at one account.
 func (e *Engine) preview(ctx context.Context, u User, p *Preview) error {
 	dst, terr := e.look(ctx, u)
-	src, err := e.source.Open(ctx, u)
+	src, err := e.openSource(ctx, u)
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the source account %s: %w", u.Source, err), terr)
 	}

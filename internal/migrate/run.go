@@ -75,6 +75,7 @@ type Engine struct {
 	spools  chan *job // for the spoolers of the present run
 	pacer   *pacer
 	buffers sync.Pool // of *bytes.Buffer
+	login   sharedLogin
 }
 
 // NewEngine returns an engine that copies from source to target and keeps its

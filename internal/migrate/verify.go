@@ -112,7 +112,7 @@ func (v *verifier) account(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the target account %s: %w", v.user.Target, err)
 	}
 	defer func() { err = errors.Join(err, v.dst.Close()) }()
-	if v.src, err = v.source.Open(ctx, v.user); err != nil {
+	if v.src, err = v.openSource(ctx, v.user); err != nil {
 		return fmt.Errorf("opening the source account %s: %w", v.user.Source, err)
 	}
 	defer v.src.Close()
