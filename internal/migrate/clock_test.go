@@ -2,12 +2,14 @@ package migrate_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"expost/internal/mail"
 	"expost/internal/migrate"
 	"expost/internal/migrate/migratetest"
 )
@@ -90,12 +92,76 @@ func TestThrottlingIsRemembered(t *testing.T) {
 					t.Fatal("the run was not stopped")
 				}
 				wall.set(c.set)
+				b.restart()
 				began := time.Now()
 				if r := b.run(t); r.Err != nil || r.Copied != 5 {
 					t.Errorf("the second run: %+v", r)
 				}
 				if took := time.Since(began); took < c.least-time.Second || took > c.most+time.Second {
 					t.Errorf("it waited %s, want %s to %s", took, c.least, c.most)
+				}
+			})
+		})
+	}
+}
+
+// TestThrottlingIsShared throttles one of six users, who all come by the login of
+// an administrator: none of them sends anything before the five minutes are over,
+// neither by a connection that is open nor by a new one, nor behind a restart. Users
+// with logins of their own go on meanwhile.
+func TestThrottlingIsShared(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ own, stopped bool }{"one login": {}, "and a restart": {stopped: true}, "logins of their own": {own: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var asked, until time.Time // guarded by the server
+				commands, early := 0, 0
+				ctx, stop := context.WithCancel(t.Context())
+				b := newClockBench(t, time.Now, migratetest.Quirks{Command: func(_ int, line string) string {
+					now := time.Now()
+					if now.After(asked.Add(15*time.Second)) && now.Before(until) && line != "LOGOUT" { // what was on its way then is not early
+						early++
+					}
+					if commands++; commands < 60 || !asked.IsZero() || !strings.Contains(line, "BODY.PEEK") {
+						return ""
+					}
+					asked, until = now, now.Add(backoff)
+					if c.stopped {
+						time.AfterFunc(time.Minute, stop)
+					}
+					return "BAD Request is throttled. Suggested Backoff Time: 299961 milliseconds"
+				}}, box("INBOX", 1, messages(900, 1, 1)), box("Sent", 2, messages(50, 1, 1)))
+				b.options.Workers, b.options.Pace.Bandwidth = 3, 50_000
+				b.engine = b.engineInto(b.spool)
+				var users []migrate.User
+				for i := range 6 {
+					u := migrate.User{Source: fmt.Sprintf("u%d@example.org", i), Target: mail.Address(fmt.Sprintf("u%d@example.org", i))}
+					if c.own {
+						u.Password = "secret"
+					}
+					users = append(users, u)
+				}
+				began := time.Now()
+				results, err := b.engine.Run(ctx, users)
+				if c.stopped {
+					b.restart()
+					results, err = b.engine.Run(t.Context(), users)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, r := range results {
+					if r.Err != nil {
+						t.Errorf("%s: %+v", r.User.Source, r)
+					}
+				}
+				b.checkSums(t, 6*950, 0)
+				if c.own != (early > 0) || asked.IsZero() {
+					t.Errorf("%d commands came while the server was to be left alone", early)
+				}
+				if took := time.Since(began); took > 12*time.Minute {
+					t.Errorf("it took %s", took)
 				}
 			})
 		})

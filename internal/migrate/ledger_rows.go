@@ -156,8 +156,20 @@ func (l *Ledger) finish(ctx context.Context, a accountRow, about any) error {
 // setNotBefore writes until when the source of an account is to be left alone.
 func (l *Ledger) setNotBefore(ctx context.Context, account int64, until time.Time) error {
 	return l.update(ctx, func() error {
-		return l.exec(`UPDATE account SET notbefore = ? WHERE id = ?`, until.Unix(), account)
+		return l.exec(`UPDATE account SET notbefore = ? WHERE id = ?`, until.Add(time.Second-1).Unix(), account) // not a moment too early
 	})
+}
+
+// latestNotBefore returns until when the source wants to be left alone, of what it
+// said to any account; 0 where it said nothing.
+func (l *Ledger) latestNotBefore(ctx context.Context) (until int64, err error) {
+	err = l.view(ctx, func() error {
+		return l.query(`SELECT max(notbefore) FROM account`, func(s *sqlite3.Stmt) error {
+			until = s.ColumnInt64(0)
+			return nil
+		})
+	})
+	return until, err
 }
 
 // leftOut is the note of a folder that the plan leaves out.

@@ -252,10 +252,14 @@ func (p *pass) remember(ctx context.Context) {
 // the clock may have been set back since.
 const maxPatience = 15 * time.Minute
 
-// patience waits until the source may be asked again.
+// patience waits until the source may be asked again. What it asked of one user it
+// asked of all that have no password of their own: they come by one login.
 func (e *Engine) patience(ctx context.Context, row accountRow) error {
-	d := min(time.Unix(row.notBefore, 0).Sub(e.opt.Now()), maxPatience)
-	if row.notBefore == 0 || d <= 0 {
+	d := e.patienceFor(row.notBefore)
+	if row.user.Password == "" {
+		d = max(d, time.Until(e.quiet))
+	}
+	if d <= 0 {
 		return nil
 	}
 	e.opt.Log.Info("the source asked to be left alone", "source", row.user.Source, "for", d.Round(time.Second))
@@ -263,4 +267,20 @@ func (e *Engine) patience(ctx context.Context, row accountRow) error {
 		return fmt.Errorf("waiting for the source: %w", ctx.Err())
 	}
 	return nil
+}
+
+// patienceFor returns how long the source is to be left alone that asked for it
+// until a time of the clock.
+func (e *Engine) patienceFor(until int64) time.Duration {
+	if until == 0 {
+		return 0
+	}
+	return min(time.Unix(until, 0).Sub(e.opt.Now()), maxPatience)
+}
+
+// recall finds what the source asked an earlier run for.
+func (e *Engine) recall(ctx context.Context) error {
+	until, err := e.ledger.latestNotBefore(ctx)
+	e.quiet = time.Now().Add(e.patienceFor(until))
+	return err
 }

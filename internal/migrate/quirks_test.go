@@ -49,6 +49,7 @@ type bench struct {
 	ledger  *migrate.Ledger
 	engine  *migrate.Engine
 	spool   migrate.Target
+	config  imap.Config
 	source  migrate.Source
 	options migrate.Options
 	dial    imapclient.Dialer
@@ -92,16 +93,22 @@ func (b *bench) open(t *testing.T, address, login, password string) {
 	}
 	t.Cleanup(func() { b.target.Close() })
 	b.ledger = openLedger(t, filepath.Join(dir, "l.ledger"))
-	b.source = imap.New(imap.Config{
+	b.config = imap.Config{
 		Address: address, Login: login, Password: password, Client: imapclient.Options{Security: imapclient.Plain, Dial: b.dial},
 		Delays: []time.Duration{0, time.Millisecond},
-	})
+	}
 	if b.options.Now == nil {
 		b.options.Delays = []time.Duration{time.Millisecond}
 	}
 	b.options.Log = slog.New(slog.NewTextHandler(testWriter{t}, nil))
 	b.spool = target
-	b.engine = b.engineInto(target)
+	b.restart()
+}
+
+// restart forgets all that a process knows.
+func (b *bench) restart() {
+	b.source = imap.New(b.config)
+	b.engine = b.engineInto(b.spool)
 }
 
 // engineInto returns an engine into another target with the bench's ledger.

@@ -74,6 +74,7 @@ type Engine struct {
 	opt     Options
 	spools  chan *job // for the spoolers of the present run
 	pacer   *pacer
+	quiet   time.Time // an earlier run was asked to leave the source alone until then
 	buffers sync.Pool // of *bytes.Buffer
 	login   sharedLogin
 }
@@ -114,6 +115,9 @@ const spoolersPerCore = 2
 func (e *Engine) Run(ctx context.Context, users []User) ([]Result, error) {
 	e.opt.Progress.Accounts(len(users))
 	if err := e.ledger.enter(ctx, users); err != nil {
+		return nil, err
+	}
+	if err := e.recall(ctx); err != nil {
 		return nil, err
 	}
 	stop := e.startSpoolers(ctx)

@@ -230,7 +230,8 @@ var errDrop = fmt.Errorf("drop")
 
 // serve carries out commands until the connection ends.
 func (s *IMAP) serve(conn net.Conn) {
-	c := &imapSession{IMAP: s, r: bufio.NewReader(conn), w: bufio.NewWriter(conn)}
+	// The whole of an answer is written behind the lock: a client may be slow.
+	c := &imapSession{IMAP: s, r: bufio.NewReader(conn), w: bufio.NewWriterSize(conn, 1<<20)}
 	greeting := s.quirks.Greeting
 	if greeting == "" {
 		greeting = "ready"

@@ -47,7 +47,10 @@ const (
 )
 
 // Source is an IMAP server.
-type Source struct{ cfg Config }
+type Source struct {
+	cfg   Config
+	quiet *quiet // of the users without a password of their own
+}
 
 var _ migrate.Source = (*Source)(nil)
 
@@ -62,7 +65,7 @@ func New(cfg Config) *Source {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Source{cfg}
+	return &Source{cfg, &quiet{}}
 }
 
 // expand fills in a template.
@@ -85,27 +88,18 @@ const maxThrottledLogins = 5
 
 // Open implements migrate.Source.
 func (s *Source) Open(ctx context.Context, u migrate.User) (migrate.SourceAccount, error) {
-	a := &account{cfg: s.cfg, user: u}
-	for try := 0; ; try++ {
-		err := a.connect(ctx)
-		d, ok := throttled(err)
-		if !ok || try == maxThrottledLogins {
-			if err != nil {
-				return nil, err
-			}
-			return a, nil
-		}
-		s.cfg.Log.Info("the source asks to wait before the login", "source", u.Source, "for", d)
-		if err := wait(ctx, d); err != nil {
-			return nil, err
-		}
+	a := &account{cfg: s.cfg, user: u, quiet: s.quietOf(u)}
+	if err := a.connect(ctx); err != nil {
+		return nil, err
 	}
+	return a, nil
 }
 
 // account is a session that outlives its connections.
 type account struct {
 	cfg      Config
 	user     migrate.User
+	quiet    *quiet
 	c        *imapclient.Client // nil between connections
 	selected string             // the mailbox that c has open
 	qresync  bool               // c tells what vanished (RFC 7162)
@@ -154,8 +148,25 @@ func Dial(ctx context.Context, cfg Config, u migrate.User) (*imapclient.Client, 
 	return c, nil
 }
 
-// connect makes a connection and logs in.
+// connect makes a connection and logs in, when the server lets it.
 func (a *account) connect(ctx context.Context) error {
+	for try := 0; ; try++ {
+		if err := a.quiet.wait(ctx); err != nil {
+			return err
+		}
+		err := a.login(ctx)
+		d, ok := throttled(err)
+		if !ok || try == maxThrottledLogins {
+			return err
+		}
+		if err := a.rest(ctx, d); err != nil {
+			return err
+		}
+	}
+}
+
+// login makes a connection and logs in.
+func (a *account) login(ctx context.Context) error {
 	c, err := Dial(ctx, a.cfg, a.user)
 	if err != nil {
 		return err
@@ -268,6 +279,9 @@ func Wait(ctx context.Context, d time.Duration) error { return wait(ctx, d) }
 // lost, and after the time that a server asks for.
 func (a *account) try(ctx context.Context, fn func() error) error {
 	for losses := 0; ; {
+		if err := a.quiet.wait(ctx); err != nil {
+			return err
+		}
 		if err := a.reconnect(ctx); err != nil {
 			return err
 		}
@@ -279,11 +293,7 @@ func (a *account) try(ctx context.Context, fn func() error) error {
 			return ctx.Err()
 		}
 		if d, ok := throttled(err); ok {
-			a.cfg.Log.Info("the source asks to wait", "source", a.user.Source, "for", d)
-			if a.onWait != nil {
-				a.onWait(d)
-			}
-			if err := wait(ctx, d); err != nil {
+			if err := a.rest(ctx, d); err != nil {
 				return err
 			}
 			if _, ok := refused(err); !ok {
