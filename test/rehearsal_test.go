@@ -158,7 +158,7 @@ func (w *watcher) watch(stop chan struct{}) {
 			c.Close()
 		}
 	}()
-	tick := time.NewTicker(30 * time.Millisecond)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		if c == nil {
@@ -169,10 +169,27 @@ func (w *watcher) watch(stop chan struct{}) {
 		}
 		select {
 		case <-stop:
+			if c == nil || w.look(c, false) != nil { // what came last
+				c = w.connect()
+			}
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// missed returns which of some messages it has not seen once, under one UID.
+func (w *watcher) missed(ids []string) (missed []string) {
+	times := map[string]int{}
+	for _, id := range w.seen {
+		times[id]++
+	}
+	for _, id := range ids {
+		if times[id] != 1 {
+			missed = append(missed, fmt.Sprintf("%s %d times", id, times[id]))
+		}
+	}
+	return missed
 }
 
 // connect logs in and looks at everything again; nil where that fails.
@@ -362,14 +379,21 @@ type rehearsal struct {
 
 	mu      sync.Mutex
 	sent    map[string][]string // Message-IDs that were acknowledged, by user
+	flagged map[string][]mark   // what was acknowledged, by user
 	refused map[string]int
+}
+
+// mark is a flag of a message in INBOX.
+type mark struct {
+	id   string
+	flag imap.Flag
 }
 
 // newRehearsal starts the old server and Expost in front of it.
 func newRehearsal(t *testing.T, n int) *rehearsal {
 	org := sample.New(sample.Options{People: n, Messages: 40, MaxSize: 64 << 10})
 	passwords := map[string]string{}
-	r := &rehearsal{t: t, before: map[string]map[string]map[string]int{}, sent: map[string][]string{}, refused: map[string]int{}}
+	r := &rehearsal{t: t, before: map[string]map[string]map[string]int{}, sent: map[string][]string{}, flagged: map[string][]mark{}, refused: map[string]int{}}
 	for _, p := range org.People {
 		passwords[p.Address.Local()] = password
 		r.users = append(r.users, string(p.Address))
@@ -445,20 +469,69 @@ func (r *rehearsal) live(stop chan struct{}, wg *sync.WaitGroup) {
 				return
 			case <-time.After(40 * time.Millisecond):
 			}
-			c, err := imapclient.DialInsecure(r.addr["imap"], nil)
-			if err != nil {
-				continue
-			}
-			if c.Login(r.users[rand.IntN(len(r.users))], password).Wait() == nil {
-				if box, err := c.Select("INBOX", nil).Wait(); err == nil && box.NumMessages > 0 {
-					set := imap.SeqSetNum(1 + rand.Uint32N(box.NumMessages))
-					flag := []imap.Flag{imap.FlagSeen, imap.FlagFlagged, "Project"}[rand.IntN(3)]
-					c.Store(set, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{flag}}, nil).Close() // a cutover may end it
-				}
-			}
-			c.Close()
+			r.flag(r.users[rand.IntN(len(r.users))], []imap.Flag{imap.FlagSeen, imap.FlagFlagged, "Project"}[rand.IntN(3)])
 		}
 	})
+}
+
+// flag sets a flag on a message of a user's. A cutover may end it at any moment:
+// only what was acknowledged counts.
+func (r *rehearsal) flag(user string, flag imap.Flag) {
+	c, err := imapclient.DialInsecure(r.addr["imap"], nil)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	if c.Login(user, password).Wait() != nil {
+		return
+	}
+	box, err := c.Select("INBOX", nil).Wait()
+	if err != nil || box.NumMessages == 0 {
+		return
+	}
+	set := imap.SeqSetNum(1 + rand.Uint32N(box.NumMessages))
+	msgs, err := c.Fetch(set, &imap.FetchOptions{Envelope: true}).Collect()
+	if err != nil || len(msgs) != 1 || msgs[0].Envelope == nil {
+		return
+	}
+	id := msgs[0].Envelope.MessageID
+	if c.Store(set, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{flag}}, nil).Close() != nil || r.before[user]["INBOX"][id] > 1 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flagged[user] = append(r.flagged[user], mark{id, flag})
+}
+
+// checkFlags checks that a user's messages have the flags that were acknowledged.
+func (r *rehearsal) checkFlags(user, addr, login string) {
+	r.t.Helper()
+	c, err := imapclient.DialInsecure(addr, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Login(login, password).Wait(); err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := c.Select("INBOX", &imap.SelectOptions{ReadOnly: true}).Wait(); err != nil {
+		r.t.Fatal(err)
+	}
+	msgs, err := c.Fetch(imap.SeqSet{{Start: 1, Stop: 0}}, &imap.FetchOptions{Envelope: true, Flags: true}).Collect()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	has := map[mark]bool{}
+	for _, m := range msgs {
+		for _, f := range m.Flags {
+			has[mark{m.Envelope.MessageID, f}] = true
+		}
+	}
+	for _, m := range r.flagged[user] {
+		if !has[m] {
+			r.t.Errorf("%s at %s: message %s has lost the flag %s", user, addr, m.id, m.flag)
+		}
+	}
 }
 
 // sendTo hands a message in by SMTP.
@@ -544,9 +617,11 @@ func TestRehearsal(t *testing.T) {
 	r.run("migrate", "run", "-f", "migration.toml")
 	r.run("migrate", "run", "-f", "migration.toml")
 	gaps := []time.Duration{}
+	moved := map[string]bool{}
 	for _, batch := range []string{"batch1", "batch2"} {
 		for _, m := range r.move("cutover", "-f", "migration.toml", "--batch", batch) {
 			gaps = append(gaps, m.Gap)
+			moved[m.Target] = true
 			t.Logf("%s was frozen for %v", m.Target, m.Gap.Round(time.Millisecond))
 		}
 		r.run("migrate", "run", "-f", "migration.toml")
@@ -569,8 +644,8 @@ func TestRehearsal(t *testing.T) {
 	if n := r.total(); n < 10 {
 		t.Errorf("only %d messages came: %v", n, r.refused)
 	}
-	if len(gaps) != users {
-		t.Errorf("%d of %d accounts moved", len(gaps), users)
+	if len(gaps) != users || len(moved) != users {
+		t.Errorf("%d of %d accounts moved, in %d cutovers", len(moved), users, len(gaps))
 	}
 	for i, w := range watchers {
 		most := 2
@@ -580,18 +655,28 @@ func TestRehearsal(t *testing.T) {
 		if len(w.changed) > 0 || w.connects > most {
 			t.Errorf("%s connected %d times and saw: %v", w.user, w.connects, w.changed)
 		}
+		if missed := w.missed(r.sent[w.user]); len(missed) > 0 {
+			t.Errorf("the client of %s, which stayed logged in, saw %v", w.user, missed)
+		}
 	}
 	for _, c := range collectors {
 		if len(c.twice) > 0 || c.logins < 10 || len(c.fetched) < 10 {
 			t.Errorf("%s fetched %d messages by POP3 in %d sessions (the last: %v), and these again: %v", c.user, len(c.fetched), c.logins, c.last, c.twice)
 		}
 	}
+	marks := 0
 	for i, u := range r.users {
 		r.checkOnce(u, r.addr["imap"], u)
+		r.checkFlags(u, r.addr["imap"], u)
+		marks += len(r.flagged[u])
 		if i < back { // by the old server itself too
 			local, _, _ := strings.Cut(u, "@")
 			r.checkOnce(u, r.old.imap, local)
+			r.checkFlags(u, r.old.imap, local)
 		}
+	}
+	if marks < 10 {
+		t.Errorf("only %d flags were changed", marks)
 	}
 }
 
