@@ -277,6 +277,79 @@ func TestCommandsAreShort(t *testing.T) {
 	b.check(t, "INBOX", left)
 }
 
+// TestHugeFolder has a folder that is too large to be listed at once, on a server
+// that loses the connection while it lists.
+func TestHugeFolder(t *testing.T) {
+	t.Parallel()
+	const n = 7000
+	lost, widest := 0, 0
+	b := newBench(t, migratetest.Quirks{Command: func(_ int, line string) string {
+		if !strings.HasPrefix(line, "UID FETCH") || strings.Contains(line, "BODY.PEEK") {
+			return ""
+		}
+		set, asked := strings.Fields(line)[2], 0
+		for uid := range mail.UID(n) {
+			if inSet(set, uid+1) {
+				asked++
+			}
+		}
+		widest = max(widest, asked)
+		if lost++; lost%2 == 1 && lost < 8 {
+			return "drop"
+		}
+		return ""
+	}}, box("INBOX", 1, messages(n, 1, 1)))
+	if r := b.run(t); r.Err != nil || r.Copied != n || r.There != 0 {
+		t.Errorf("the pass: %+v", r)
+	}
+	if lost < 4 || widest == 0 || widest > migrate.ScanBatch {
+		t.Errorf("%d listings, of %d messages at most", lost, widest)
+	}
+	b.checkSums(t, n, 0)
+}
+
+// TestThrottledBehindALostConnection ends a connection, and throttles the login
+// that follows.
+func TestThrottledBehindALostConnection(t *testing.T) {
+	t.Parallel()
+	ended, logins := false, 0
+	b := newBench(t, migratetest.Quirks{Command: func(_ int, line string) string {
+		switch {
+		case strings.HasPrefix(line, "LOGIN"):
+			if logins++; logins == 2 || logins == 3 {
+				return "BAD Request is throttled. Suggested Backoff Time: 3 milliseconds"
+			}
+		case strings.Contains(line, "BODY.PEEK") && !ended:
+			ended = true
+			return "drop"
+		}
+		return ""
+	}}, box("INBOX", 1, messages(20, 1, 1)))
+	if r := b.run(t); r.Err != nil || r.Copied != 20 || logins < 4 {
+		t.Errorf("the pass, with %d logins: %+v", logins, r)
+	}
+	b.check(t, "INBOX", messages(20, 1, 1))
+}
+
+// TestMessagesAlike has messages that nothing tells apart, some without any
+// Message-ID: each is copied, by every pass once.
+func TestMessagesAlike(t *testing.T) {
+	t.Parallel()
+	all := messages(12, 1, 1)
+	for i := range all {
+		all[i].Date, all[i].Flags, all[i].Body = " 5-May-2003 10:00:00 +0200", "", "Subject: draft\r\n\r\nalike\r\n"
+	}
+	b := newBench(t, migratetest.Quirks{}, box("Drafts", 1, all))
+	if r := b.run(t); r.Err != nil || r.Copied+r.There != 12 {
+		t.Errorf("the pass: %+v", r)
+	}
+	if r := b.run(t); r.Err != nil || r.Copied+r.There+r.Moved+r.Removed != 0 {
+		t.Errorf("the second pass: %+v", r)
+	}
+	b.check(t, "Drafts", all)
+	b.checkSums(t, 12, 0)
+}
+
 // TestFoldersOfOthersAreNotCopied lists public folders and those of other users
 // beside the mailbox's own.
 func TestFoldersOfOthersAreNotCopied(t *testing.T) {

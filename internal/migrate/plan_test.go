@@ -152,3 +152,14 @@ func TestGuessUse(t *testing.T) {
 		}
 	}
 }
+
+// TestRouteNotes says before a migration what IMAP never shows, and what does.
+func TestRouteNotes(t *testing.T) {
+	t.Parallel()
+	notes := strings.Join(migrate.RouteNotes("imap"), "\n")
+	for _, what := range []string{"Calendars", "contacts", "tasks", "notes", "rules", "out-of-office", "delegates", "categories", "recoverable items", "archives", "PST"} {
+		if !strings.Contains(notes, what) {
+			t.Errorf("%s are not named in:\n%s", what, notes)
+		}
+	}
+}
