@@ -339,7 +339,8 @@ func (e *event) marks(l *lines) {
 		l.number(name, n, ok && n != 0)
 	}
 	l.text("X-MICROSOFT-SKYPETEAMSMEETINGURL", "", e.namedText(SetAppointment, 0x8248))
-	e.alarm(l)
+	next, ok := e.namedTime(SetCommon, 0x8560)
+	e.alarm(l, next, ok && e.recurrence != nil)
 }
 
 // writeStamp adds the DTSTAMP that every component must have.
@@ -350,8 +351,10 @@ func writeStamp(l *lines, t time.Time) {
 	l.stamp("DTSTAMP", t, true)
 }
 
-// alarm adds the reminder.
-func (c *conversion) alarm(l *lines) {
+// alarm adds the reminder. That of a series has been dealt with up to the next one
+// (PidLidReminderSignalTime): a program that knows RFC 9074 does not show those of
+// years once more.
+func (c *conversion) alarm(l *lines, next time.Time, series bool) {
 	minutes, _ := c.namedInt(SetCommon, 0x8501)
 	if !c.namedBool(SetCommon, 0x8503) || minutes < 0 || minutes > 60*24*3660 { // 0x5AE980E1 stands for 15
 		if minutes != 0x5AE980E1 || !c.namedBool(SetCommon, 0x8503) {
@@ -363,6 +366,9 @@ func (c *conversion) alarm(l *lines) {
 	l.raw("ACTION", "", "DISPLAY")
 	l.text("DESCRIPTION", "", firstOf(c.subject(), "Reminder"))
 	l.raw("TRIGGER", "", fmt.Sprintf("-PT%dM", minutes))
+	start, _, _ := c.times()
+	first := start.Add(-time.Duration(minutes) * time.Minute)
+	l.stamp("ACKNOWLEDGED", next.Add(-time.Second), series && next.After(first)) // RFC 9074 §6.1
 	l.raw("END", "", "VALARM")
 }
 

@@ -238,7 +238,11 @@ func (c *calendarReader) alarm(start moment) {
 		c.f.set(SetCommon, 0x8503, TypeBool, true)
 		c.f.set(SetCommon, 0x8501, TypeInt32, int32(min(d/time.Minute, 1<<30)))
 		c.time(SetCommon, 0x8502, at)
-		c.time(SetCommon, 0x8560, at.Add(-d))
+		next := at.Add(-d)
+		if done, err := time.Parse(stampLayout, a.raw("ACKNOWLEDGED")); err == nil {
+			next = done.Add(time.Second)
+		}
+		c.time(SetCommon, 0x8560, next)
 		return
 	}
 }

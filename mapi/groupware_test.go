@@ -84,7 +84,7 @@ func TestGroupware(t *testing.T) {
 			`DTSTART;TZID="Tokyo Standard Time":20230106T120000`, "RRULE:FREQ=WEEKLY;BYDAY=FR;WKST=SU;UNTIL=20231231T030000Z",
 			`EXDATE;TZID="Tokyo Standard Time":20230106T120000`, `RECURRENCE-ID;TZID="Tokyo Standard Time":20230113T120000`,
 			`DTSTART;TZID="Tokyo Standard Time":20230112T120000`, `SUMMARY:Lanch time\, every friday\, in 2023 [rescheduled!]`,
-			"LOCATION:Awesome coffee shop", "X-MICROSOFT-CDO-BUSYSTATUS:TENTATIVE", "TZOFFSETTO:+0900", `alarm set to 30 mins before`,
+			"LOCATION:Awesome coffee shop", "X-MICROSOFT-CDO-BUSYSTATUS:TENTATIVE", "TZOFFSETTO:+0900", "ACKNOWLEDGED:20230112T024459Z", `alarm set to 30 mins before`,
 		}, []string{"ORGANIZER"}},
 		{"HiraokaHyperTools__A_black_friday_w_tz_.msg", "text/calendar",
 			[]string{"DTSTART;VALUE=DATE:20221202", "DTEND;VALUE=DATE:20221203", "TRANSP:TRANSPARENT", "TRIGGER:-PT720M"}, nil},
