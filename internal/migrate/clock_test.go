@@ -25,7 +25,7 @@ const backoff = 299961 * time.Millisecond
 
 // TestThrottledForFiveMinutes is sent away for five minutes at a login, at a
 // listing and at a message, with the connection ended: it comes back when it may,
-// not before, and not much later.
+// not before, and not much later, whatever the clock is set to meanwhile.
 func TestThrottledForFiveMinutes(t *testing.T) {
 	t.Parallel()
 	for name, prefix := range map[string]string{"login": "LOGIN", "listing": "LIST", "opening": "EXAMINE", "message": "UID FETCH"} {
@@ -35,7 +35,8 @@ func TestThrottledForFiveMinutes(t *testing.T) {
 				var until time.Time // guarded by the server, which calls Command for one session at a time
 				away, early := 0, 0
 				ended := false
-				b := newClockBench(t, time.Now, migratetest.Quirks{Command: func(_ int, line string) string {
+				wall := &clock{}
+				b := newClockBench(t, wall.now, migratetest.Quirks{Command: func(_ int, line string) string {
 					switch {
 					case ended: // what follows a BAD of Exchange's is the end of the connection
 						ended = false
@@ -44,6 +45,8 @@ func TestThrottledForFiveMinutes(t *testing.T) {
 						early++
 					case strings.HasPrefix(line, prefix) && away < 3:
 						away++
+						by := []time.Duration{-24 * time.Hour, 366 * 24 * time.Hour, -365 * 24 * time.Hour}[away-1]
+						time.AfterFunc(time.Minute, func() { wall.set(by) })
 						until, ended = time.Now().Add(backoff), name == "message"
 						return "BAD Request is throttled. Suggested Backoff Time: 299961 milliseconds"
 					}
