@@ -28,12 +28,17 @@ import (
 // What came to the old server itself since the cutover is no row's, and stays.
 // Every step may be repeated. A crash (kill -9, power loss) leaves:
 //
-//	before a message is sent    The ledger says that it may be there. The next
-//	                            command looks for its header before it sends it.
+//	before a message is sent    The ledger says that it may be there, in this folder,
+//	                            from this UID on. The next command looks for its
+//	                            bytes there, or for its header.
 //	a message was appended      As before: it is found.
 //	copied, but not removed     (a server without MOVE) It is found in the new
 //	                            folder, and removed from the old one as gone from here.
+//	a folder was renamed        It is found by its UIDVALIDITY.
 //	anything else               It is done again, and changes nothing.
+//
+// A folder here is known by its name and UIDVALIDITY, a message at the old server
+// by its folder, the UIDVALIDITY of that, and its UID, as clients know it.
 type carry struct {
 	*Engine
 	row  accountRow
@@ -42,13 +47,20 @@ type carry struct {
 	back Target
 	old  TargetAccount // nil: only count
 
-	rows    map[string]*folderRow // of folders, by their name here
-	states  map[string]State      // of the folders here, as the round before found them
+	here    map[string]bool       // names of the folders here
+	states  map[string]seenFolder // the folders here, as the round before found them
+	gone    map[string]bool       // folders that the round before found gone, by goneKey
 	left    map[string]int        // messages that would be carried, by folder here
 	marked  map[place]marks       // flags set at the old server
 	removed map[place]bool        // messages moved away or removed there
 	renamed map[string]bool       // folders of the old server
 	refused []string              // what could not be carried
+}
+
+// seenFolder is what a round compares to know whether it has to look at a folder.
+type seenFolder struct {
+	State
+	subscribed bool
 }
 
 // marks are the flags and keywords of a message.
@@ -72,17 +84,17 @@ type Organizer interface {
 	Discarder
 }
 
-// Finder is a TargetAccount that can look for a message by its header.
+// Finder is a TargetAccount that can look for what came into a folder lately.
 type Finder interface {
-	// Find tells whether the folder has a message like the one in body.
-	Find(ctx context.Context, folder string, body Spooled) (bool, error)
+	// Since calls fn with the messages of a folder from a UID on.
+	Since(ctx context.Context, folder string, from mail.UID, fn func(uid mail.UID, hash Hash, id Identity) error) error
 }
 
 // openCarry opens both sides. Without a back it only counts.
 func (e *Engine) openCarry(ctx context.Context, row accountRow, back Target, m *Move) (*carry, error) {
 	c := &carry{
 		Engine: e, row: row, move: m, back: back,
-		states: map[string]State{}, left: map[string]int{}, marked: map[place]marks{}, removed: map[place]bool{}, renamed: map[string]bool{},
+		states: map[string]seenFolder{}, gone: map[string]bool{}, left: map[string]int{}, marked: map[place]marks{}, removed: map[place]bool{}, renamed: map[string]bool{},
 	}
 	var err error
 	if c.dst, err = e.target.Open(ctx, row.user); err != nil {
@@ -132,7 +144,7 @@ func (c *carry) round(ctx context.Context) error {
 	if len(changes) == 0 { // as at most ends of a rollback, with the account frozen
 		return nil
 	}
-	t := &taking{carry: c, lost: map[Hash][]*lost{}}
+	t := &taking{carry: c, lost: map[Hash][]*lost{}, seen: map[string][]*sighting{}}
 	t.organizer, _ = c.old.(Organizer)
 	if err := t.list(ctx); err != nil {
 		return err
@@ -158,48 +170,59 @@ func (c *carry) survey(ctx context.Context) ([]*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := c.ledger.folders(ctx, c.row.id)
+	known, err := c.ledger.folders(ctx, c.row.id)
 	if err != nil {
 		return nil, err
 	}
-	c.rows = make(map[string]*folderRow, len(rows))
-	for i := range rows {
-		if rows[i].present && rows[i].error != leftOut {
-			c.rows[rows[i].target] = &rows[i]
+	rows := make(map[string]*folderRow, len(known)) // by goneKey
+	for i := range known {
+		if r := &known[i]; r.present && !r.NoItems && r.error != leftOut {
+			rows[goneKey(r.target, r.adopted)] = r
 		}
 	}
+	carried, err := c.ledger.carriedFolders(ctx, c.row.id)
+	if err != nil {
+		return nil, err
+	}
 	var out []*found
-	names := map[string]bool{}
+	c.here = map[string]bool{}
 	for _, f := range folders {
-		names[f.Name] = true
-		if was, ok := c.states[f.Name]; ok && was == f.State && f.State.ModSeq != 0 {
+		c.here[f.Name] = true
+		key := goneKey(f.Name, f.State.UIDValidity)
+		g := &found{Folder: f, row: rows[key]}
+		delete(rows, key)
+		delete(carried, key)
+		now := seenFolder{f.State, f.Subscribed}
+		if was, ok := c.states[f.Name]; ok && was == now && f.State.ModSeq != 0 {
 			continue
 		}
-		g := &found{Folder: f, row: c.rows[f.Name]}
 		if !f.NoItems {
 			if err := c.compare(ctx, g); err != nil {
 				return nil, fmt.Errorf("folder %q: %w", f.Name, err)
 			}
 		}
-		c.states[f.Name], c.left[f.Name] = f.State, len(g.fresh)
+		c.states[f.Name], c.left[f.Name] = now, len(g.fresh)
 		out = append(out, g)
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.rows)) {
-		if r := c.rows[name]; !names[name] && !r.NoItems && c.states[name] != absent {
-			g := &found{Folder: Folder{Name: name}, row: r, absent: true}
-			if err := c.compare(ctx, g); err != nil {
-				return nil, fmt.Errorf("folder %q: %w", name, err)
-			}
-			c.states[name] = absent
-			delete(c.left, name)
-			out = append(out, g)
+	for key, r := range rows {
+		carried[key] = Folder{Name: r.target, State: State{UIDValidity: r.adopted}}
+	}
+	for _, key := range slices.Sorted(maps.Keys(carried)) {
+		if c.gone[key] {
+			continue
 		}
+		g := &found{Folder: carried[key], row: rows[key], absent: true}
+		if err := c.compare(ctx, g); err != nil {
+			return nil, fmt.Errorf("folder %q: %w", g.Name, err)
+		}
+		c.gone[key] = true
+		out = append(out, g)
 	}
 	return out, nil
 }
 
-// absent is the state of a folder that is not there.
-var absent = State{Messages: -1}
+// goneKey names a folder here, also one that has another name by now or is gone.
+func goneKey(name string, v mail.UIDValidity) string { return fmt.Sprintf("%s\x00%d", name, v) }
 
 // compare finds what is new, changed and gone in a folder.
 func (c *carry) compare(ctx context.Context, g *found) (err error) {
@@ -211,17 +234,17 @@ func (c *carry) compare(ctx context.Context, g *found) (err error) {
 			if err != nil {
 				return err
 			}
-			if r.state.placed() {
+			if r.state.placed() && r.UID != 0 {
 				claimed[r.UID] = r
 			}
 		}
 	}
 	g.fresh, g.flags, g.gone = nil, nil, nil
-	if g.before, err = c.ledger.carriedRows(ctx, c.row.id, g.Name, g.validity()); err != nil {
+	if g.before, err = c.ledger.carriedRows(ctx, c.row.id, g.Name, g.State.UIDValidity); err != nil {
 		return err
 	}
 	for uid, r := range g.before {
-		if _, ok := claimed[uid]; !ok && r.there != 0 {
+		if _, ok := claimed[uid]; !ok && r.done && r.there != 0 {
 			claimed[uid] = r.row(uid)
 		}
 	}
@@ -247,14 +270,6 @@ func (c *carry) compare(ctx context.Context, g *found) (err error) {
 		g.gone = append(g.gone, claimed[uid])
 	}
 	return err
-}
-
-// validity returns the UIDVALIDITY of the folder here.
-func (g *found) validity() mail.UIDValidity {
-	if g.absent {
-		return g.row.adopted
-	}
-	return g.State.UIDValidity
 }
 
 // number notes a folder in which a message has another UID at the old server than

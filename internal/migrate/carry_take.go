@@ -1,12 +1,14 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -16,9 +18,18 @@ import (
 // taking is the part of a round that writes to the old server.
 type taking struct {
 	*carry
-	organizer Organizer        // nil: the old server's mailbox is one that only takes mail
-	there     map[string]State // the old server's folders, by name
-	lost      map[Hash][]*lost // copied messages that are gone from where they were here
+	organizer Organizer              // nil: the old server's mailbox is one that only takes mail
+	there     map[string]State       // the old server's folders, by name
+	lost      map[Hash][]*lost       // copied messages that are gone from where they were here
+	seen      map[string][]*sighting // what was found in the old server's folders
+}
+
+// sighting is a message of the old server that may be one that was sent.
+type sighting struct {
+	uid  mail.UID
+	hash Hash
+	id   Identity
+	used bool // it is
 }
 
 // lost is a copied message that is gone from where it was here.
@@ -47,6 +58,9 @@ func (t *taking) take(ctx context.Context, changes []*found) error {
 		return err
 	}
 	for _, g := range changes {
+		if err := t.resolve(ctx, g); err != nil {
+			return fmt.Errorf("folder %q: %w", g.Name, err)
+		}
 		t.lose(g)
 	}
 	for _, g := range changes {
@@ -54,8 +68,14 @@ func (t *taking) take(ctx context.Context, changes []*found) error {
 			continue
 		}
 		if err := t.folder(ctx, g); err != nil {
-			return fmt.Errorf("folder %q: %w", g.Name, err)
+			if ctx.Err() != nil || passing(err) && mail.KindOf(err) != mail.KindConflict {
+				return fmt.Errorf("folder %q: %w", g.Name, err)
+			}
+			t.refuse("folder %q: %v", g.Name, err)
 		}
+	}
+	if len(t.refused) > 0 { // what was not carried may be what is gone elsewhere
+		return nil
 	}
 	for _, g := range slices.Backward(changes) { // folders below others first
 		if err := t.removals(ctx, g); err != nil {
@@ -73,35 +93,75 @@ func (g *found) nameThere() string {
 	return g.Name
 }
 
+// role returns what a folder is for, here or at the old server.
+func (g *found) role() mail.SpecialUse {
+	if g.row != nil && g.Use == mail.UseNone {
+		return g.row.Use
+	}
+	return g.Use
+}
+
 // renames finds folders that have another name here now, renames them at the old
-// server, and returns the changes without those that this explains.
+// server, and returns the changes without those that this explains. A name that
+// another folder gives up is waited for; where they go in a circle, one of them has
+// a name of its own for the moment.
 func (t *taking) renames(ctx context.Context, changes []*found) ([]*found, error) {
 	if t.organizer == nil {
 		return changes, nil
 	}
+	waiting := pairRenames(changes)
 	explained := map[*found]bool{}
-	for _, g := range changes {
-		if g.row != nil || g.NoItems {
-			continue
-		}
-		for _, h := range changes {
-			if !h.absent || explained[h] || !sameFolder(g, h) {
-				continue
-			}
-			if err := t.rename(ctx, h.row, g); err != nil {
+	for len(waiting) > 0 {
+		before := len(waiting)
+		for i := 0; i < len(waiting); i++ {
+			p := waiting[i]
+			ok, blocked, err := t.rename(ctx, p.was.row, p.now.Name)
+			if err != nil {
 				return nil, err
 			}
-			if h.row.Name == g.Name {
-				explained[h] = true
-				g.row = h.row
-				if err := t.compare(ctx, g); err != nil {
-					return nil, err
-				}
-				break
+			if blocked && slices.ContainsFunc(waiting, func(o renamedFolder) bool { return o != p && o.was.row.Name == p.now.Name }) {
+				continue
+			}
+			waiting = slices.Delete(waiting, i, i+1)
+			i--
+			if !ok { // the old server has another folder of that name, or none of this
+				continue
+			}
+			explained[p.was], p.now.row = true, p.was.row
+			if err := t.compare(ctx, p.now); err != nil {
+				return nil, err
+			}
+		}
+		if len(waiting) == before {
+			if err := t.stepAside(ctx, waiting[0].was.row); err != nil {
+				return nil, err
 			}
 		}
 	}
 	return slices.DeleteFunc(changes, func(g *found) bool { return explained[g] }), nil
+}
+
+// renamedFolder is a folder here and what it was before.
+type renamedFolder struct{ was, now *found }
+
+// pairRenames finds folders that have another name now, those above others first.
+func pairRenames(changes []*found) []renamedFolder {
+	var out []renamedFolder
+	paired := map[*found]bool{}
+	for _, g := range changes {
+		if g.row != nil || g.absent || g.NoItems {
+			continue
+		}
+		for _, h := range changes {
+			if h.absent && h.row != nil && !paired[h] && sameFolder(g, h) {
+				paired[h] = true
+				out = append(out, renamedFolder{h, g})
+				break
+			}
+		}
+	}
+	slices.SortFunc(out, func(x, y renamedFolder) int { return strings.Compare(x.now.Name, y.now.Name) })
+	return out
 }
 
 // sameFolder tells whether g, a folder with a new name, is what became of h. It
@@ -123,26 +183,137 @@ func sameFolder(g, h *found) bool {
 	return same > 0 && 2*same >= len(h.gone)
 }
 
-// rename renames the folder of a row at the old server to the name that g has
-// here, unless a folder above has taken it along, and writes that down.
-func (t *taking) rename(ctx context.Context, r *folderRow, g *found) error {
-	if _, taken := t.there[g.Name]; !taken {
-		if _, ok := t.there[r.Name]; !ok {
-			return nil
+// rename renames the folder of a row at the old server, unless that was done, or
+// a folder above has taken it along, and writes that down. blocked: another folder
+// has the name.
+func (t *taking) rename(ctx context.Context, r *folderRow, name string) (ok, blocked bool, err error) {
+	if !t.locate(r) {
+		return false, false, nil
+	}
+	if r.Name != name {
+		if _, taken := t.there[name]; taken {
+			return false, true, nil
 		}
-		if err := t.organizer.Rename(ctx, r.Name, g.Name); err != nil {
-			return fmt.Errorf("renaming %q at the old server to %q: %w", r.Name, g.Name, err)
+		if err := t.organizer.Rename(ctx, r.Name, name); err != nil {
+			return false, false, fmt.Errorf("renaming %q at the old server to %q: %w", r.Name, name, err)
 		}
-		t.renamed[g.Name] = true
+		t.renamed[name] = true
 		if err := t.list(ctx); err != nil {
-			return err
+			return false, false, err
 		}
-	} else if t.there[g.Name].UIDValidity != r.State.UIDValidity {
-		return nil // the old server has another folder of that name
 	}
 	was := r.target
-	r.Name, r.target, r.settled = g.Name, g.Name, false
-	return t.ledger.renamedHere(ctx, t.row.id, r, was)
+	r.Name, r.target, r.settled = name, name, false
+	return true, false, t.ledger.renamedHere(ctx, t.row.id, r, was)
+}
+
+// stepAside gives the folder of a row a name at the old server that nobody wants.
+func (t *taking) stepAside(ctx context.Context, r *folderRow) error {
+	name := uniqueName(r.Name, func(n string) bool { _, taken := t.there[n]; return taken })
+	if err := t.organizer.Rename(ctx, r.Name, name); err != nil {
+		return fmt.Errorf("renaming %q at the old server to %q: %w", r.Name, name, err)
+	}
+	r.Name = name
+	if err := t.ledger.putFolder(ctx, t.row.id, r); err != nil {
+		return err
+	}
+	return t.list(ctx)
+}
+
+// locate finds the folder of a row at the old server: under its name, or, where
+// that is another one's by now, by its UIDVALIDITY.
+func (t *taking) locate(r *folderRow) bool {
+	if s, ok := t.there[r.Name]; ok && s.UIDValidity == r.State.UIDValidity {
+		return true
+	}
+	var names []string
+	for name, s := range t.there {
+		if s.UIDValidity == r.State.UIDValidity {
+			names = append(names, name)
+		}
+	}
+	if len(names) != 1 {
+		return false
+	}
+	r.Name = names[0]
+	return true
+}
+
+// resolve finds out what became of messages that may be at the old server, because
+// an earlier command was interrupted when it sent them.
+func (t *taking) resolve(ctx context.Context, g *found) error {
+	finder, ok := t.old.(Finder)
+	name := g.nameThere()
+	if _, there := t.there[name]; !ok || !there {
+		return nil
+	}
+	var open []carried
+	from := mail.UID(0)
+	for _, c := range g.before {
+		if !c.done {
+			open = append(open, c)
+			if from == 0 || c.there < from {
+				from = c.there
+			}
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	slices.SortFunc(open, func(x, y carried) int { return cmp.Compare(x.here, y.here) })
+	if err := t.look(ctx, finder, name, from, g); err != nil {
+		return err
+	}
+	settled := t.settle(name, open)
+	if len(settled) == 0 {
+		return nil
+	}
+	if err := t.ledger.setCarried(ctx, t.row.id, g.Name, g.State.UIDValidity, settled); err != nil {
+		return err
+	}
+	return t.compare(ctx, g)
+}
+
+// look looks at what is in a folder of the old server from a UID on. What is known
+// to have been carried there from g is no news.
+func (t *taking) look(ctx context.Context, finder Finder, name string, from mail.UID, g *found) error {
+	known := map[mail.UID]bool{}
+	for _, c := range g.before {
+		known[c.there] = known[c.there] || c.done
+	}
+	t.seen[name] = nil
+	err := finder.Since(ctx, name, from, func(uid mail.UID, hash Hash, id Identity) error {
+		t.seen[name] = append(t.seen[name], &sighting{uid, hash, id, known[uid]})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("looking for what was sent before: %w", err)
+	}
+	return nil
+}
+
+// settle pairs messages that may be in a folder of the old server with what was
+// seen there: by their bytes first, then, because a server may make messages anew,
+// by their headers. It returns those that are there.
+func (t *taking) settle(name string, open []carried) []carried {
+	var out []carried
+	for _, same := range []func(carried, *sighting) bool{
+		func(c carried, s *sighting) bool { return s.hash == c.hash },
+		func(c carried, s *sighting) bool { return s.id == c.id && c.id != Identity{} },
+	} {
+		open = slices.DeleteFunc(open, func(c carried) bool {
+			for _, s := range t.seen[name] {
+				if !s.used && s.uid >= c.there && same(c, s) {
+					s.used = true
+					c.there, c.done = s.uid, true
+					out = append(out, c)
+					return true
+				}
+			}
+			return false
+		})
+	}
+	return out
 }
 
 // lose notes what is gone from a folder. Where the old server's folder is not
@@ -251,14 +422,9 @@ type moved struct {
 func (b *taken) carry(ctx context.Context, items []Item) (err error) {
 	var uids mail.UIDSet
 	byUID := make(map[mail.UID]Item, len(items))
-	tried := make([]carried, len(items))
-	for i, it := range items {
+	for _, it := range items {
 		uids.Add(it.UID)
 		byUID[it.UID] = it
-		tried[i] = carried{here: it.UID}
-	}
-	if err := b.write(ctx, tried); err != nil {
-		return err
 	}
 	defer func() {
 		for _, m := range b.msgs {
@@ -272,6 +438,18 @@ func (b *taken) carry(ctx context.Context, items []Item) (err error) {
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	open := slices.Clone(b.sent)
+	for _, list := range b.moves {
+		for _, m := range list {
+			open = append(open, m.carried)
+		}
+	}
+	for i := range open {
+		open[i].there, open[i].done = b.to.State.UIDNext, false
+	}
+	if err := b.write(ctx, open); err != nil {
 		return err
 	}
 	if err := b.moveAll(ctx); err != nil {
@@ -299,14 +477,8 @@ func (b *taken) sort(ctx context.Context, it Item, r io.Reader) error {
 		return err
 	}
 	c := carried{here: it.UID, done: true, hash: body.Hash(), marks: marks{it.Flags, it.Keywords}}
-	if _, tried := b.from.before[it.UID]; tried {
-		if finder, ok := b.old.(Finder); ok {
-			there, err := finder.Find(ctx, b.to.Name, body)
-			if err != nil || there {
-				b.done = append(b.done, c)
-				return errors.Join(err, body.Close())
-			}
-		}
+	if bytes, ok := body.(*Bytes); ok {
+		c.id = bytes.Identity
 	}
 	if l := b.whereLost(c.hash); l != nil {
 		l.found = true
@@ -346,10 +518,21 @@ func (b *taken) moveAll(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("moving messages of %q at the old server: %w", from, err)
 		}
+		moved := make([]carried, 0, len(list))
 		for _, m := range list {
-			m.there = got[m.was]
-			b.done = append(b.done, m.carried)
+			if m.there = got[m.was]; m.there == 0 {
+				m.there = b.to.State.UIDNext
+				moved = append(moved, m.carried)
+			} else {
+				b.done = append(b.done, m.carried)
+			}
 			b.removed[place{from, m.was}] = true
+		}
+		if finder, ok := b.old.(Finder); ok && len(moved) > 0 { // the server does not say which UIDs they have
+			if err := b.look(ctx, finder, b.to.Name, b.to.State.UIDNext, b.from); err != nil {
+				return err
+			}
+			b.done = append(b.done, b.settle(b.to.Name, moved)...)
 		}
 		b.move.Moved += len(list)
 	}
@@ -399,7 +582,8 @@ func (t *taking) removals(ctx context.Context, g *found) error {
 			}
 		}
 	}
-	if n, had := uids.Len(), t.there[name].Messages; t.opt.Removals == RemoveGuarded && n >= guardMin && 2*n > had {
+	guarded := t.opt.Removals == RemoveGuarded && g.role() != mail.UseTrash && g.role() != mail.UseJunk
+	if n, had := uids.Len(), t.there[name].Messages; guarded && n >= guardMin && 2*n > had {
 		t.refuse("folder %q: %d messages were removed here, the old server has %d: say --removals all to remove them there too, or --removals none", name, n, had)
 		return nil
 	}
@@ -412,7 +596,7 @@ func (t *taking) removals(ctx context.Context, g *found) error {
 		}
 		t.move.Removed += uids.Len()
 	}
-	if _, there := t.there[name]; !g.absent || !there || t.organizer == nil {
+	if _, there := t.there[name]; !g.absent || !there || t.organizer == nil || t.here[name] {
 		return nil
 	}
 	if err := t.organizer.Discard(ctx, name); err != nil && mail.KindOf(err) != mail.KindConflict {
@@ -423,9 +607,10 @@ func (t *taking) removals(ctx context.Context, g *found) error {
 
 // carried is a message that a rollback took to the old server.
 type carried struct {
-	here, there mail.UID // there: 0 where it is not known
+	here, there mail.UID // there: 0 where it is not known; of one that may be there, the least it can have
 	done        bool     // false: it may be there, or not
 	hash        Hash
+	id          Identity
 	marks
 }
 
@@ -440,13 +625,28 @@ func (c carried) row(uid mail.UID) row {
 func (l *Ledger) carriedRows(ctx context.Context, account int64, folder string, v mail.UIDValidity) (map[mail.UID]carried, error) {
 	out := map[mail.UID]carried{}
 	err := l.view(ctx, func() error {
-		return l.query(`SELECT uid, there, done, hash, flags FROM carried WHERE account = ? AND folder = ? AND validity = ?`, func(s *sqlite3.Stmt) error {
+		return l.query(`SELECT uid, there, done, hash, flags, identity FROM carried WHERE account = ? AND folder = ? AND validity = ?`, func(s *sqlite3.Stmt) error {
 			c := carried{here: mail.UID(s.ColumnInt64(0)), there: mail.UID(s.ColumnInt64(1)), done: s.ColumnBool(2)}
 			copy(c.hash[:], s.ColumnRawBlob(3))
 			c.flags, c.keywords = parseFlagText(s.ColumnText(4))
+			copy(c.id[:], s.ColumnRawBlob(5))
 			out[c.here] = c
 			return nil
 		}, account, folder, int64(v))
+	})
+	return out, err
+}
+
+// carriedFolders returns the folders here from which messages were carried, or may
+// have been, by goneKey.
+func (l *Ledger) carriedFolders(ctx context.Context, account int64) (map[string]Folder, error) {
+	out := map[string]Folder{}
+	err := l.view(ctx, func() error {
+		return l.query(`SELECT DISTINCT folder, validity FROM carried WHERE account = ?`, func(s *sqlite3.Stmt) error {
+			f := Folder{Name: s.ColumnText(0), State: State{UIDValidity: mail.UIDValidity(s.ColumnInt64(1))}}
+			out[goneKey(f.Name, f.State.UIDValidity)] = f
+			return nil
+		}, account)
 	})
 	return out, err
 }
@@ -456,8 +656,8 @@ func (l *Ledger) setCarried(ctx context.Context, account int64, folder string, v
 	return l.update(ctx, func() error {
 		for _, c := range rows {
 			flags := flagText(Item{Flags: c.flags, Keywords: c.keywords})
-			if err := l.exec(`INSERT OR REPLACE INTO carried (account, folder, validity, uid, there, done, hash, flags) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-				account, folder, int64(v), int64(c.here), int64(c.there), c.done, c.hash[:], flags); err != nil {
+			if err := l.exec(`INSERT OR REPLACE INTO carried (account, folder, validity, uid, there, done, hash, flags, identity) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				account, folder, int64(v), int64(c.here), int64(c.there), c.done, c.hash[:], flags, c.id[:]); err != nil {
 				return err
 			}
 		}

@@ -346,8 +346,8 @@ func (a *faultyAccount) Discard(ctx context.Context, name string) error {
 	return a.f.step(func() error { return a.TargetAccount.(migrate.Organizer).Discard(ctx, name) })
 }
 
-func (a *faultyAccount) Find(ctx context.Context, name string, body migrate.Spooled) (bool, error) {
-	return a.TargetAccount.(migrate.Finder).Find(ctx, name, body)
+func (a *faultyAccount) Since(ctx context.Context, name string, from mail.UID, fn func(mail.UID, migrate.Hash, migrate.Identity) error) error {
+	return a.TargetAccount.(migrate.Finder).Since(ctx, name, from, fn)
 }
 
 // TestRollbackInterrupted fails at every single change that a rollback makes at

@@ -44,6 +44,11 @@ func (w *writer) begin(ctx context.Context, f *folderWalk) error {
 		return fmt.Errorf("making the target's folder %q: %w", f.target, err)
 	}
 	if f.adopted == 0 {
+		if w.row.stage == StageMoved { // what was copied is wherever its user has taken it
+			if err := w.ledger.unplace(ctx, f.id); err != nil {
+				return err
+			}
+		}
 		f.adopted, f.base = t.State.UIDValidity, t.State.UIDNext
 		if f.keeps() && f.adopted != f.State.UIDValidity {
 			f.merged = "the mailbox had mail before"
@@ -92,6 +97,13 @@ func (w *writer) renew(ctx context.Context, f *folderWalk) error {
 	}
 	f.renewing = 0
 	return nil
+}
+
+// unplace takes back under which UIDs the target has what was copied from a folder.
+func (l *Ledger) unplace(ctx context.Context, folder int64) error {
+	return l.note(ctx, func() error {
+		return l.exec(`UPDATE item SET uid = 0 WHERE folder = ? AND state IN (2, 3)`, folder)
+	})
 }
 
 // renew writes down that the target's folder gets another UIDVALIDITY.

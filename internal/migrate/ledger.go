@@ -110,6 +110,7 @@ CREATE TABLE chain (
 const ledgerUpgrade3 = `
 ALTER TABLE carried ADD COLUMN there INTEGER NOT NULL DEFAULT 0; -- UID at the source; 0: not known
 ALTER TABLE carried ADD COLUMN hash BLOB;
+ALTER TABLE carried ADD COLUMN identity BLOB;
 ALTER TABLE carried ADD COLUMN flags TEXT NOT NULL DEFAULT '';   -- as written there
 ALTER TABLE folder ADD COLUMN renewing INTEGER NOT NULL DEFAULT 0; -- UIDVALIDITY that the target's folder has until it gets adopted; 0: it has
 ALTER TABLE item ADD COLUMN likeness BLOB;                          -- what a moved message is recognised by

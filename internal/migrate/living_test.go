@@ -68,6 +68,25 @@ func TestFolderRenamed(t *testing.T) {
 	b.checkSums(t, 30, 0)
 }
 
+// TestFoldersSwapNames has folders at the source that take one another's names.
+func TestFoldersSwapNames(t *testing.T) {
+	t.Parallel()
+	a, c, d := messages(20, 1, 2), messages(5, 1, 1), messages(7, 3, 1)
+	b := newBench(t, migratetest.Quirks{}, box("INBOX", 11, nil), box("A", 12, a), box("C", 13, c), box("D", 14, d))
+	b.run(t)
+	b.fetched()
+	b.server.Change(func(boxes []*migratetest.Box) { // A to C, C to A, and D to what A was called before
+		boxes[1].Name, boxes[2].Name, boxes[3].Name = "C", "D", "A"
+	})
+	if r := b.run(t); r.Err != nil || r.Copied+r.There+r.Removed != 0 || b.fetched() != 0 {
+		t.Errorf("%+v", r)
+	}
+	b.check(t, "C", a)
+	b.check(t, "D", c)
+	b.check(t, "A", d)
+	b.checkSums(t, 32, 0)
+}
+
 // TestFolderRenamedInDoubt has a source with one UIDVALIDITY for all folders:
 // that a new one is what became of an old one is no fact then.
 func TestFolderRenamedInDoubt(t *testing.T) {

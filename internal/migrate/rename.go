@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"expost/internal/mail"
 )
@@ -11,33 +12,70 @@ import (
 // and renames them at the target, which then has nothing to copy. It returns
 // the target's folders.
 //
-// A folder that is listed for the first time is what became of one that is not
-// listed any more if it has the same UIDVALIDITY, and no other folder has or had
-// it: servers that give several folders one value say nothing with it. The target
-// is renamed before the ledger says so. Crash between the two: the folder is found
-// at the target under its new name.
+// A listed folder is what became of one of the ledger that had another name if it
+// has its UIDVALIDITY, and no other folder has or had that: servers that give
+// several folders one value say nothing with it. The target is renamed before the
+// ledger says so. Crash between the two: the folder is found at the target under
+// its new name.
 func (p *pass) followRenames(ctx context.Context, listed, targets []Folder) ([]Folder, error) {
 	known, err := p.ledger.folders(ctx, p.row.id)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range renamed(known, listed) {
-		name := namesAt(p.dst)(m.now.Name)
-		if p.row.stage != StageMoved && name != m.row.target { // else the name there is its user's
-			if m.row.target, err = p.renameTarget(ctx, m.row, name, targets); err != nil {
-				return nil, fmt.Errorf("renaming the target's folder %q: %w", m.row.target, err)
-			}
-			if targets, err = p.dst.Folders(ctx); err != nil {
-				return nil, fmt.Errorf("listing the target's folders: %w", err)
-			}
-		}
-		p.opt.Log.Info("a folder was renamed", "source", p.user.Source, "from", m.row.Name, "to", m.now.Name, "target", m.row.target)
-		m.row.Key, m.row.Name, m.row.settled = m.now.Key, m.now.Name, false
-		if err := p.ledger.rename(ctx, m.row); err != nil {
+	moved := renamed(known, listed)
+	if len(moved) == 0 {
+		return targets, nil
+	}
+	if p.row.stage != StageMoved { // else the names there are their user's
+		if targets, err = p.renameTargets(ctx, moved, targets); err != nil {
 			return nil, err
 		}
 	}
+	rows := make([]*folderRow, len(moved))
+	for i, m := range moved {
+		p.opt.Log.Info("a folder was renamed", "source", p.user.Source, "from", m.row.Name, "to", m.now.Name, "target", m.row.target)
+		m.row.Key, m.row.Name, m.row.settled = m.now.Key, m.now.Name, false
+		rows[i] = m.row
+	}
+	return targets, p.ledger.rename(ctx, p.row.id, rows)
+}
+
+// renameTargets renames folders at the target. A name that another of them gives
+// up is waited for; where they go in a circle, one of them has a name of its own
+// for the moment.
+func (p *pass) renameTargets(ctx context.Context, moved []rename, targets []Folder) (_ []Folder, err error) {
+	name := namesAt(p.dst)
+	queue := slices.DeleteFunc(slices.Clone(moved), func(m rename) bool { return m.row.target == name(m.now.Name) })
+	for len(queue) > 0 {
+		i := slices.IndexFunc(queue, func(m rename) bool {
+			return !slices.ContainsFunc(queue, func(o rename) bool { return o.row != m.row && o.row.target == name(m.now.Name) })
+		})
+		to, done := "", i >= 0
+		if done {
+			to = name(queue[i].now.Name)
+		} else {
+			i, to = 0, uniqueName(queue[0].row.target, func(n string) bool { return hasFolder(targets, n) })
+		}
+		r := queue[i].row
+		if r.target, err = p.renameTarget(ctx, r, to, targets); err != nil {
+			return nil, fmt.Errorf("renaming the target's folder %q: %w", r.target, err)
+		}
+		if done || r.target != to { // or it cannot be renamed
+			queue = slices.Delete(queue, i, i+1)
+		}
+		if err := p.ledger.putFolder(ctx, p.row.id, r); err != nil {
+			return nil, err
+		}
+		if targets, err = p.dst.Folders(ctx); err != nil {
+			return nil, fmt.Errorf("listing the target's folders: %w", err)
+		}
+	}
 	return targets, nil
+}
+
+// hasFolder tells whether there is a folder of that name.
+func hasFolder(folders []Folder, name string) bool {
+	return slices.ContainsFunc(folders, func(f Folder) bool { return f.Name == name })
 }
 
 // renameTarget renames the folder of a row at the target, where that can be
@@ -67,44 +105,49 @@ type rename struct {
 	now Folder
 }
 
-// renamed pairs the folders of the ledger that are not listed any more with
-// those that are listed for the first time, in their order.
+// renamed pairs the folders of the ledger with those that have another name at the
+// source now, in their order. The name that one of them had may be another's now.
 func renamed(known []folderRow, listed []Folder) []rename {
-	owners := map[mail.UIDValidity]map[string]bool{} // keys of the folders that have or had it
-	own := func(v mail.UIDValidity, key string) {
-		if owners[v] == nil {
-			owners[v] = map[string]bool{}
-		}
-		owners[v][key] = true
-	}
-	there, rows := map[string]bool{}, map[string]*folderRow{}
-	for _, f := range listed {
-		there[f.Key] = true
-		own(f.State.UIDValidity, f.Key)
-	}
+	owners := map[mail.UIDValidity][]*folderRow{}
 	for i := range known {
-		rows[known[i].Key] = &known[i]
-		own(known[i].State.UIDValidity, known[i].Key)
+		v := known[i].State.UIDValidity
+		owners[v] = append(owners[v], &known[i])
+	}
+	listedBy := map[mail.UIDValidity]int{}
+	for _, f := range listed {
+		listedBy[f.State.UIDValidity]++
 	}
 	var out []rename
 	for _, f := range listed {
 		v := f.State.UIDValidity
-		if rows[f.Key] != nil || f.NoItems || v == 0 || len(owners[v]) != 2 {
+		if f.NoItems || v == 0 || len(owners[v]) != 1 || listedBy[v] != 1 {
 			continue
 		}
-		for key := range owners[v] {
-			r := rows[key]
-			if r != nil && !there[key] && r.adopted != 0 && !r.NoItems && r.Name != mail.Inbox && f.State.UIDNext >= r.since.UIDNext {
-				out = append(out, rename{r, f})
-			}
+		if r := owners[v][0]; r.Key != f.Key && !r.NoItems && r.Name != mail.Inbox && f.State.UIDNext >= r.since.UIDNext {
+			out = append(out, rename{r, f})
 		}
 	}
 	return out
 }
 
-// rename writes down the key and the names of a folder.
-func (l *Ledger) rename(ctx context.Context, f *folderRow) error {
+// rename writes down the keys and the names of folders. A folder of the ledger
+// whose key is another's now, and that is not at the source any more, gets a key that
+// no source's folder has.
+func (l *Ledger) rename(ctx context.Context, account int64, rows []*folderRow) error {
 	return l.update(ctx, func() error {
-		return l.exec(`UPDATE folder SET key = ?, name = ?, target = ?, settled = 0 WHERE id = ?`, f.Key, f.Name, f.target, f.id)
+		for _, f := range rows { // they may have changed their keys among themselves
+			if err := l.exec(`UPDATE folder SET key = ? WHERE id = ?`, fmt.Sprintf("\x02%d", f.id), f.id); err != nil {
+				return err
+			}
+		}
+		for _, f := range rows {
+			if err := l.exec(`UPDATE folder SET key = char(2) || id || char(2) || key WHERE account = ? AND key = ?`, account, f.Key); err != nil {
+				return err
+			}
+			if err := l.exec(`UPDATE folder SET key = ?, name = ?, target = ?, settled = 0 WHERE id = ?`, f.Key, f.Name, f.target, f.id); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }

@@ -306,42 +306,36 @@ func (a *account) findUIDs(ctx context.Context, folder string, next mail.UID, ms
 	return nil
 }
 
-// Find implements migrate.Finder, by SEARCH for the Message-ID, and by looking
-// at the headers of what it finds, or of all where the message has none.
-func (a *account) Find(ctx context.Context, folder string, body migrate.Spooled) (found bool, err error) {
-	b, ok := body.(*migrate.Bytes)
-	if !ok {
-		return false, errOther
-	}
+// Since implements migrate.Finder.
+func (a *account) Since(ctx context.Context, folder string, from mail.UID, fn func(mail.UID, migrate.Hash, migrate.Identity) error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	wire := a.wireName(folder)
-	var uids mail.UIDSet
-	err = a.do(ctx, func(c *imapclient.Client) error {
+	var found, uids mail.UIDSet
+	err := a.do(ctx, func(c *imapclient.Client) error {
 		if err := a.open(c, wire); err != nil {
 			return err
 		}
-		args := []any{imapclient.Raw("ALL")}
-		if b.MessageID != "" {
-			args = []any{imapclient.Raw("HEADER Message-ID"), imapclient.Text(b.MessageID)}
-		}
 		return c.Command("UID SEARCH", func(r *imapclient.Response) error {
 			if r.Name() == "SEARCH" {
-				return r.Search(&uids)
+				return r.Search(&found)
 			}
 			return nil
-		}, args...)
+		}, imapclient.Raw(fmt.Sprintf("UID %d:*", max(from, 1))))
 	})
-	if err != nil || len(uids) == 0 {
-		return false, err
+	for uid := range found.All() {
+		if uid >= from { // "*" is the last one, whatever its UID
+			uids.Add(uid)
+		}
 	}
-	err = a.read(ctx, folder, uids, func(_ mail.UID, r io.Reader) error {
-		other, err := migrate.SpoolBytes(ctx, r, a.target.cfg.Dir, 0)
+	if err != nil || len(uids) == 0 {
+		return err
+	}
+	return a.read(ctx, folder, uids, func(uid mail.UID, r io.Reader) error {
+		b, err := migrate.SpoolBytes(ctx, r, a.target.cfg.Dir, 0)
 		if err != nil {
 			return err
 		}
-		found = found || other.Identity == b.Identity
-		return other.Close()
+		return errors.Join(fn(uid, b.Hash(), b.Identity), b.Close())
 	})
-	return found, err
 }
