@@ -30,7 +30,8 @@ import (
 //
 //	before a message is sent    The ledger says that it may be there, in this folder,
 //	                            from this UID on. The next command looks for its
-//	                            bytes there, or for its header.
+//	                            bytes there, or for its header, until no more turn up:
+//	                            the server may still be at what was sent.
 //	a message was appended      As before: it is found.
 //	copied, but not removed     (a server without MOVE) It is found in the new
 //	                            folder, and removed from the old one as gone from here.

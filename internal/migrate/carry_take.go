@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -261,17 +262,36 @@ func (t *taking) resolve(ctx context.Context, g *found) error {
 		return nil
 	}
 	slices.SortFunc(open, func(x, y carried) int { return cmp.Compare(x.here, y.here) })
-	if err := t.look(ctx, finder, name, from, g); err != nil {
+	settled, err := t.settled(ctx, finder, name, from, g, open)
+	if err != nil || len(settled) == 0 {
 		return err
-	}
-	settled := t.settle(name, open)
-	if len(settled) == 0 {
-		return nil
 	}
 	if err := t.ledger.setCarried(ctx, t.row.id, g.Name, g.State.UIDValidity, settled); err != nil {
 		return err
 	}
 	return t.compare(ctx, g)
+}
+
+// settled looks for messages that may be at the old server until no more of them
+// turn up: it may still carry out what a connection sent that has died since.
+func (t *taking) settled(ctx context.Context, finder Finder, name string, from mail.UID, g *found, open []carried) ([]carried, error) {
+	pause := 2 * time.Second
+	if len(t.opt.Delays) > 0 {
+		pause = t.opt.Delays[0]
+	}
+	for before := -1; ; {
+		if err := t.look(ctx, finder, name, from, g); err != nil {
+			return nil, err
+		}
+		out := t.settle(name, slices.Clone(open))
+		if len(out) == len(open) || len(t.seen[name]) == before {
+			return out, nil
+		}
+		before = len(t.seen[name])
+		if !sleep(ctx, pause) {
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // look looks at what is in a folder of the old server from a UID on. What is known

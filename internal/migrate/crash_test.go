@@ -3,19 +3,25 @@ package migrate_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"expost/internal/gate"
 	"expost/internal/mail"
 	"expost/internal/migrate"
 	"expost/internal/migrate/imapclient"
 	"expost/internal/migrate/migratetest"
 	"expost/internal/migrate/source/imap"
+	targetimap "expost/internal/migrate/target/imap"
 	targetstore "expost/internal/migrate/target/store"
 	"expost/internal/sample"
 	"expost/internal/store"
@@ -30,6 +36,7 @@ const crashEnv = "EXPOST_MIGRATE_CHILD"
 type childPlan struct {
 	Address, Password, Dir string
 	Users                  []migrate.User
+	Do                     string // "": a pass; "move": a cutover, and what a user does then; "back": a rollback
 }
 
 func TestMain(m *testing.M) {
@@ -59,11 +66,15 @@ func child(text []byte) error {
 		return err
 	}
 	source := imap.New(imap.Config{Address: plan.Address, Login: "{local}", Password: plan.Password, Client: imapclient.Options{Security: imapclient.Plain}})
-	results, err := migrate.NewEngine(source, targetstore.New(s, migratetest.AnyAccount, 0), l, migrate.Options{}).Run(context.Background(), plan.Users)
-	for _, r := range results {
-		if err == nil {
-			err = r.Err
-		}
+	target := targetstore.New(s, migratetest.AnyAccount, 0)
+	e := migrate.NewEngine(source, target, l, migrate.Options{Delays: []time.Duration{200 * time.Millisecond, time.Second}})
+	switch plan.Do {
+	case "move":
+		err = moveAndWork(e, target, plan)
+	case "back":
+		err = carryAllBack(e, plan)
+	default:
+		err = passOver(e, plan.Users)
 	}
 	if err != nil {
 		return err
@@ -72,6 +83,154 @@ func child(text []byte) error {
 		return err
 	}
 	return s.Close()
+}
+
+// passOver makes a pass.
+func passOver(e *migrate.Engine, users []migrate.User) error {
+	results, err := e.Run(context.Background(), users)
+	for _, r := range results {
+		err = errors.Join(err, r.Err)
+	}
+	return err
+}
+
+// done returns why one of the moves was not done.
+func done(moves []migrate.Move, err error) error {
+	for _, m := range moves {
+		if !m.Done {
+			err = errors.Join(err, errors.New(m.String()))
+		}
+	}
+	return err
+}
+
+// fileSite is a directory of one account, whose mailHost is in a file.
+func fileSite(dir string) migrate.Site {
+	file := filepath.Join(dir, "host")
+	return migrate.Site{
+		Place: func(_ context.Context, a mail.Address) (mail.AccountID, string, error) {
+			host, err := os.ReadFile(file)
+			return migratetest.AccountID(a), string(host), err
+		},
+		Freeze: gate.New(0).Freeze,
+		SetHost: func(_ context.Context, _ mail.Address, host string) error {
+			if err := os.WriteFile(file+".new", []byte(host), 0o600); err != nil {
+				return err
+			}
+			return os.Rename(file+".new", file)
+		},
+	}
+}
+
+// moveAndWork makes a cutover, and then does with the mailbox what users do.
+func moveAndWork(e *migrate.Engine, target *targetstore.Target, plan childPlan) error {
+	ctx := context.Background()
+	if err := done(e.Cutover(ctx, plan.Users, fileSite(plan.Dir))); err != nil {
+		return err
+	}
+	a, err := target.Open(ctx, plan.Users[0])
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	var moved, removed mail.UIDSet
+	err = a.Items(ctx, "INBOX", func(it migrate.Item) error {
+		switch {
+		case it.UID%5 == 1:
+			moved.Add(it.UID)
+		case it.UID%50 == 2:
+			removed.Add(it.UID)
+		}
+		return nil
+	})
+	o := a.(migrate.Organizer)
+	if _, merr := o.Move(ctx, "INBOX", moved, "Archive"); err == nil {
+		err = merr
+	}
+	err = errors.Join(err, a.Remove(ctx, "INBOX", removed), o.Rename(ctx, "Work", "Projects"))
+	for _, name := range []string{"INBOX", "Archive", "Projects", "Plans"} {
+		f, perr := a.Prepare(ctx, migrate.Folder{Name: name, Subscribed: true})
+		err = errors.Join(err, perr)
+		for i := range 40 {
+			body, serr := target.Spool(ctx, strings.NewReader(fmt.Sprintf("Message-ID: <new%d@example.org>\r\nSubject: new %d in %s\r\n\r\ntext\r\n", i%30, i%30, name)))
+			if serr != nil {
+				return serr
+			}
+			item := migrate.Item{UID: f.State.UIDNext + mail.UID(i), Flags: mail.Seen}
+			err = errors.Join(err, a.Append(ctx, name, []migrate.Message{{Item: item, Body: body}}), body.Close())
+		}
+	}
+	return err
+}
+
+// carryAllBack makes a rollback.
+func carryAllBack(e *migrate.Engine, plan childPlan) error {
+	old := targetimap.New(targetimap.Config{Address: plan.Address, Login: "{local}", Password: plan.Password, Client: imapclient.Options{Security: imapclient.Plain}})
+	return done(e.Rollback(context.Background(), plan.Users, fileSite(plan.Dir), old))
+}
+
+// TestRollbackKilled kills rollbacks at random moments and gives them again: the
+// old server has what is here, nothing is missing, nothing is twice.
+func TestRollbackKilled(t *testing.T) {
+	t.Parallel()
+	d := migratetest.StartDovecot(t, nil)
+	plan := childPlan{Address: d.Address, Password: d.Password, Dir: t.TempDir(), Users: []migrate.User{{Source: "ajay@example.org", Target: "ajay@example.org"}}, Do: "move"}
+	old := targetimap.New(targetimap.Config{Address: d.Address, Login: "{local}", Password: d.Password, Client: imapclient.Options{Security: imapclient.Plain}})
+	far := side{spool: old, open: func(t testing.TB) migrate.TargetAccount {
+		a, err := old.Open(t.Context(), plan.Users[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}}
+	for i := range 100 {
+		far.add(t, "INBOX", fmt.Sprint("in", i), 0)
+	}
+	for i := range 10 {
+		far.add(t, "Archive", fmt.Sprint("archived", i), 0)
+		far.add(t, "Work", fmt.Sprint("work", i), 0)
+	}
+	if err := os.WriteFile(filepath.Join(plan.Dir, "host"), []byte(oldHost), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(do string, life time.Duration) bool {
+		plan.Do = do
+		text, err := json.Marshal(plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended, err := runChild(t, text, life)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ended
+	}
+	if !run("move", 5*time.Minute) {
+		t.Fatal("the cutover did not end")
+	}
+	killed, ended := 0, false
+	for ; killed < 40 && !ended; killed++ { // short lives at first, so that all moments are met
+		ended = run("back", time.Duration(20+rand.IntN(50+killed*15))*time.Millisecond)
+	}
+	if !ended && !run("back", 5*time.Minute) {
+		t.Fatal("the rollback did not end")
+	}
+	t.Logf("it was killed %d times", killed)
+	host, err := os.ReadFile(filepath.Join(plan.Dir, "host"))
+	if err != nil || string(host) != oldHost {
+		t.Errorf("the mailHost is %q, %v", host, err)
+	}
+	target := targetstore.New(migratetest.OpenStore(t, filepath.Join(plan.Dir, "store")), migratetest.AnyAccount, 0)
+	here := side{spool: target, open: func(t testing.TB) migrate.TargetAccount {
+		a, err := target.Open(t.Context(), plan.Users[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}}
+	if got, want := far.mail(t), here.mail(t); !maps.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("the old server has\n%q, want\n%q", got, want)
+	}
 }
 
 // TestKilled kills runs at random moments and continues them: in the end the

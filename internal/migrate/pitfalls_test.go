@@ -63,6 +63,8 @@ var pitfalls = []struct{ what, dir, test string }{
 	{"the clock is set, back or on, at any moment", ".", "TestClockJumps"},
 	{"a message that arrives late would make UIDs lie", ".", "TestLateMessageRenewsUIDValidity"},
 	{"a rollback is interrupted", ".", "TestRollbackInterrupted"},
+	{"a rollback is killed at any moment", ".", "TestRollbackKilled"},
+	{"names change hands between cutover and rollback, messages are alike", ".", "TestCarries"},
 	{"a user moves, deletes and renames between cutover and rollback", ".", "TestRollbackCarries"},
 	{"killed at any moment", ".", "TestKilled"},
 	{"the ledger is lost", ".", "TestLedgerLost"},
