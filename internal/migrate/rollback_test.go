@@ -50,18 +50,6 @@ func (s side) rename(t *testing.T, from, to string) {
 	}
 }
 
-// remove removes the messages with a subject.
-func (s side) remove(t *testing.T, folder string, subjects ...string) {
-	t.Helper()
-	a := s.open(t)
-	defer a.Close()
-	for _, subject := range subjects {
-		if err := a.Remove(t.Context(), folder, s.uid(t, folder, subject)); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // discard removes a folder with its messages.
 func (s side) discard(t *testing.T, name string) {
 	t.Helper()

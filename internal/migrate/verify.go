@@ -171,6 +171,10 @@ func (v *verifier) account(ctx context.Context) (err error) {
 // folder compares one folder.
 func (v *verifier) folder(ctx context.Context, f Folder, r folderRow, t Folder) error {
 	v.out.Folders++
+	if r.adopted == 0 && !f.NoItems { // no pass has made it yet
+		v.out.Newer += max(0, f.State.Messages)
+		return nil
+	}
 	if f.Subscribed != t.Subscribed && !v.moved {
 		v.problem(f.Name, "", "subscribed at the source: %t, at the target: %t", f.Subscribed, t.Subscribed)
 	}
