@@ -230,13 +230,7 @@ func BenchmarkRollback(b *testing.B) {
 	target := targetstore.New(migratetest.OpenStore(b, filepath.Join(dir, "store")), migratetest.AnyAccount, 0)
 	e := migrate.NewEngine(imapSource(d), target, openLedger(b, filepath.Join(dir, "l.ledger")), migrate.Options{})
 	old := targetimap.New(targetimap.Config{Address: d.Address, Login: "{local}", Password: d.Password, Client: imapclient.Options{Security: imapclient.Plain}})
-	here := side{spool: target, open: func(testing.TB) migrate.TargetAccount {
-		a, err := target.Open(b.Context(), user)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return a
-	}}
+	here := sideOf(target, user)
 	s, frozen := newSite(), time.Duration(0)
 	for b.Loop() {
 		moves, err := e.Cutover(b.Context(), []migrate.User{user}, s.site())

@@ -24,6 +24,17 @@ type side struct {
 	spool migrate.Target
 }
 
+// sideOf is the account of a user at a target.
+func sideOf(target migrate.Target, user migrate.User) side {
+	return side{spool: target, open: func(t testing.TB) migrate.TargetAccount {
+		a, err := target.Open(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}}
+}
+
 // add appends a message with a subject, and returns its UID.
 func (s side) add(t testing.TB, folder, subject string, flags mail.Flags) {
 	t.Helper()
@@ -118,20 +129,8 @@ func newCarryBench(t *testing.T) *carryBench {
 	d := migratetest.StartDovecot(t, nil)
 	b := &carryBench{bench: newDovecotBench(t, d), site: newSite()}
 	b.old = targetimap.New(targetimap.Config{Address: d.Address, Login: "{local}", Password: d.Password, Client: imapclient.Options{Security: imapclient.Plain}})
-	b.far = side{spool: b.old, open: func(t testing.TB) migrate.TargetAccount {
-		a, err := b.old.Open(t.Context(), b.user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}}
-	b.here = side{spool: b.spool, open: func(t testing.TB) migrate.TargetAccount {
-		a, err := b.spool.Open(t.Context(), b.user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}}
+	b.far = sideOf(b.old, b.user)
+	b.here = sideOf(b.spool, b.user)
 	for i := range 6 {
 		b.far.add(t, "INBOX", fmt.Sprint("in", i), 0)
 	}

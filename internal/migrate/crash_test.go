@@ -176,13 +176,7 @@ func TestRollbackKilled(t *testing.T) {
 	d := migratetest.StartDovecot(t, nil)
 	plan := childPlan{Address: d.Address, Password: d.Password, Dir: t.TempDir(), Users: []migrate.User{{Source: "ajay@example.org", Target: "ajay@example.org"}}, Do: "move"}
 	old := targetimap.New(targetimap.Config{Address: d.Address, Login: "{local}", Password: d.Password, Client: imapclient.Options{Security: imapclient.Plain}})
-	far := side{spool: old, open: func(t testing.TB) migrate.TargetAccount {
-		a, err := old.Open(t.Context(), plan.Users[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}}
+	far := sideOf(old, plan.Users[0])
 	for i := range 100 {
 		far.add(t, "INBOX", fmt.Sprint("in", i), 0)
 	}
@@ -221,13 +215,7 @@ func TestRollbackKilled(t *testing.T) {
 		t.Errorf("the mailHost is %q, %v", host, err)
 	}
 	target := targetstore.New(migratetest.OpenStore(t, filepath.Join(plan.Dir, "store")), migratetest.AnyAccount, 0)
-	here := side{spool: target, open: func(t testing.TB) migrate.TargetAccount {
-		a, err := target.Open(t.Context(), plan.Users[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}}
+	here := sideOf(target, plan.Users[0])
 	if got, want := far.mail(t), here.mail(t); !maps.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("the old server has\n%q, want\n%q", got, want)
 	}
