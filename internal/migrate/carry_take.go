@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/ncruces/go-sqlite3"
 
 	"expost/internal/mail"
 )
@@ -110,33 +107,28 @@ func (t *taking) renames(ctx context.Context, changes []*found) ([]*found, error
 	if t.organizer == nil {
 		return changes, nil
 	}
-	waiting := pairRenames(changes)
+	waiting := slices.DeleteFunc(pairRenames(changes), func(p renamedFolder) bool { return !t.locate(p.was.row) })
 	explained := map[*found]bool{}
 	for len(waiting) > 0 {
-		before := len(waiting)
-		for i := 0; i < len(waiting); i++ {
-			p := waiting[i]
-			ok, blocked, err := t.rename(ctx, p.was.row, p.now.Name)
-			if err != nil {
-				return nil, err
-			}
-			if blocked && slices.ContainsFunc(waiting, func(o renamedFolder) bool { return o != p && o.was.row.Name == p.now.Name }) {
-				continue
-			}
-			waiting = slices.Delete(waiting, i, i+1)
-			i--
-			if !ok { // the old server has another folder of that name, or none of this
-				continue
-			}
-			explained[p.was], p.now.row = true, p.was.row
-			if err := t.compare(ctx, p.now); err != nil {
-				return nil, err
-			}
-		}
-		if len(waiting) == before {
+		i := unblocked(len(waiting), func(i int) (string, string) { return waiting[i].was.row.Name, waiting[i].now.Name })
+		if i < 0 {
 			if err := t.stepAside(ctx, waiting[0].was.row); err != nil {
 				return nil, err
 			}
+			continue
+		}
+		was, now := waiting[i].was, waiting[i].now
+		waiting = slices.Delete(waiting, i, i+1)
+		ok, err := t.rename(ctx, was.row, now.Name)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		explained[was], now.row = true, was.row
+		if err := t.compare(ctx, now); err != nil {
+			return nil, err
 		}
 	}
 	return slices.DeleteFunc(changes, func(g *found) bool { return explained[g] }), nil
@@ -185,34 +177,38 @@ func sameFolder(g, h *found) bool {
 }
 
 // rename renames the folder of a row at the old server, unless that was done, or
-// a folder above has taken it along, and writes that down. blocked: another folder
-// has the name.
-func (t *taking) rename(ctx context.Context, r *folderRow, name string) (ok, blocked bool, err error) {
+// a folder above has taken it along, and writes that down. Where the old server has
+// another folder of that name, or none of this, it is not done.
+func (t *taking) rename(ctx context.Context, r *folderRow, name string) (ok bool, err error) {
 	if !t.locate(r) {
-		return false, false, nil
+		return false, nil
 	}
 	if r.Name != name {
 		if _, taken := t.there[name]; taken {
-			return false, true, nil
+			return false, nil
 		}
 		if err := t.organizer.Rename(ctx, r.Name, name); err != nil {
-			return false, false, fmt.Errorf("renaming %q at the old server to %q: %w", r.Name, name, err)
+			return false, fmt.Errorf("renaming %q at the old server to %q: %w", r.Name, name, err)
 		}
 		t.renamed[name] = true
 		if err := t.list(ctx); err != nil {
-			return false, false, err
+			return false, err
 		}
 	}
 	was := r.target
 	r.Name, r.target, r.settled = name, name, false
-	return true, false, t.ledger.renamedHere(ctx, t.row.id, r, was)
+	return true, t.ledger.renamedHere(ctx, t.row.id, r, was)
 }
 
 // stepAside gives the folder of a row a name at the old server that nobody wants.
 func (t *taking) stepAside(ctx context.Context, r *folderRow) error {
-	name := uniqueName(r.Name, func(n string) bool { _, taken := t.there[n]; return taken })
-	if err := t.organizer.Rename(ctx, r.Name, name); err != nil {
-		return fmt.Errorf("renaming %q at the old server to %q: %w", r.Name, name, err)
+	was := r.Name
+	if t.locate(r) && r.Name != was { // a folder above has taken it along
+		return nil
+	}
+	name := uniqueName(was, func(n string) bool { _, taken := t.there[n]; return taken })
+	if err := t.organizer.Rename(ctx, was, name); err != nil {
+		return fmt.Errorf("renaming %q at the old server to %q: %w", was, name, err)
 	}
 	r.Name = name
 	if err := t.ledger.putFolder(ctx, t.row.id, r); err != nil {
@@ -623,76 +619,4 @@ func (t *taking) removals(ctx context.Context, g *found) error {
 		return fmt.Errorf("removing it at the old server: %w", err)
 	}
 	return nil
-}
-
-// carried is a message that a rollback took to the old server.
-type carried struct {
-	here, there mail.UID // there: 0 where it is not known; of one that may be there, the least it can have
-	done        bool     // false: it may be there, or not
-	hash        Hash
-	id          Identity
-	marks
-}
-
-// row is the message as the row of a copied one.
-func (c carried) row(uid mail.UID) row {
-	key := strconv.FormatUint(uint64(c.there), 10)
-	return row{Item: Item{Key: key, UID: uid, Flags: c.flags, Keywords: c.keywords}, state: Copied, hash: c.hash}
-}
-
-// carriedRows returns which messages of a folder here were taken to the old
-// server, or may have been.
-func (l *Ledger) carriedRows(ctx context.Context, account int64, folder string, v mail.UIDValidity) (map[mail.UID]carried, error) {
-	out := map[mail.UID]carried{}
-	err := l.view(ctx, func() error {
-		return l.query(`SELECT uid, there, done, hash, flags, identity FROM carried WHERE account = ? AND folder = ? AND validity = ?`, func(s *sqlite3.Stmt) error {
-			c := carried{here: mail.UID(s.ColumnInt64(0)), there: mail.UID(s.ColumnInt64(1)), done: s.ColumnBool(2)}
-			copy(c.hash[:], s.ColumnRawBlob(3))
-			c.flags, c.keywords = parseFlagText(s.ColumnText(4))
-			copy(c.id[:], s.ColumnRawBlob(5))
-			out[c.here] = c
-			return nil
-		}, account, folder, int64(v))
-	})
-	return out, err
-}
-
-// carriedFolders returns the folders here from which messages were carried, or may
-// have been, by goneKey.
-func (l *Ledger) carriedFolders(ctx context.Context, account int64) (map[string]Folder, error) {
-	out := map[string]Folder{}
-	err := l.view(ctx, func() error {
-		return l.query(`SELECT DISTINCT folder, validity FROM carried WHERE account = ?`, func(s *sqlite3.Stmt) error {
-			f := Folder{Name: s.ColumnText(0), State: State{UIDValidity: mail.UIDValidity(s.ColumnInt64(1))}}
-			out[goneKey(f.Name, f.State.UIDValidity)] = f
-			return nil
-		}, account)
-	})
-	return out, err
-}
-
-// setCarried writes down that messages are about to be taken, or were taken.
-func (l *Ledger) setCarried(ctx context.Context, account int64, folder string, v mail.UIDValidity, rows []carried) error {
-	return l.update(ctx, func() error {
-		for _, c := range rows {
-			flags := flagText(Item{Flags: c.flags, Keywords: c.keywords})
-			if err := l.exec(`INSERT OR REPLACE INTO carried (account, folder, validity, uid, there, done, hash, flags, identity) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-				account, folder, int64(v), int64(c.here), int64(c.there), c.done, c.hash[:], flags, c.id[:]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// renamedHere writes down that a copied folder has another name, and what was
-// carried from it with it.
-func (l *Ledger) renamedHere(ctx context.Context, account int64, f *folderRow, was string) error {
-	return l.update(ctx, func() error {
-		if err := l.exec(`UPDATE OR REPLACE carried SET folder = ? WHERE account = ? AND folder = ? AND validity = ?`,
-			f.target, account, was, int64(f.adopted)); err != nil {
-			return err
-		}
-		return l.writeFolder(account, f)
-	})
 }

@@ -47,9 +47,7 @@ func (p *pass) renameTargets(ctx context.Context, moved []rename, targets []Fold
 	name := namesAt(p.dst)
 	queue := slices.DeleteFunc(slices.Clone(moved), func(m rename) bool { return m.row.target == name(m.now.Name) })
 	for len(queue) > 0 {
-		i := slices.IndexFunc(queue, func(m rename) bool {
-			return !slices.ContainsFunc(queue, func(o rename) bool { return o.row != m.row && o.row.target == name(m.now.Name) })
-		})
+		i := unblocked(len(queue), func(i int) (string, string) { return queue[i].row.target, name(queue[i].now.Name) })
 		to, done := "", i >= 0
 		if done {
 			to = name(queue[i].now.Name)
@@ -71,6 +69,23 @@ func (p *pass) renameTargets(ctx context.Context, moved []rename, targets []Fold
 		}
 	}
 	return targets, nil
+}
+
+// unblocked returns which of n renamings can be made, because none of the others
+// has its new name to give up still; -1 where they go in a circle.
+func unblocked(n int, names func(i int) (from, to string)) int {
+	for i := range n {
+		_, to := names(i)
+		blocked := false
+		for j := range n {
+			from, _ := names(j)
+			blocked = blocked || j != i && from == to
+		}
+		if !blocked {
+			return i
+		}
+	}
+	return -1
 }
 
 // hasFolder tells whether there is a folder of that name.
