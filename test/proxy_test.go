@@ -286,25 +286,18 @@ func TestCyrusBehind(t *testing.T) {
 	if !c.Caps().Has("XLIST") || c.Caps().Has("UIDONLY") { // Cyrus', not ours
 		t.Errorf("the capabilities after login are %v", c.Caps())
 	}
-	for i := range 5 {
-		if _, err := appendText(c, "INBOX", fmt.Sprintf("Subject: %d\r\nMessage-ID: <%d@x>\r\n\r\ntext\r\n", i, i)); err != nil {
+	for _, m := range numbered(5) {
+		if _, err := appendText(c, "INBOX", m); err != nil {
 			t.Fatal(err)
 		}
 	}
-	list := func() string {
-		out, err := client(t, "", nil, "curl", "-sS", "--url", "pop3://"+s.addr["pop3"]+"/", "-X", "UIDL", "-u", "ajay@linuxforu.com:"+password)
-		if err != nil {
-			t.Fatal(out, err)
-		}
-		return out
-	}
-	before := list()
+	before := s.uniqueIDs(t)
 	plan := fmt.Sprintf("[source]\nkind = \"imap\"\naddress = %q\ntls = \"none\"\nlogin = \"migration\"\nauthzid = \"{local}\"\npassword-file = %q\n[[user]]\nsource = \"ajay@linuxforu.com\"\n", d.Address, secret)
 	writeText(t, filepath.Join(s.dir, "migration.toml"), plan)
 	if out := s.run("migrate", "cutover", "-f", "migration.toml"); !strings.Contains(out, "the ids of 5 messages for POP3 follow the rule") {
 		t.Errorf("cutover says %s", out)
 	}
-	if after := list(); strings.Count(before, "\n") != 5 || after != before {
+	if after := s.uniqueIDs(t); strings.Count(before, "\n") != 5 || after != before {
 		t.Errorf("unique ids were\n%s, are\n%s", before, after)
 	}
 }

@@ -19,33 +19,14 @@ func TestCutoverKeepsUniqueIDs(t *testing.T) {
 	needs(t, "curl")
 	d := newDovecot(t, map[string]string{"ajay": password, "anup": password})
 	s := front(t, d, dovecotHost(d)+"learn = true\n")
-	old, err := imapclient.DialInsecure(d.imap, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer old.Close()
-	if err := old.Login("ajay", password).Wait(); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 9 {
-		if _, err := appendText(old, "INBOX", fmt.Sprintf("Subject: %d\r\nMessage-ID: <%d@x>\r\n\r\ntext\r\n", i, i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	list := func() []string {
-		out, err := client(t, "", nil, "curl", "-sS", "--url", "pop3://"+s.addr["pop3"]+"/", "-X", "UIDL", "-u", "ajay@linuxforu.com:"+password)
-		if err != nil {
-			t.Fatal(out, err)
-		}
-		return strings.Fields(out)
-	}
-	before := list() // by proxy, which learns the password
+	d.fill(numbered(9)...)
+	before := strings.Fields(s.uniqueIDs(t)) // by proxy, which learns the password
 	s.planFor(d, "ajay@linuxforu.com")
 	out := s.run("migrate", "cutover", "-f", "migration.toml")
 	if !strings.Contains(out, "the ids of 9 messages for POP3 follow the rule") {
 		t.Errorf("cutover says %s", out)
 	}
-	if after := list(); len(before) != 18 || !slices.Equal(before, after) {
+	if after := strings.Fields(s.uniqueIDs(t)); len(before) != 18 || !slices.Equal(before, after) {
 		t.Errorf("unique ids were %v, are %v", before, after)
 	}
 }
@@ -70,31 +51,12 @@ func TestCutoverMapsUniqueIDs(t *testing.T) {
 	}
 	d.start()
 	s := front(t, d, dovecotHost(d)+"learn = true\n")
-	old, err := imapclient.DialInsecure(d.imap, nil)
-	if err != nil {
-		t.Fatal(err)
+	messages := numbered(9)
+	for i := 7; i < 9; i++ { // two that nothing tells apart but their place
+		messages[i] = "Subject: twice\r\nMessage-ID: <twice@x>\r\n\r\ntext\r\n"
 	}
-	defer old.Close()
-	if err := old.Login("ajay", password).Wait(); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 9 {
-		text := fmt.Sprintf("Subject: %d\r\nMessage-ID: <%d@x>\r\n\r\ntext\r\n", i, i)
-		if i > 6 { // two that nothing tells apart but their place
-			text = "Subject: twice\r\nMessage-ID: <twice@x>\r\n\r\ntext\r\n"
-		}
-		if _, err := appendText(old, "INBOX", text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	fetch := func(command string) string {
-		out, err := client(t, "", nil, "curl", "-sS", "--url", "pop3://"+s.addr["pop3"]+"/", "-X", command, "-u", "ajay@linuxforu.com:"+password)
-		if err != nil {
-			t.Fatal(out, err)
-		}
-		return out
-	}
-	before := strings.Fields(fetch("UIDL")) // by proxy, which learns the password
+	d.fill(messages...)
+	before := strings.Fields(s.uniqueIDs(t)) // by proxy, which learns the password
 	if len(before) != 18 || !strings.Contains(before[1], ".") {
 		t.Fatalf("the old server's ids are %v", before)
 	}
@@ -103,17 +65,54 @@ func TestCutoverMapsUniqueIDs(t *testing.T) {
 	if !strings.Contains(out, "9 of 9 messages keep their ids for POP3") {
 		t.Errorf("cutover says %s", out)
 	}
-	if after := strings.Fields(fetch("UIDL")); !slices.Equal(before, after) {
+	if after := strings.Fields(s.uniqueIDs(t)); !slices.Equal(before, after) {
 		t.Errorf("unique ids were %v, are %v", before, after)
 	}
 	c := s.imap("ajay@linuxforu.com", nil)
 	if _, err := appendText(c, "INBOX", "Subject: new\r\nMessage-ID: <new@x>\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	after := strings.Fields(fetch("UIDL"))
+	after := strings.Fields(s.uniqueIDs(t))
 	if len(after) != 20 || !slices.Equal(before, after[:18]) || slices.Contains(before, after[19]) {
 		t.Errorf("with a new message unique ids are %v, were %v", after, before)
 	}
+}
+
+// numbered returns n messages.
+func numbered(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("Subject: %d\r\nMessage-ID: <%d@x>\r\n\r\ntext\r\n", i, i)
+	}
+	return out
+}
+
+// fill appends messages to ajay's INBOX.
+func (d *dovecot) fill(messages ...string) {
+	d.t.Helper()
+	c, err := imapclient.DialInsecure(d.imap, nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Login("ajay", password).Wait(); err != nil {
+		d.t.Fatal(err)
+	}
+	for _, m := range messages {
+		if _, err := appendText(c, "INBOX", m); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// uniqueIDs lists ajay's messages by POP3: number and unique id, a line each.
+func (s *server) uniqueIDs(t *testing.T) string {
+	t.Helper()
+	out, err := client(t, "", nil, "curl", "-sS", "--url", "pop3://"+s.addr["pop3"]+"/", "-X", "UIDL", "-u", "ajay@linuxforu.com:"+password)
+	if err != nil {
+		t.Fatal(out, err)
+	}
+	return out
 }
 
 // planFor writes a plan that moves one user off a Dovecot.
@@ -134,32 +133,10 @@ func TestUniqueIDsAreTakenOver(t *testing.T) {
 	needs(t, "mpop", "curl")
 	d := newDovecot(t, map[string]string{"ajay": password, "anup": password})
 	s := front(t, d, dovecotHost(d))
-	old, err := imapclient.DialInsecure(d.imap, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer old.Close()
-	if err := old.Login("ajay", password).Wait(); err != nil {
-		t.Fatal(err)
-	}
-	var messages []string
-	for i := range 12 {
-		messages = append(messages, fmt.Sprintf("Subject: %d\r\nMessage-ID: <%d@x>\r\n\r\ntext\r\n", i, i))
-	}
+	messages := numbered(12)
 	messages[5] = "Subject: =?utf-8?q?caf=C3=A9?=\r\nFrom: a@b\r\nDate: Wed, 1 Oct 2003 12:00:00 +0200\r\n\r\nno Message-ID\r\n"
-	for _, m := range messages {
-		if _, err := appendText(old, "INBOX", m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	list := func() string {
-		out, err := client(t, "", nil, "curl", "-sS", "--url", "pop3://"+s.addr["pop3"]+"/", "-X", "UIDL", "-u", "ajay@linuxforu.com:"+password)
-		if err != nil {
-			t.Fatal(out, err)
-		}
-		return out
-	}
-	before := list() // by proxy
+	d.fill(messages...)
+	before := s.uniqueIDs(t) // by proxy
 	// The mailbox moves; the last message of the old one does not, and another has come.
 	s.run("account", "set", "ajay@linuxforu.com", "--mail-host", "")
 	if out, errs, err := s.try(context.Background(), password+"\n", "account", "passwd", "ajay@linuxforu.com", "--password-stdin"); err != nil {
@@ -185,7 +162,7 @@ func TestUniqueIDsAreTakenOver(t *testing.T) {
 		known[id] = true
 	}
 	same, fresh := 0, 0
-	for line := range strings.Lines(list()) {
+	for line := range strings.Lines(s.uniqueIDs(t)) {
 		if _, id, _ := strings.Cut(strings.TrimSpace(line), " "); known[id] {
 			same++
 		} else {
@@ -193,10 +170,10 @@ func TestUniqueIDsAreTakenOver(t *testing.T) {
 		}
 	}
 	if same != 11 || fresh != 1 {
-		t.Errorf("%d messages have their old id, %d another, want 11 and 1\n%s\n%s", same, fresh, before, list())
+		t.Errorf("%d messages have their old id, %d another, want 11 and 1\n%s\n%s", same, fresh, before, s.uniqueIDs(t))
 	}
 	s.run("account", "uidl", "ajay@linuxforu.com", "--format", "UID%u-%v")
-	if got := list(); !strings.HasPrefix(got, "1 UID1-") {
+	if got := s.uniqueIDs(t); !strings.HasPrefix(got, "1 UID1-") {
 		t.Errorf("by a rule: %s", got)
 	}
 }
